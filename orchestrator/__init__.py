@@ -1,0 +1,1 @@
+"""Drive a sweep from the CSV to the bundle; the command line is its face."""

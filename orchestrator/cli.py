@@ -1,0 +1,262 @@
+"""Read arguments, call the stages, print results; nothing else."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline import Result
+    from orchestrator.run import Run
+
+app = typer.Typer(
+    name="tagsweep",
+    help="Turn a CSV of texts with several yes/no labels into a tuned, ensembled classifier.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 stopped (run it again to go on).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
+Csv = Annotated[Path | None, typer.Option("--data", metavar="CSV", help="Labelled texts.")]
+TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of texts.")]
+LabelColumns = Annotated[
+    str | None,
+    typer.Option("--label-columns", metavar="A,B,C", help="Labels; default: all 0/1 columns."),
+]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", help="A sentence-transformers model.")
+]
+NTrials = Annotated[int | None, typer.Option("--n-trials", help="Trials that are to finish.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds of search at most.")]
+NWorkers = Annotated[int | None, typer.Option("--n-workers", help="Worker processes.")]
+OptionalRunDir = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where the run lives; default: runs/NAME.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="TAGSWEEP_STORAGE",
+        show_envvar=True,
+        help="postgresql://... of a server; default: a PostgreSQL in the run directory.",
+    ),
+]
+StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on the terminal.")]
+
+
+OPTIONS = {
+    "data": ("data", "csv"),
+    "text_column": ("data", "text_column"),
+    "label_columns": ("data", "label_columns"),
+    "encoder": ("encoder", "name"),
+    "n_trials": ("study", "n_trials"),
+    "timeout": ("study", "timeout_s"),
+    "study_name": ("study", "name"),
+    "seed": ("study", "seed"),
+    "n_workers": ("workers", "n_workers"),
+}
+"""The section and key of the configuration that each option overrides."""
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    data: Csv = None,
+    text_column: TextColumn = None,
+    label_columns: LabelColumns = None,
+    encoder: EncoderName = None,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    run_dir: OptionalRunDir = None,
+    storage: Storage = None,
+    study_name: StudyName = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Run all stages: embed, split, search, ensemble. The same command again goes on."""
+    options = _overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_all
+        from orchestrator.run import define_run
+
+        sweep = define_run(config, run_dir, storage, options)
+        _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
+
+
+@app.command()
+def prepare(
+    config: ConfigFile = None,
+    data: Csv = None,
+    text_column: TextColumn = None,
+    label_columns: LabelColumns = None,
+    encoder: EncoderName = None,
+    run_dir: OptionalRunDir = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Embed the texts and split the rows, no more."""
+    options = _overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import prepare
+        from orchestrator.run import define_run
+
+        sweep = define_run(config, run_dir, None, options)
+        prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        typer.echo(f"Prepared {sweep.paths.root}. Go on with: tagsweep search {sweep.paths.root}")
+
+
+@app.command()
+def search(
+    run_dir: RunDir,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Search a prepared run until its budget is spent."""
+    options = _overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_search
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, options)
+        progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        typer.echo(
+            f"Study {sweep.study_name!r} has {progress.finished} finished trials,"
+            f" {progress.pruned} of them pruned. Go on with: tagsweep ensemble {run_dir}"
+        )
+
+
+@app.command()
+def ensemble(
+    run_dir: RunDir,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Train, measure and bundle the ensemble of the best trial so far."""
+    with exit_codes():
+        from orchestrator.pipeline import run_ensemble
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, {})
+        _print_result(
+            sweep, run_ensemble(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        )
+
+
+@app.command()
+def status(
+    run_dir: RunDir,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Show how far a run is: trials by state, budget, best value, pace, workers, result."""
+    with exit_codes():
+        from orchestrator.run import load_run
+        from orchestrator.status import describe_status, read_status
+
+        current = read_status(load_run(run_dir, storage, {}))
+        typer.echo(json.dumps(asdict(current), indent=2) if as_json else describe_status(current))
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    stdin: Annotated[
+        str | None,
+        typer.Argument(metavar="[-]", help="Read texts from standard input, one a line."),
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="One text.")] = None,
+    csv: Annotated[Path | None, typer.Option("--input", metavar="CSV", help="Texts.")] = None,
+    text_column: TextColumn = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="CSV", help="Default: standard output.")
+    ] = None,
+) -> None:
+    """Give the probability and the decision of each label for new texts."""
+    with exit_codes():
+        from orchestrator.terminal import quiet_tensorflow
+
+        texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
+        quiet_tensorflow()
+        from orchestrator.predict import predict, write_csv
+        from shared.bundle import read_bundle
+
+        loaded = read_bundle(bundle)
+        names = loaded.manifest.label_names
+        prediction = predict(loaded, texts)
+        if text is not None and output is None:
+            rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
+            for name, probability, decision in rows:
+                typer.echo(f"{name:<20} {probability:.4f} {'yes' if decision else 'no'}")
+        elif output is None:
+            write_csv(sys.stdout, texts, names, prediction)
+        else:
+            with output.open("w", encoding="utf-8", newline="") as file:
+                write_csv(file, texts, names, prediction)
+
+
+def main() -> None:
+    """Be the command `tagsweep`."""
+    app()
+
+
+def _print_result(sweep: "Run", result: "Result") -> None:
+    from orchestrator.report import headline
+
+    if not result.is_new:
+        typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")
+    typer.echo(headline(result.metrics))
+    typer.echo(f"Report: {sweep.paths.report}")
+    typer.echo(f"Bundle: {sweep.paths.bundle}")
+
+
+def _read_texts(
+    *, text: str | None, csv: Path | None, text_column: str | None, stdin: str | None
+) -> tuple[str, ...]:
+    """Read the texts from the one source that was given."""
+    from shared.data.dataset import load_texts
+    from shared.errors import InputError
+
+    if (text is not None) + (csv is not None) + (stdin == "-") != 1 or stdin not in {None, "-"}:
+        raise InputError("Give the texts in one way: --text TEXT, --input CSV, or - for lines.")
+    if csv is not None:
+        return load_texts(csv, text_column or "text")
+    texts = (text,) if text is not None else tuple(line.rstrip("\n") for line in sys.stdin)
+    if not texts or not all(one.strip() for one in texts):
+        raise InputError("There must be at least one text, and none may be empty.")
+    return texts
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Lay the given options out as the configuration's sections; what was not given is absent."""
+    sections: dict[str, dict[str, Any]] = {}
+    for option, (section, key) in OPTIONS.items():
+        value = given.get(option)
+        if value is None:
+            continue
+        if option == "data":
+            value = value.absolute()
+        if option == "label_columns":
+            value = tuple(name.strip() for name in value.split(","))
+        sections.setdefault(section, {})[key] = value
+    return sections

@@ -1,0 +1,261 @@
+"""Run the stages in order, each from value to value: prepare, search, ensemble."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from orchestrator.progress import show_progress, with_rate
+from orchestrator.report import write_report
+from orchestrator.run import Run, database_of, keep_config
+from orchestrator.supervise import supervise
+from orchestrator.terminal import quiet_tensorflow
+from shared.bundle import read_metrics, write_bundle
+from shared.config import WorkersConfig
+from shared.data.dataset import Dataset, load_dataset, require_rows
+from shared.data.embeddings import Embeddings, embed
+from shared.data.encoder import Encoder, resolve_encoder
+from shared.data.splits import Split, make_folds, make_split, write_split
+from shared.errors import TagsweepError
+from shared.search.budget import driving
+from shared.search.space import params_of
+from shared.search.storage import open_storage
+from shared.search.study import (
+    FINGERPRINT,
+    SEARCH_S,
+    StudyProgress,
+    fail_running_trials,
+    open_study,
+    read_progress,
+)
+from workers import SearchArrays, WorkerSpec, launch_workers
+
+KEY_CHARACTERS = 16
+"""How much of an ensemble's key names its folder."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Hold what the search starts from; the fingerprint covers all of it."""
+
+    dataset: Dataset
+    encoder: Encoder
+    embeddings: Embeddings
+    split: Split
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of texts, labels, encoder and split."""
+        facts = self.embeddings.key + self.split.fingerprint
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def prepare(run: Run, console: Console) -> Prepared:
+    """Read the CSV, embed its texts and split its rows; what is there already is taken as it is."""
+    dataset = load_dataset(run.config.data)
+    require_rows(dataset, run.config.ensemble.n_folds)
+    encoder = resolve_encoder(run.config.encoder)
+    keep_config(run)
+    with show_progress(console, "Embedding", len(set(dataset.texts))) as update:
+        embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
+    if embeddings.n_truncated:
+        console.print(
+            f"{embeddings.n_truncated} of {len(dataset.texts)} texts are longer than the encoder's"
+            f" {embeddings.max_seq_length} tokens; what is beyond does not count."
+        )
+    split = make_split(dataset, run.config.data, run.config.study.seed)
+    write_split(run.paths.split, split)
+    return Prepared(dataset, encoder, embeddings, split)
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """Hold a study that is about the prepared data, and its storage."""
+
+    study: Study
+    storage: RDBStorage
+
+
+@contextmanager
+def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
+    """Open or create the run's study for as long as the block lasts."""
+    with database_of(run) as url:
+        storage = open_storage(url)
+        try:
+            study = open_study(storage, run.study_name, run.config, prepared.fingerprint)
+            yield OpenStudy(study, storage)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def is_searched(run: Run, study: Study) -> bool:
+    """Say whether the budget of trials or of time is spent."""
+    limit_s = run.config.study.timeout_s
+    out_of_time = limit_s is not None and study.user_attrs[SEARCH_S] >= limit_s
+    return out_of_time or read_progress(study).finished >= run.config.study.n_trials
+
+
+def search(run: Run, prepared: Prepared, opened: OpenStudy, console: Console) -> None:
+    """Let workers pull trials until the budget is spent."""
+    config, study, storage = run.config, opened.study, opened.storage
+    n_trials, timeout_s = config.study.n_trials, config.study.timeout_s
+    spec = WorkerSpec(
+        storage_url=storage.url,
+        study_name=run.study_name,
+        fingerprint=prepared.fingerprint,
+        label_names=prepared.dataset.label_names,
+        config=config,
+    )
+    arrays = SearchArrays(
+        vectors=prepared.embeddings.vectors,
+        labels=prepared.dataset.labels,
+        train_rows=prepared.split.train,
+        valid_rows=prepared.split.valid,
+    )
+    with driving(storage, run.study_name), show_progress(console, "Search", n_trials) as update:
+        n_orphans = fail_running_trials(study, storage, "lost: its driver died")
+        logger.info("Failed %d trials that an earlier start left running", n_orphans)
+        pool = launch_workers(spec, arrays, n_workers(config.workers))
+        supervise(study, storage, pool, n_trials, timeout_s, update)
+
+
+def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
+    """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
+    quiet_tensorflow()
+    from orchestrator.ensemble import train_ensemble
+    from orchestrator.evaluate import evaluate
+
+    config, dataset, split = run.config, prepared.dataset, prepared.split
+    vectors = prepared.embeddings.vectors
+    key = ensemble_key(run, study)
+    best = cast("FrozenTrial", read_progress(study).best)
+    params = params_of(best, config.space, vectors.shape[1])
+    known_rows = np.sort(np.concatenate([split.train, split.valid]))
+    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
+    with show_progress(console, "Ensemble", len(folds)) as update:
+        trained = train_ensemble(
+            params,
+            vectors,
+            dataset.labels,
+            folds,
+            config.training,
+            config.study.seed,
+            run.paths.ensemble / key[:KEY_CHARACTERS],
+            lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
+        )
+        update(len(folds), "")
+    metrics = evaluate(trained, vectors, dataset.labels, split, dataset.label_names)
+    metrics["search"] = _search_facts(run, study, key)
+    write_bundle(
+        run.paths.bundle,
+        members=trained.members,
+        label_names=dataset.label_names,
+        thresholds=(0.5,) * len(dataset.label_names),
+        encoder=prepared.encoder,
+        params=asdict(params),
+        metrics=metrics,
+    )
+    write_report(run.paths.report, run, metrics)
+    return metrics
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold the metrics of a finished run, and whether anything had to be done for them."""
+
+    metrics: dict[str, Any]
+    is_new: bool
+
+
+def run_all(run: Run, console: Console) -> Result:
+    """Run every stage that is not finished yet."""
+    prepared = prepare(run, console)
+    with open_study_of(run, prepared) as opened:
+        searched = is_searched(run, opened.study)
+        if searched and is_bundled(run, opened.study):
+            return Result(read_metrics(run.paths.bundle), is_new=False)
+        if not searched:
+            search(run, prepared, opened, console)
+        return Result(ensemble(run, prepared, opened.study, console), is_new=True)
+
+
+def run_search(run: Run, console: Console) -> StudyProgress:
+    """Prepare what is not prepared, and search."""
+    prepared = prepare(run, console)
+    with open_study_of(run, prepared) as opened:
+        if not is_searched(run, opened.study):
+            search(run, prepared, opened, console)
+        return read_progress(opened.study)
+
+
+def run_ensemble(run: Run, console: Console) -> Result:
+    """Make the ensemble of the best trial so far, whether or not the search is finished."""
+    prepared = prepare(run, console)
+    with open_study_of(run, prepared) as opened:
+        if is_bundled(run, opened.study):
+            return Result(read_metrics(run.paths.bundle), is_new=False)
+        return Result(ensemble(run, prepared, opened.study, console), is_new=True)
+
+
+def ensemble_key(run: Run, study: Study) -> str:
+    """Return the hash of all that the ensemble of the best trial depends on.
+
+    Raises TagsweepError when no trial is complete.
+    """
+    best = read_progress(study).best
+    if best is None:
+        raise TagsweepError(
+            "No trial completed, so there is nothing to make an ensemble of."
+            " Give the search more trials (--n-trials) or more time (--timeout)."
+        )
+    config = run.config
+    facts = [
+        study.user_attrs[FINGERPRINT],
+        best.params,
+        config.model_dump(mode="json", include={"space", "training", "ensemble"}),
+        config.study.seed,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def is_bundled(run: Run, study: Study) -> bool:
+    """Say whether the bundle is that of the study as it is now."""
+    if not run.paths.bundle.exists():
+        return False
+    search = read_metrics(run.paths.bundle)["search"]
+    finished = search["complete"] + search["pruned"]
+    return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
+
+
+def n_workers(config: WorkersConfig) -> int:
+    """Return how many workers to start: as configured, or one a core."""
+    return config.n_workers or os.cpu_count() or 1
+
+
+def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
+    progress = read_progress(study)
+    best = progress.best
+    return {
+        "study": run.study_name,
+        "key": key,
+        "complete": progress.complete,
+        "pruned": progress.pruned,
+        "failed": progress.failed,
+        "search_s": study.user_attrs[SEARCH_S],
+        "best_trial": best and best.number,
+        "best_value": best and best.value,
+        "best_params": best and best.params,
+    }

@@ -1,0 +1,71 @@
+"""Predict on new text with a bundle."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundle import Bundle
+from shared.data.embeddings import encode_texts
+from shared.data.encoder import resolve_encoder
+from shared.errors import InputError
+
+BATCH_ROWS = 8192
+"""Rows a forward pass: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Hold (n, L) float32 probabilities and (n, L) bool decisions, in the order of the texts."""
+
+    probabilities: npt.NDArray[np.float32]
+    decisions: npt.NDArray[np.bool_]
+
+
+def predict(bundle: Bundle, texts: Sequence[str]) -> Prediction:
+    """Embed texts as the bundle's were and average its members.
+
+    Raises InputError when this machine has another version of the encoder.
+    """
+    manifest = bundle.manifest
+    encoder = resolve_encoder(manifest.encoder)
+    if encoder.revision != manifest.encoder_revision:
+        raise InputError(
+            f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
+            f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
+        )
+    probabilities = predict_vectors(bundle.members, encode_texts(texts, encoder))
+    return Prediction(probabilities, probabilities >= np.array(manifest.thresholds))
+
+
+def predict_vectors(
+    members: Sequence[keras.Model], vectors: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the members' mean probabilities, (n, L) float32, of (n, d) float32 embeddings."""
+    parts = []
+    for start in range(0, len(vectors), BATCH_ROWS):
+        batch = vectors[start : start + BATCH_ROWS]
+        parts.append(np.mean([member(batch, training=False).numpy() for member in members], axis=0))
+    return np.concatenate(parts)
+
+
+def write_csv(
+    file: TextIO, texts: Sequence[str], label_names: Sequence[str], prediction: Prediction
+) -> None:
+    """Write a row a text: the text as it is, then each label's probability and decision (0 or 1).
+
+    A text may begin with `=`: whoever opens the file in a spreadsheet must import it as text.
+    """
+    writer = csv.writer(file)
+    columns = [column for name in label_names for column in (f"{name}_probability", name)]
+    writer.writerow(["text", *columns])
+    for text, probabilities, decisions in zip(
+        texts, prediction.probabilities, prediction.decisions, strict=True
+    ):
+        pairs = zip(probabilities, decisions, strict=True)
+        cells = [cell for p, decision in pairs for cell in (f"{p:.6f}", int(decision))]
+        writer.writerow([text, *cells])

@@ -1,0 +1,99 @@
+"""Say what a run is: its directory, its configuration and its storage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.config import SweepConfig, dump_config, load_config, with_values
+from shared.errors import InputError
+from shared.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold one run; `storage_url` is None where the database is the embedded one."""
+
+    paths: RunPaths
+    config: SweepConfig
+    storage_url: str | None = field(default=None, repr=False)
+
+    @property
+    def study_name(self) -> str:
+        """The study's name: the configured one, or the name of the run directory."""
+        return self.config.study.name or self.paths.root.resolve().name
+
+
+def define_run(
+    config_file: Path | None,
+    run_dir: Path | None,
+    storage_url: str | None,
+    options: dict[str, dict[str, Any]],
+) -> Run:
+    """Put a run together from what the user gave; options override the file.
+
+    Without a file the configuration is the one that the run directory keeps, or else the one that
+    the study keeps, or else the defaults.
+    """
+    if config_file is not None:
+        config = load_config(config_file)
+    elif run_dir is not None and RunPaths(run_dir).config.exists():
+        config = load_config(RunPaths(run_dir).config)
+    else:
+        config = _config_of_study(storage_url, options) or SweepConfig()
+    config = with_values(config, options)
+    if run_dir is None:
+        run_dir = Path("runs") / _default_name(config)
+    return Run(RunPaths(run_dir), config, storage_url)
+
+
+def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str, Any]]) -> Run:
+    """Find an existing run; raise InputError when the directory holds none."""
+    paths = RunPaths(run_dir)
+    if not paths.config.exists():
+        raise InputError(
+            f"{run_dir} is not a run directory: it has no {paths.config.name}."
+            " Start one with `tagsweep run --data CSV --run-dir DIR`."
+        )
+    return Run(paths, with_values(load_config(paths.config), options), storage_url)
+
+
+def keep_config(run: Run) -> None:
+    """Write the configuration into the run directory, so that the directory alone can resume."""
+    run.paths.root.mkdir(parents=True, exist_ok=True)
+    unfinished = run.paths.config.with_suffix(".unfinished")
+    unfinished.write_text(dump_config(run.config), encoding="utf-8")
+    unfinished.replace(run.paths.config)
+
+
+@contextmanager
+def database_of(run: Run) -> Iterator[str]:
+    """Yield the URL of the run's storage, starting the embedded PostgreSQL if it is that."""
+    if run.storage_url is not None:
+        yield run.storage_url
+        return
+    from orchestrator.database import embedded_postgres
+
+    with embedded_postgres(run.paths.database) as url:
+        yield url
+
+
+def _config_of_study(
+    storage_url: str | None, options: dict[str, dict[str, Any]]
+) -> SweepConfig | None:
+    name = options.get("study", {}).get("name")
+    if storage_url is None or name is None:
+        return None
+    from shared.search.storage import open_storage
+    from shared.search.study import read_config
+
+    return read_config(open_storage(storage_url), name)
+
+
+def _default_name(config: SweepConfig) -> str:
+    if config.study.name is not None:
+        return config.study.name
+    if config.data.csv is None:
+        raise InputError("There is nothing to do yet: name a CSV with --data, or a configuration.")
+    return config.data.csv.stem

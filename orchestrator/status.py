@@ -1,0 +1,117 @@
+"""Say how far a run is, from its study and its files alone."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.study import Study, load_study
+
+from orchestrator.pipeline import is_bundled, is_searched
+from orchestrator.run import Run, database_of
+from orchestrator.supervise import WORKERS, pace
+from shared.bundle import read_metrics
+from shared.errors import TagsweepError
+from shared.search.budget import is_driven
+from shared.search.storage import open_storage, redact
+from shared.search.study import SEARCH_S, read_config, read_progress
+
+
+@dataclass(frozen=True)
+class Status:
+    """Hold what `tagsweep status --json` prints; `test` and what follows need the bundle."""
+
+    study: str
+    storage: str
+    stage: str
+    budget: int
+    finished: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+    best_value: float | None
+    best_params: dict[str, Any] | None
+    trials_per_min: float
+    workers: int
+    seconds_left: float | None
+    test: dict[str, Any] | None
+    out_of_fold: dict[str, Any] | None
+    logistic_regression: dict[str, Any] | None
+
+
+def read_status(run: Run) -> Status:
+    """Read a run's status, starting the embedded database for a moment if it is not running.
+
+    Raises TagsweepError while there is no study yet.
+    """
+    if run.storage_url is None and not run.paths.database.exists():
+        raise _no_study(run)
+    with database_of(run) as url:
+        storage = open_storage(url)
+        if read_config(storage, run.study_name) is None:
+            raise _no_study(run)
+        study = load_study(storage=storage, study_name=run.study_name)
+        return _status_of(run, study, is_driven(storage, run.study_name), redact(url))
+
+
+def describe_status(status: Status) -> str:
+    """Say a status in some lines for a person."""
+    best = "none yet" if status.best_value is None else f"{status.best_value:.4f}"
+    left = "unknown" if status.seconds_left is None else f"{status.seconds_left:.0f} s"
+    counts = (
+        f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed,"
+        f" {status.running} running"
+    )
+    lines = [
+        f"Study    {status.study} on {status.storage}",
+        f"Stage    {status.stage}",
+        f"Trials   {status.finished} of {status.budget} finished",
+        f"         {counts}",
+        f"Best     {best} {json.dumps(status.best_params or {})}",
+        f"Pace     {status.trials_per_min:.1f} trials/min, {left} left, {status.workers} workers",
+    ]
+    if status.test and status.logistic_regression:
+        ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
+        lines.append(f"Test     weighted AP {ours:.4f}, logistic regression {baseline:.4f}")
+    return "\n".join(lines)
+
+
+def _status_of(run: Run, study: Study, is_searching: bool, storage: str) -> Status:
+    progress = read_progress(study)
+    limits = run.config.study
+    now = pace(progress, limits.n_trials, limits.timeout_s, study.user_attrs[SEARCH_S])
+    metrics = read_metrics(run.paths.bundle) if run.paths.bundle.exists() else {}
+    return Status(
+        study=run.study_name,
+        storage=storage,
+        stage=_stage(run, study),
+        budget=limits.n_trials,
+        finished=progress.finished,
+        complete=progress.complete,
+        pruned=progress.pruned,
+        failed=progress.failed,
+        running=progress.running,
+        waiting=progress.waiting,
+        best_value=progress.best.value if progress.best else None,
+        best_params=progress.best.params if progress.best else None,
+        trials_per_min=round(now.trials_per_min, 2),
+        workers=study.user_attrs.get(WORKERS, 0) if is_searching else 0,
+        seconds_left=now.seconds_left,
+        test=metrics.get("test"),
+        out_of_fold=metrics.get("out_of_fold"),
+        logistic_regression=metrics.get("logistic_regression"),
+    )
+
+
+def _stage(run: Run, study: Study) -> str:
+    if not is_searched(run, study):
+        return "search"
+    return "done" if is_bundled(run, study) else "ensemble"
+
+
+def _no_study(run: Run) -> TagsweepError:
+    return TagsweepError(
+        f"Run {run.paths.root} has no study {run.study_name!r} yet. Start or resume it with"
+        f" `tagsweep run --run-dir {run.paths.root}`; a study on a server needs --storage."
+    )

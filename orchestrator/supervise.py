@@ -1,0 +1,100 @@
+"""Watch study and pool until the budget, the time or the user ends the search."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from orchestrator.progress import Update
+from shared.search.study import SEARCH_S, StudyProgress, fail_running_trials, read_progress
+from workers import WorkerPool
+
+POLL_S = 0.5
+"""How often study and pool are looked at."""
+GRACE_S = 30.0
+"""How long workers get to leave after they were told to stop."""
+WORKERS = "workers"
+"""The study attribute that holds how many workers are at work."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Say how fast a search is: over the time that workers were at work, all starts together."""
+
+    trials_per_min: float
+    seconds_left: float | None
+
+
+def supervise(
+    study: Study,
+    storage: RDBStorage,
+    pool: WorkerPool,
+    n_trials: int,
+    timeout_s: float | None,
+    update: Update,
+) -> None:
+    """Watch until all workers have left or the time is up; then stop what still runs.
+
+    The time of earlier starts counts. On any exit, an interrupt too, the workers are told to stop,
+    waited for, and the trials they gave up are failed.
+    """
+    earlier_s = float(study.user_attrs[SEARCH_S])
+    started = time.monotonic()
+    try:
+        while True:
+            state = pool.poll()
+            for number in state.lost:
+                fail_running_trials(study, storage, "lost: its worker died", f"worker-{number}")
+            searched_s = earlier_s + time.monotonic() - started
+            study.set_user_attr(SEARCH_S, round(searched_s, 1))
+            study.set_user_attr(WORKERS, state.n_alive)
+            _show(read_progress(study), n_trials, timeout_s, searched_s, update)
+            if state.n_alive == 0:
+                return
+            if timeout_s is not None and searched_s >= timeout_s:
+                logger.info("The search time of %g s is spent", timeout_s)
+                return
+            time.sleep(POLL_S)
+    finally:
+        pool.stop()
+        pool.join(GRACE_S)
+        fail_running_trials(study, storage, "interrupted: the search was stopped")
+
+
+def pace(
+    progress: StudyProgress, n_trials: int, timeout_s: float | None, searched_s: float
+) -> Pace:
+    """Compute trials a minute and the seconds left, None while nothing has finished."""
+    if not progress.finished or not searched_s:
+        return Pace(0.0, None)
+    per_s = progress.finished / searched_s
+    left_s = max(0, n_trials - progress.finished) / per_s
+    if timeout_s is not None:
+        left_s = min(left_s, max(0.0, timeout_s - searched_s))
+    return Pace(60 * per_s, left_s)
+
+
+def describe(best: FrozenTrial | None) -> str:
+    """Name the best trial and its value in a few words."""
+    return "no complete trial yet" if best is None else f"best {best.value:.4f} (#{best.number})"
+
+
+def _show(
+    progress: StudyProgress,
+    n_trials: int,
+    timeout_s: float | None,
+    searched_s: float,
+    update: Update,
+) -> None:
+    now = pace(progress, n_trials, timeout_s, searched_s)
+    left = "" if now.seconds_left is None else f", {now.seconds_left:.0f} s left"
+    update(
+        progress.finished,
+        f"{progress.pruned} pruned, {progress.failed} failed, {progress.running} running,"
+        f" {describe(progress.best)}, {now.trials_per_min:.1f} trials/min{left}",
+    )

@@ -1,0 +1,99 @@
+"""Meet the user: exit codes, one line an error, the log file and the console."""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from shared.errors import TagsweepError
+
+STOPPED = 3
+"""The exit code of a command that a signal stopped; the same command goes on from there."""
+
+logger = logging.getLogger(__name__)
+
+
+class LogLevel(StrEnum):
+    """Name how much of the log is shown on the terminal too."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what ends a command into one line and an exit code; SIGTERM counts as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except TagsweepError as error:
+        logger.info("The command failed", exc_info=error)
+        _say(f"Error: {error}")
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _say("Stopped. Run the same command again to go on.")
+        raise typer.Exit(STOPPED) from None
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`): nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except Exception as error:
+        logger.exception("The command met an error of its own")
+        _say(f"Error: this is a bug in tagsweep, please report it: {type(error).__name__}: {error}")
+        raise typer.Exit(1) from None
+
+
+def open_terminal(log: Path, level: LogLevel, *, quiet: bool) -> Console:
+    """Start logging to the run's log file and, from `level` on, to the terminal.
+
+    Returns the console for progress; results go to standard output, all else to standard error.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(log, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_terminal = logging.StreamHandler()
+    to_terminal.setLevel(level.value.upper())
+    to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    logging.captureWarnings(capture=True)
+    _quiet_libraries()
+    return console
+
+
+def _quiet_libraries() -> None:
+    """Leave what libraries only want to mention out of log and terminal."""
+    import optuna
+
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _say(line: str) -> None:
+    typer.echo(" ".join(line.split()), err=True)
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without what its native code prints before any log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

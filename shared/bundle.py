@@ -1,0 +1,225 @@
+"""Keep the result on disk: models, labels, encoder and figures, checked when they are read."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from shared.config import EncoderConfig, Section
+from shared.data.encoder import Encoder
+from shared.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+SCHEMA = 1
+"""The version of the layout that this module writes and reads."""
+VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
+
+
+class Manifest(Section):
+    """What manifest.json says; `files` maps every other file to the SHA-256 of its content."""
+
+    schema_version: int
+    created: datetime
+    versions: dict[str, str]
+    label_names: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    encoder: EncoderConfig
+    encoder_revision: str
+    params: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Name the files of a bundle."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What the bundle consists of."""
+        return self.folder / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What was measured."""
+        return self.folder / "metrics.json"
+
+    @property
+    def readme(self) -> Path:
+        """How to use the bundle, for people."""
+        return self.folder / "README.md"
+
+    def member(self, i: int) -> Path:
+        """One model of the ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
+        return self.folder / f"member-{i}.keras"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Hold a bundle that was read: its members give (n, L) probabilities each."""
+
+    manifest: Manifest
+    metrics: dict[str, Any]
+    members: tuple["keras.Model", ...]
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    members: Sequence["keras.Model"],
+    label_names: Sequence[str],
+    thresholds: Sequence[float],
+    encoder: Encoder,
+    params: dict[str, Any],
+    metrics: dict[str, Any],
+) -> None:
+    """Write a bundle under a temporary name, then put it in the place of an earlier one.
+
+    A reader finds the old bundle, the new one or, for the moment between two renames, none.
+    """
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    layout = Layout(unfinished)
+    for i, member in enumerate(members):
+        member.save(layout.member(i))
+    layout.metrics.write_text(json.dumps(metrics, indent=2))
+    layout.readme.write_text(_readme(encoder, label_names, metrics))
+    manifest = Manifest(
+        schema_version=SCHEMA,
+        created=datetime.now(UTC),
+        versions={name: version(name) for name in VERSIONS_OF},
+        label_names=tuple(label_names),
+        thresholds=tuple(thresholds),
+        encoder=EncoderConfig(
+            name=encoder.name,
+            max_seq_length=encoder.max_seq_length,
+            prompt=encoder.prompt,
+            batch_size=encoder.batch_size,
+        ),
+        encoder_revision=encoder.revision,
+        params=params,
+        files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
+    )
+    layout.manifest.write_text(manifest.model_dump_json(indent=2))
+    replaced = folder.with_name(f"{folder.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
+    unfinished.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle whose every file is as it was written.
+
+    Models load in Keras's safe mode: nothing in a bundle is executed. Raises InputError when the
+    bundle is missing, damaged, or of a newer schema.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        _require_unharmed(folder, name, expected)
+    import keras
+
+    layout = Layout(folder)
+    n_members = sum(name.endswith(".keras") for name in manifest.files)
+    members = tuple(
+        keras.models.load_model(layout.member(i), compile=False, safe_mode=True)
+        for i in range(n_members)
+    )
+    return Bundle(manifest, read_metrics(folder), members)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a bundle consists of; raises InputError as read_bundle does."""
+    values = _read_json(Layout(folder).manifest)
+    schema = values.get("schema_version")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(
+            f"The bundle {folder} has schema {schema}, written by a newer tagsweep; this one reads"
+            f" {SCHEMA}. Upgrade tagsweep."
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"The bundle {folder} is damaged: manifest.json, {key}: {first['msg']}."
+        ) from error
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read what was measured of a bundle; raises InputError as read_bundle does."""
+    return _read_json(Layout(folder).metrics)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path.parent} is not a bundle: it has no {path.name}.") from error
+    except ValueError as error:
+        raise InputError(
+            f"The bundle {path.parent} is damaged: {path.name} is not JSON."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"The bundle {path.parent} is damaged: {path.name} is no JSON object.")
+    return values
+
+
+def _require_unharmed(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    if Path(name).name != name:
+        raise InputError(f"The bundle {folder} is damaged: its manifest names {name!r}.")
+    if not path.is_file():
+        raise InputError(f"The bundle {folder} is damaged: {name} is missing.")
+    if _hash(path) != expected:
+        raise InputError(f"The bundle {folder} is damaged: {name} is not as it was written.")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _readme(encoder: Encoder, label_names: Sequence[str], metrics: dict[str, Any]) -> str:
+    prompt = f", prompt={encoder.prompt!r}" if encoder.prompt else ""
+    cut = f"\nencoder.max_seq_length = {encoder.max_seq_length}" if encoder.max_seq_length else ""
+    return f"""# A text classifier
+
+It gives a probability for each of these labels: {", ".join(label_names)}.
+Weighted average precision on the test split: {metrics["test"]["ap_weighted"]:.4f}
+(logistic regression on the same embeddings: {metrics["logistic_regression"]["ap_weighted"]:.4f}).
+
+With tagsweep, from the folder that holds this one:
+
+```sh
+tagsweep predict {{BUNDLE}} --text "Some text"
+```
+
+Without it, from inside this folder, given `sentence-transformers` and `keras`:
+
+```python
+import glob
+import json
+import keras
+from sentence_transformers import SentenceTransformer
+
+encoder = SentenceTransformer({encoder.name!r}){cut}
+vectors = encoder.encode(["Some text"]{prompt})
+members = [keras.models.load_model(path) for path in sorted(glob.glob("member-*.keras"))]
+probabilities = sum(member.predict(vectors, verbose=0) for member in members) / len(members)
+print(dict(zip(json.load(open("manifest.json"))["label_names"], probabilities[0])))
+```
+""".replace("{BUNDLE}", "bundle")

@@ -1,0 +1,262 @@
+"""Define the sweep's configuration: YAML in, validated immutable models out."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import InputError
+
+Activation = Literal["relu", "linear", "swish"]
+Optimizer = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
+Loss = Literal["binary_crossentropy", "focal"]
+Number = TypeVar("Number", int, float)
+
+
+class Section(BaseModel):
+    """Be the base of every section: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """What to learn from, and how it is divided."""
+
+    csv: Path | None = None
+    """The CSV file: UTF-8 with a header, one text column and one 0/1 column a label."""
+    text_column: str = "text"
+    """The column that holds the text."""
+    label_columns: tuple[str, ...] = ()
+    """The label columns; none means every column but the text whose values are all 0 or 1."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of the rows kept for the one measurement at the end."""
+    valid_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of the other rows that gives each trial its validation loss."""
+
+
+class EncoderConfig(Section):
+    """How a text becomes a vector."""
+
+    name: str = "all-MiniLM-L6-v2"
+    """A sentence-transformers model: a local folder, the packaged MiniLM, or a name on the hub."""
+    max_seq_length: int | None = Field(None, gt=0)
+    """The longest input in tokens; longer texts are cut. None: the encoder's own limit."""
+    prompt: str | None = None
+    """A text put before every input, for encoders trained with one (`query: `)."""
+    batch_size: int = Field(32, gt=0)
+    """Texts a forward pass of the encoder."""
+
+
+class Range(Section, Generic[Number]):
+    """Two inclusive bounds to search between; equal bounds fix the value."""
+
+    low: Number
+    """The smallest value."""
+    high: Number
+    """The largest value."""
+    log: bool = False
+    """Whether to sample on a logarithmic scale."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Range[Number]":
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, but got {self.low} > {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range must lie above 0, but got low={self.low}")
+        return self
+
+
+class SpaceConfig(Section):
+    """The search space: what a trial may look like.
+
+    A choice with one value and a range with equal bounds are fixed, and not part of the study.
+    """
+
+    n_layers: Range[int] = Range[int](low=1, high=3)
+    """Hidden layers."""
+    min_units: int = Field(48, gt=0)
+    """The smallest width of a hidden layer, in units; searched on a logarithmic scale."""
+    max_units: int | None = Field(None, gt=0)
+    """The largest width of a hidden layer, in units. None: the width of the embedding."""
+    activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
+    """The activations to choose from, for each layer by itself."""
+    dropout: Range[float] = Range[float](low=0.0, high=0.6)
+    """The share of units dropped after each hidden layer."""
+    batch_size: Range[int] = Range[int](low=8, high=128)
+    """Rows a gradient step."""
+    learning_rate: Range[float] = Range[float](low=1e-3, high=1e-3, log=True)
+    """The learning rate at the first epoch."""
+    optimizer: tuple[Optimizer, ...] = Field(("adam",), min_length=1)
+    """The optimizers to choose from."""
+    weight_decay: Range[float] = Range[float](low=0.0, high=0.0)
+    """The decoupled weight decay of the optimizer."""
+    batch_normalization: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether each hidden layer is normalised over the batch, before its activation."""
+    label_smoothing: Range[float] = Range[float](low=0.0, high=0.0)
+    """How far the training targets are drawn towards 0.5."""
+    loss: tuple[Loss, ...] = Field(("binary_crossentropy",), min_length=1)
+    """The training losses to choose from; trials are always compared by binary cross-entropy."""
+    focal_gamma: Range[float] = Range[float](low=2.0, high=2.0)
+    """How strongly the focal loss looks away from easy examples."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpaceConfig":
+        if self.n_layers.low < 1 or self.batch_size.low < 1:
+            raise ValueError("n_layers and batch_size must be at least 1")
+        if self.dropout.low < 0 or self.dropout.high >= 1:
+            raise ValueError("dropout must lie in [0, 1)")
+        if self.label_smoothing.low < 0 or self.label_smoothing.high >= 1:
+            raise ValueError("label_smoothing must lie in [0, 1)")
+        if self.learning_rate.low <= 0:
+            raise ValueError("learning_rate must be above 0")
+        if self.weight_decay.low < 0 or self.focal_gamma.low < 0:
+            raise ValueError("weight_decay and focal_gamma must not be negative")
+        if self.max_units is not None and self.max_units < self.min_units:
+            raise ValueError(f"max_units must not be below min_units ({self.min_units})")
+        return self
+
+
+class SamplerConfig(Section):
+    """Optuna's TPESampler."""
+
+    n_startup_trials: int = Field(10, ge=0)
+    """Trials drawn at random before the sampler learns from them."""
+
+
+class PrunerConfig(Section):
+    """Optuna's MedianPruner."""
+
+    n_startup_trials: int = Field(5, ge=0)
+    """Trials that must be complete before any is pruned."""
+    n_warmup_steps: int = Field(0, ge=0)
+    """Epochs of a trial before it can be pruned."""
+    interval_steps: int = Field(1, gt=0)
+    """Epochs between two looks at the median."""
+
+
+class StudyConfig(Section):
+    """The study and its budget."""
+
+    name: str | None = Field(None, min_length=1)
+    """The study's name in its storage. None: the name of the run directory."""
+    n_trials: int = Field(100, gt=0)
+    """The budget: trials that finish, complete or pruned. Failed ones do not count."""
+    timeout_s: float | None = Field(None, gt=0)
+    """The longest search in seconds, earlier starts of the study counted in. None: no limit."""
+    seed: int = Field(42, ge=0)
+    """What splits, samplers, initial weights and shuffling are derived from."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How the next parameters are chosen."""
+    pruner: PrunerConfig = PrunerConfig()
+    """Which trials are stopped early."""
+
+
+class TrainingConfig(Section):
+    """The training of one head, the same for every trial and fold."""
+
+    max_epochs: int = Field(200, gt=0)
+    """The most passes over the training rows."""
+    early_stopping_patience: int = Field(5, gt=0)
+    """Epochs without a better validation loss after which training stops, at its best weights."""
+    reduce_lr_patience: int = Field(1, gt=0)
+    """Epochs without a better validation loss after which the learning rate falls."""
+    reduce_lr_factor: float = Field(0.1, gt=0, lt=1)
+    """What the learning rate is multiplied by when it falls."""
+    min_learning_rate: float = Field(1e-5, ge=0)
+    """The learning rate below which it does not fall."""
+
+
+class WorkersConfig(Section):
+    """The processes that train trials."""
+
+    n_workers: int | None = Field(None, gt=0)
+    """How many workers. None: one a core, or as many as the GPUs hold."""
+    gpus_per_worker: float = Field(0.0, ge=0)
+    """GPUs that each worker takes; 0.25 puts four workers on one."""
+    pool: Literal["ray", "inline"] = "ray"
+    """Where workers run: Ray processes, or one worker in this process, for debugging."""
+
+
+class EnsembleConfig(Section):
+    """The ensemble trained from the best trial."""
+
+    n_folds: int = Field(5, ge=2)
+    """Folds, and so members."""
+
+
+class SweepConfig(Section):
+    """Everything that defines a sweep, but for where it is kept.
+
+    The run directory and the storage URL are options of the command line: they say where a sweep
+    lives, not what it is, and a URL may hold a password.
+    """
+
+    data: DataConfig = DataConfig()
+    """The labelled texts."""
+    encoder: EncoderConfig = EncoderConfig()
+    """The encoder."""
+    space: SpaceConfig = SpaceConfig()
+    """The search space."""
+    study: StudyConfig = StudyConfig()
+    """The study."""
+    training: TrainingConfig = TrainingConfig()
+    """The training of a head."""
+    workers: WorkersConfig = WorkersConfig()
+    """The workers."""
+    ensemble: EnsembleConfig = EnsembleConfig()
+    """The ensemble."""
+
+
+def load_config(path: Path) -> SweepConfig:
+    """Read a configuration; a relative `data.csv` is taken from the file's own folder.
+
+    Raises InputError when the file cannot be read or any key or value is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise InputError(f"The configuration cannot be read: {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = " ".join(str(error).split())
+        raise InputError(f"{path} must be YAML in UTF-8, but is not: {place}.") from error
+    config = parse_config(values, str(path))
+    if config.data.csv is None:
+        return config
+    return with_values(config, {"data": {"csv": path.parent / config.data.csv}})
+
+
+def parse_config(values: Any, source: str) -> SweepConfig:
+    """Validate plain values; raise InputError naming `source`, the key and what must hold."""
+    try:
+        return SweepConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(item, source) for item in error.errors())) from error
+
+
+def with_values(config: SweepConfig, values: dict[str, dict[str, Any]]) -> SweepConfig:
+    """Return `config` with `{section: {key: value}}` laid over it, validated anew."""
+    merged = config.model_dump()
+    for section, entries in values.items():
+        merged[section] |= entries
+    return parse_config(merged, "the command line")
+
+
+def dump_config(config: SweepConfig) -> str:
+    """Write a configuration as the YAML that load_config reads."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _explain(error: Any, source: str) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":
+        return f"{source}: {key}: {error['ctx']['error']}"
+    if error["type"] != "extra_forbidden":
+        return f"{source}: {key or 'the file'}: {error['msg']}, but got {error['input']!r}"
+    *parents, unknown = error["loc"]
+    section: Any = SweepConfig
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    nearest = difflib.get_close_matches(str(unknown), section.model_fields, n=1, cutoff=0.0)
+    return f"{source}: unknown key {key!r}; did you mean {nearest[0]!r}?"

@@ -1,0 +1,1 @@
+"""Turn a CSV into embeddings and splits."""

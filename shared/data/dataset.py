@@ -1,0 +1,180 @@
+"""Read labelled texts from a CSV file, and refuse what could not be learnt from."""
+
+import csv
+import difflib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shared.config import DataConfig
+from shared.errors import InputError
+
+BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
+"""What a label cell may say, spaces around it aside."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Hold n texts and their L labels: `labels` is (n, L) float32 of 0 and 1."""
+
+    texts: tuple[str, ...]
+    labels: npt.NDArray[np.float32]
+    label_names: tuple[str, ...]
+    source: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of texts, labels and names, wherever they were read from."""
+        digest = hashlib.sha256(self.labels.tobytes())
+        for text in (*self.label_names, *self.texts):
+            digest.update(text.encode() + b"\0")
+        return digest.hexdigest()
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Read the configured CSV.
+
+    Raises InputError naming file, row and column of what is wrong. Rows are counted from 1 after
+    the header.
+    """
+    if config.csv is None:
+        raise InputError("No data: name a CSV with --data or data.csv in the configuration.")
+    table = _read_table(config.csv)
+    texts = _texts(table, config.csv, config.text_column)
+    names = _label_names(table, config)
+    labels = np.column_stack([_labels(table[name], config.csv) for name in names])
+    return Dataset(texts, labels, names, str(config.csv))
+
+
+def load_texts(path: Path, text_column: str) -> tuple[str, ...]:
+    """Read the texts of a CSV in order; raises InputError as load_dataset does."""
+    return _texts(_read_table(path), path, text_column)
+
+
+def require_rows(dataset: Dataset, n_folds: int) -> None:
+    """Raise InputError when the texts are too few to be divided.
+
+    Rule: the distinct texts must outnumber the folds, and each label needs at least n_folds + 2
+    distinct texts with and without it: one for the test split, one to validate trials, and one in
+    every fold.
+    """
+    n_needed = n_folds + 2
+    n_texts = len(set(dataset.texts))
+    if n_texts < n_needed:
+        raise InputError(
+            f"{dataset.source}: {n_folds} folds need at least {n_needed} distinct texts, but there"
+            f" are {n_texts}. Add rows, or lower ensemble.n_folds."
+        )
+    for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
+        for value in (0, 1):
+            rows = np.flatnonzero(column == value)
+            n_with = len({dataset.texts[row] for row in rows})
+            if n_with < n_needed:
+                raise InputError(
+                    f"{dataset.source}: column {name!r} is {value} for {n_with} distinct texts, but"
+                    f" {n_folds} folds need at least {n_needed}."
+                    " Add such rows, drop the label, or lower ensemble.n_folds."
+                )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    _require_unique_header(path)
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+            on_bad_lines="error",
+        )
+    except pd.errors.ParserError as error:
+        reason = str(error).removeprefix("Error tokenizing data. C error: ")
+        raise InputError(f"{path} is not a valid CSV: {reason.strip()}.") from error
+    if table.empty:
+        raise InputError(f"{path} has a header but no rows.")
+    return table
+
+
+def _require_unique_header(path: Path) -> None:
+    """Check the header ourselves: pandas would quietly rename a second column of a name."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+            for _ in iter(lambda: file.read(1 << 20), ""):
+                pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} must be UTF-8, but is not: {error.reason} at byte {error.start} of a block."
+            " Save it as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise InputError(f"{path} is not a valid CSV: {error}.") from error
+    if not header:
+        raise InputError(f"{path} is empty: it has no header.")
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path}: the header names column {repeated[0]!r} more than once.")
+
+
+def _texts(table: pd.DataFrame, path: Path, column: str) -> tuple[str, ...]:
+    _require_column(table, path, column)
+    texts = tuple(str(text) for text in table[column])
+    for row, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{path}, row {row}, column {column!r}: the text is empty.")
+    return texts
+
+
+def _label_names(table: pd.DataFrame, config: DataConfig) -> tuple[str, ...]:
+    if config.text_column in config.label_columns:
+        raise InputError(f"Column {config.text_column!r} cannot be both the text and a label.")
+    if config.label_columns:
+        for name in config.label_columns:
+            _require_column(table, config.csv, name)
+        return config.label_columns
+    candidates = (name for name in table.columns if name != config.text_column)
+    names = tuple(name for name in candidates if _is_binary(table[name]))
+    if not names:
+        raise InputError(
+            f"{config.csv}: no column but the text has only the values 0 and 1."
+            " Name the labels with --label-columns to see what is wrong with them."
+        )
+    return names
+
+
+def _is_binary(cells: Iterable[str]) -> bool:
+    return all(cell.strip() in BINARY for cell in cells)
+
+
+def _labels(cells: "pd.Series[str]", path: Path) -> npt.NDArray[np.float32]:
+    for row, cell in enumerate(cells, start=1):
+        if cell.strip() not in BINARY:
+            what = "nothing" if not cell.strip() else repr(cell)
+            raise InputError(
+                f"{path}, row {row}, column {cells.name!r}: a label must be 0 or 1, but is {what}."
+            )
+    values = np.array([BINARY[cell.strip()] for cell in cells], dtype=np.float32)
+    if values.min() == values.max():
+        raise InputError(
+            f"{path}: column {cells.name!r} is {values[0]:.0f} in every row, so there is nothing"
+            " to learn. Drop the label, or add rows of the other kind."
+        )
+    return values
+
+
+def _require_column(table: pd.DataFrame, path: Path | None, name: str) -> None:
+    if name in table.columns:
+        return
+    nearest = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.0)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    columns = ", ".join(map(repr, table.columns))
+    raise InputError(f"{path} has no column {name!r}; it has {columns}.{hint}")

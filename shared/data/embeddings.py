@@ -1,0 +1,174 @@
+"""Embed texts once and keep the vectors under a hash of all that they depend on."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.format import open_memmap
+
+from shared.data.encoder import Encoder, count_truncated, encode, load_encoder
+
+CHUNK = 1024
+"""Distinct texts between two flushes: what an interruption costs at most."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Hold the embeddings of n texts: `vectors` is (n, d) float32, a read-only memory map.
+
+    `n_truncated` counts the distinct texts that exceed the encoder's `max_seq_length` tokens.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    key: str
+    n_truncated: int
+    max_seq_length: int | None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Describe a finished file of vectors; written after it, so that it vouches for it."""
+
+    encoder: str
+    revision: str
+    shape: tuple[int, int]
+    n_truncated: int
+    max_seq_length: int | None
+
+
+def embed(
+    texts: Sequence[str], encoder: Encoder, cache: Path, on_progress: Callable[[int, int], None]
+) -> Embeddings:
+    """Embed texts, each distinct one once, or take them from the cache.
+
+    `on_progress(done, total)` counts distinct texts. An interrupted call goes on at its last
+    finished chunk when it is made again.
+    """
+    key = embeddings_key(texts, encoder)
+    cached = _read(cache, key, len(texts))
+    if cached is not None:
+        return cached
+    cache.mkdir(parents=True, exist_ok=True)
+    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+    model = load_encoder(encoder)
+    partial = _embed_distinct(distinct, encoder, model, cache, key, on_progress)
+    position = {text: i for i, text in enumerate(distinct)}
+    _write(cache / f"{key}.npy", partial, [position[text] for text in texts])
+    facts = _Facts(
+        encoder=encoder.name,
+        revision=encoder.revision,
+        shape=(len(texts), partial.shape[1]),
+        n_truncated=count_truncated(model, encoder, distinct),
+        max_seq_length=model.max_seq_length,
+    )
+    _write_json(cache / f"{key}.json", asdict(facts))
+    for path in _partial_files(cache, key):
+        path.unlink()
+    finished = _read(cache, key, len(texts))
+    if finished is None:
+        raise OSError(f"{cache / key}.npy cannot be read back right after it was written")
+    return finished
+
+
+def encode_texts(texts: Sequence[str], encoder: Encoder) -> npt.NDArray[np.float32]:
+    """Return the (n, d) float32 embeddings of texts, each distinct one encoded once; no cache."""
+    position = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    vectors = encode(load_encoder(encoder), encoder, list(position))
+    return vectors[[position[text] for text in texts]]
+
+
+def embeddings_key(texts: Sequence[str], encoder: Encoder) -> str:
+    """Return the hash of all that embeddings depend on: texts, encoder and settings."""
+    settings = [encoder.revision, encoder.max_seq_length, encoder.prompt]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _embed_distinct(
+    distinct: Sequence[str],
+    encoder: Encoder,
+    model: Any,
+    cache: Path,
+    key: str,
+    on_progress: Callable[[int, int], None],
+) -> npt.NDArray[np.float32]:
+    """Fill the file of distinct vectors chunk by chunk, longest texts first."""
+    vectors_path, done_path = _partial_files(cache, key)
+    shape = (len(distinct), model.get_embedding_dimension())
+    done = _read_done(vectors_path, done_path, shape)
+    mode = "r+" if done else "w+"
+    vectors = open_memmap(vectors_path, mode=mode, dtype=np.float32, shape=None if done else shape)
+    on_progress(done, len(distinct))
+    for start in range(done, len(distinct), CHUNK):
+        chunk = distinct[start : start + CHUNK]
+        vectors[start : start + len(chunk)] = encode(model, encoder, chunk)
+        vectors.flush()
+        _write_json(done_path, start + len(chunk))
+        on_progress(start + len(chunk), len(distinct))
+    return vectors
+
+
+def _read_done(vectors_path: Path, done_path: Path, shape: tuple[int, int]) -> int:
+    """Return how many vectors an earlier call left; 0 when its files are not to be trusted."""
+    try:
+        done = int(json.loads(done_path.read_text()))
+        vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return 0
+    except (ValueError, TypeError, EOFError) as error:
+        logger.warning("The unfinished embeddings %s are damaged: %s", vectors_path, error)
+        return 0
+    is_sound = vectors.shape == shape and vectors.dtype == np.float32 and 0 <= done <= shape[0]
+    return done if is_sound else 0
+
+
+def _read(cache: Path, key: str, n_texts: int) -> Embeddings | None:
+    """Return finished embeddings, or None when there are none that can be trusted."""
+    path, facts_path = cache / f"{key}.npy", cache / f"{key}.json"
+    if not facts_path.exists():
+        return None
+    try:
+        facts = _Facts(**json.loads(facts_path.read_text()))
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        logger.warning("The cached embeddings %s are damaged and made anew: %s", path, error)
+        return None
+    if (
+        vectors.shape != tuple(facts.shape)
+        or vectors.dtype != np.float32
+        or len(vectors) != n_texts
+    ):
+        logger.warning("The cached embeddings %s have a wrong shape and are made anew", path)
+        return None
+    return Embeddings(vectors, key, facts.n_truncated, facts.max_seq_length)
+
+
+def _write(path: Path, distinct: npt.NDArray[np.float32], positions: Sequence[int]) -> None:
+    """Write the vectors in the order of the texts, atomically."""
+    unfinished = path.with_suffix(".unfinished")
+    shape = (len(positions), distinct.shape[1])
+    vectors = open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(positions), CHUNK):
+        vectors[start : start + CHUNK] = distinct[positions[start : start + CHUNK]]
+    vectors.flush()
+    unfinished.replace(path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    unfinished = path.with_suffix(".unfinished-json")
+    unfinished.write_text(json.dumps(value))
+    unfinished.replace(path)
+
+
+def _partial_files(cache: Path, key: str) -> tuple[Path, Path]:
+    return cache / f"{key}.partial.npy", cache / f"{key}.partial.json"

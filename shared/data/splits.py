@@ -1,0 +1,83 @@
+"""Divide rows into train, valid and test, and into folds: stratified, and whole by text."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+
+from shared.config import DataConfig
+from shared.data.dataset import Dataset
+
+Rows = npt.NDArray[np.int64]
+"""Row numbers of the dataset, ascending."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Hold the rows of each part; the fingerprint covers them and the dataset."""
+
+    train: Rows
+    valid: Rows
+    test: Rows
+    fingerprint: str
+
+
+def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
+    """Divide a dataset: test_fraction of the texts for the test, valid_fraction of the rest.
+
+    Iterative stratification keeps each label's share in every part (Sechidis et al. 2011, "On the
+    stratification of multi-label data"). Rows of one text stay together.
+    """
+    rows = np.arange(len(dataset.texts))
+    known, test = _hold_out(dataset, rows, config.test_fraction, seed)
+    train, valid = _hold_out(dataset, known, config.valid_fraction, seed + 1)
+    return Split(train, valid, test, _fingerprint(dataset, train, valid, test))
+
+
+def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Divide rows into n_folds pairs (training rows, held-out rows); each row is held out once."""
+    groups, labels = _groups(dataset, rows)
+    folds = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    return [
+        (_rows_of(groups, kept), _rows_of(groups, held_out))
+        for kept, held_out in folds.split(labels, labels)
+    ]
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write a split as JSON, atomically."""
+    parts = {name: getattr(split, name).tolist() for name in ("train", "valid", "test")}
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"fingerprint": split.fingerprint} | parts))
+    unfinished.replace(path)
+
+
+def _hold_out(dataset: Dataset, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    groups, labels = _groups(dataset, rows)
+    splitter = MultilabelStratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+    kept, held_out = next(splitter.split(labels, labels))
+    return _rows_of(groups, kept), _rows_of(groups, held_out)
+
+
+def _groups(dataset: Dataset, rows: Rows) -> tuple[list[list[int]], npt.NDArray[np.float32]]:
+    """Return the rows of each distinct text, and its labels: those that any of its rows has."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        groups.setdefault(dataset.texts[row], []).append(int(row))
+    labels = np.array([dataset.labels[members].max(axis=0) for members in groups.values()])
+    return list(groups.values()), labels
+
+
+def _rows_of(groups: list[list[int]], chosen: Rows) -> Rows:
+    return np.sort(np.concatenate([groups[i] for i in chosen])).astype(np.int64)
+
+
+def _fingerprint(dataset: Dataset, *parts: Rows) -> str:
+    digest = hashlib.sha256(dataset.fingerprint.encode())
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""Name every file of a run directory; no other module joins paths below it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Locate the files of one run.
+
+    A run directory can be deleted as a whole and nothing of the run remains elsewhere, but for
+    the study where `--storage` names a server of the user's own.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The validated configuration that the run was started with."""
+        return self.root / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        """The log of every command run on this directory."""
+        return self.root / "tagsweep.log"
+
+    @property
+    def embeddings(self) -> Path:
+        """The folder of the content-addressed embedding cache."""
+        return self.root / "embeddings"
+
+    @property
+    def split(self) -> Path:
+        """The row numbers of each part of the data, and their fingerprint."""
+        return self.root / "split.json"
+
+    @property
+    def database(self) -> Path:
+        """The data folder of the embedded PostgreSQL."""
+        return self.root / "postgres"
+
+    @property
+    def ensemble(self) -> Path:
+        """The folder of the folds trained so far."""
+        return self.root / "ensemble"
+
+    @property
+    def bundle(self) -> Path:
+        """The result: everything that is needed to predict on new text."""
+        return self.root / "bundle"
+
+    @property
+    def report(self) -> Path:
+        """The result in words and figures, for people."""
+        return self.root / "report.md"

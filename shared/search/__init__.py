@@ -1,0 +1,1 @@
+"""Keep the study: search space, storage, budget and pruning. Knows Optuna, not Keras."""

@@ -1,0 +1,63 @@
+"""Define the search space once, as the function that suggests a trial's hyperparameters."""
+
+from typing import cast
+
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
+
+from shared.config import Activation, Loss, Optimizer, Range, SpaceConfig
+from shared.training.params import HeadParams, LayerParams
+
+
+def suggest(trial: BaseTrial, space: SpaceConfig, embedding_dim: int) -> HeadParams:
+    """Suggest the hyperparameters of one head.
+
+    Layers are numbered from 0: `n_units_l0`, `activation0`, `dropout0`. A value that the
+    configuration fixes is not suggested, and so is not a parameter of the study.
+    """
+    n_layers = _suggest_int(trial, "n_layers", space.n_layers)
+    return HeadParams(
+        layers=tuple(_suggest_layer(trial, space, i, embedding_dim) for i in range(n_layers)),
+        batch_size=_suggest_int(trial, "batch_size", space.batch_size),
+        learning_rate=_suggest_float(trial, "learning_rate", space.learning_rate),
+        optimizer=cast("Optimizer", _choose(trial, "optimizer", space.optimizer)),
+        weight_decay=_suggest_float(trial, "weight_decay", space.weight_decay),
+        batch_normalization=cast(
+            "bool", _choose(trial, "batch_normalization", space.batch_normalization)
+        ),
+        label_smoothing=_suggest_float(trial, "label_smoothing", space.label_smoothing),
+        loss=cast("Loss", _choose(trial, "loss", space.loss)),
+        focal_gamma=_suggest_float(trial, "focal_gamma", space.focal_gamma),
+    )
+
+
+def params_of(trial: FrozenTrial, space: SpaceConfig, embedding_dim: int) -> HeadParams:
+    """Return the hyperparameters that `suggest` gave to a trial of the study."""
+    return suggest(FixedTrial(trial.params), space, embedding_dim)
+
+
+def _suggest_layer(trial: BaseTrial, space: SpaceConfig, i: int, embedding_dim: int) -> LayerParams:
+    widest = max(space.min_units, space.max_units or embedding_dim)
+    units = Range[int](low=space.min_units, high=widest, log=True)
+    return LayerParams(
+        units=_suggest_int(trial, f"n_units_l{i}", units),
+        activation=cast("Activation", _choose(trial, f"activation{i}", space.activation)),
+        dropout=_suggest_float(trial, f"dropout{i}", space.dropout),
+    )
+
+
+def _suggest_int(trial: BaseTrial, name: str, bounds: Range[int]) -> int:
+    if bounds.low == bounds.high:
+        return bounds.low
+    return trial.suggest_int(name, bounds.low, bounds.high, log=bounds.log)
+
+
+def _suggest_float(trial: BaseTrial, name: str, bounds: Range[float]) -> float:
+    if bounds.low == bounds.high:
+        return bounds.low
+    return trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+
+
+def _choose(trial: BaseTrial, name: str, choices: tuple[str, ...] | tuple[bool, ...]) -> str | bool:
+    if len(choices) == 1:
+        return choices[0]
+    return trial.suggest_categorical(name, choices)

@@ -1,0 +1,57 @@
+"""Open the PostgreSQL storage of a study."""
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from shared.errors import InputError, TagsweepError
+
+MAX_CONNECTIONS = 3
+"""Connections a process may hold: Optuna's, the lock on asking, and the driver's own lock."""
+
+
+def check_url(url: str) -> None:
+    """Raise InputError unless `url` is a PostgreSQL URL; the message never shows a password."""
+    try:
+        driver = make_url(url).drivername
+    except ArgumentError as error:
+        raise InputError(
+            "The storage must be a URL such as postgresql://user@host/database, but cannot be read."
+        ) from error
+    if driver.startswith("sqlite"):
+        raise InputError(
+            "The storage must be PostgreSQL, but is SQLite: it loses writes when several workers"
+            " report at once. Leave --storage out to have a PostgreSQL started for you."
+        )
+    if driver not in ("postgresql", "postgresql+psycopg2"):
+        raise InputError(
+            f"The storage must be PostgreSQL (postgresql://...), but is {driver!r}."
+            " Leave --storage out to have a PostgreSQL started for you."
+        )
+
+
+def redact(url: str) -> str:
+    """Return a URL that may be shown: its password is replaced by stars."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Connect to a PostgreSQL URL, making Optuna's tables when there are none.
+
+    Raises InputError for a URL of another kind, TagsweepError when the server cannot be used.
+    """
+    check_url(url)
+    pool = {"pool_size": MAX_CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
+    try:
+        return RDBStorage(url, engine_kwargs=pool)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise TagsweepError(
+            f"The storage {redact(url)} cannot be used: {reason}."
+            " Check that the server runs and the URL is right, then run the same command again."
+        ) from error
+    except RuntimeError as error:
+        raise TagsweepError(
+            f"The storage {redact(url)} was made by another version of Optuna: {error}"
+        ) from error

@@ -1,0 +1,167 @@
+"""Create, load and read a study: the only truth about trials."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from shared.config import SweepConfig, parse_config
+from shared.errors import InputError
+from shared.search.pruning import build_pruner
+
+CONFIG = "config"
+FINGERPRINT = "fingerprint"
+SEARCH_S = "search_s"
+FAILURE = "failure"
+WORKER = "worker"
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """Count the trials of a study by state; `best` is the best complete trial."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+    best: FrozenTrial | None
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the budget."""
+        return self.complete + self.pruned
+
+
+def open_study(storage: RDBStorage, name: str, config: SweepConfig, fingerprint: str) -> Study:
+    """Create the study, or load it and check that it is about the same data and the same space.
+
+    Raises InputError that says what differs; nothing has been changed then.
+    """
+    existing = read_config(storage, name)
+    if existing is None:
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction=StudyDirection.MINIMIZE
+        )
+        with warnings.catch_warnings():
+            # Experimental since Optuna 3.2; it only labels the dashboard's axes.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(["validation_loss"])
+        study.set_user_attr(FINGERPRINT, fingerprint)
+        study.set_user_attr(SEARCH_S, 0.0)
+    else:
+        study = optuna.load_study(storage=storage, study_name=name)
+        _require_same(name, existing, config, study.user_attrs[FINGERPRINT], fingerprint)
+    study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
+    return study
+
+
+def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
+    """Return the configuration that a study was last run with, or None when there is no study."""
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    attrs = optuna.load_study(storage=storage, study_name=name).user_attrs
+    if CONFIG not in attrs or FINGERPRINT not in attrs:
+        raise InputError(
+            f"Study {name!r} was not made by tagsweep. Choose another name with --study-name."
+        )
+    return parse_config(json.loads(attrs[CONFIG]), f"study {name!r}")
+
+
+def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int) -> Study:
+    """Load a study to ask trials of it.
+
+    The sampler is seeded from the study's seed, the worker's number and the trials there are, so
+    that workers differ from each other and a resumed worker does not repeat itself.
+    """
+    study = optuna.load_study(storage=storage, study_name=name)
+    seeds = np.random.SeedSequence(
+        [config.study.seed, worker, len(study.get_trials(deepcopy=False))]
+    )
+    study.sampler = TPESampler(
+        seed=int(seeds.generate_state(1)[0]),
+        n_startup_trials=config.study.sampler.n_startup_trials,
+    )
+    study.pruner = build_pruner(config.study.pruner)
+    return study
+
+
+def read_progress(study: Study) -> StudyProgress:
+    """Count the trials of a study."""
+    trials = study.get_trials(deepcopy=False)
+    counts = {state: sum(t.state == state for t in trials) for state in TrialState}
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    return StudyProgress(
+        complete=counts[TrialState.COMPLETE],
+        pruned=counts[TrialState.PRUNED],
+        failed=counts[TrialState.FAIL],
+        running=counts[TrialState.RUNNING],
+        waiting=counts[TrialState.WAITING],
+        best=min(complete, key=lambda t: (t.value, t.number), default=None),
+    )
+
+
+def fail_running_trials(
+    study: Study, storage: RDBStorage, reason: str, worker: str | None = None
+) -> int:
+    """Fail the running trials that nobody works on: all, or those of one worker.
+
+    Returns how many. The caller must know that their workers are gone.
+    """
+    study_id = storage.get_study_id_from_name(study.study_name)
+    orphans = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if worker is None or trial.user_attrs.get(WORKER) == worker
+    ]
+    for trial in orphans:
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        storage.set_trial_user_attr(trial_id, FAILURE, reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    return len(orphans)
+
+
+def _require_same(
+    name: str, old: SweepConfig, new: SweepConfig, old_fingerprint: str, new_fingerprint: str
+) -> None:
+    differing = [
+        f"{key} was {before!r} and is {after!r}"
+        for key, before, after in _differences(_identity(old), _identity(new))
+    ]
+    if not differing and old_fingerprint != new_fingerprint:
+        differing = ["the texts, the labels or the encoder's files are others"]
+    if differing:
+        raise InputError(
+            f"Study {name!r} cannot go on, because {'; '.join(differing)}."
+            " Undo the change, or start anew with another --run-dir or --study-name."
+        )
+
+
+def _identity(config: SweepConfig) -> dict[str, Any]:
+    """Return what must not change while a study lives: where the CSV lies may, what it says not."""
+    values = config.model_dump(
+        mode="json",
+        include={"data": True, "encoder": True, "space": True, "training": True, "study": {"seed"}},
+    )
+    del values["data"]["csv"], values["encoder"]["batch_size"]
+    return values
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    found = []
+    for key, before in old.items():
+        if isinstance(before, dict):
+            found += _differences(before, new[key], f"{prefix}{key}.")
+        elif before != new[key]:
+            found.append((prefix + key, before, new[key]))
+    return found

@@ -1,0 +1,1 @@
+"""Train one head. Knows Keras, not Optuna."""

@@ -1,0 +1,46 @@
+"""Measure multi-label probabilities: average precision in the field's three averages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Average precision over labels: by number of positives, plain, and pooled; and of each.
+
+    A label without a positive row has no average precision: it is None in `per_label` and left out
+    of the averages.
+    """
+
+    ap_weighted: float
+    ap_macro: float
+    ap_micro: float
+    per_label: dict[str, float | None]
+
+
+def average_precision(
+    labels: npt.NDArray[np.float32], scores: npt.NDArray[np.floating], names: Sequence[str]
+) -> AveragePrecision:
+    """Measure (n, L) scores against (n, L) 0/1 labels.
+
+    Average precision as scikit-learn defines it: sum of (R_i - R_{i-1}) P_i, not interpolated.
+    https://scikit-learn.org/stable/modules/generated/sklearn.metrics.average_precision_score.html
+    """
+    support = labels.sum(axis=0)
+    per_label = {
+        name: float(average_precision_score(labels[:, i], scores[:, i])) if support[i] else None
+        for i, name in enumerate(names)
+    }
+    measured = [value for value in per_label.values() if value is not None]
+    if not measured:
+        raise ValueError(f"at least one label must have a positive row, but none of {names} has.")
+    return AveragePrecision(
+        ap_weighted=float(np.average(measured, weights=support[support > 0])),
+        ap_macro=float(np.mean(measured)),
+        ap_micro=float(average_precision_score(labels.ravel(), scores.ravel())),
+        per_label=per_label,
+    )

@@ -1,0 +1,71 @@
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.storages import RDBStorage
+
+from workers import SearchArrays
+
+# Set before anything imports TensorFlow, Ray or Hugging Face; child processes inherit it.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TF_CPP_MIN_LOG_LEVEL="3",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    RAY_USAGE_STATS_ENABLED="0",
+)
+for name in [name for name in os.environ if name.startswith("TAGSWEEP_")]:
+    if name != "TAGSWEEP_TEST_DATA":
+        del os.environ[name]
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def emotions_csv() -> Path:
+    folder = Path(os.environ.get("TAGSWEEP_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
+    path = folder / "emotions.csv"
+    assert path.exists(), f"{path} is missing: set TAGSWEEP_TEST_DATA to the folder that has it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    from orchestrator.database import embedded_postgres
+
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
+        embedded_postgres(Path(folder) / "postgres") as url,
+    ):
+        yield url
+
+
+@pytest.fixture
+def storage(postgres_url: str) -> Iterator[RDBStorage]:
+    from shared.search.storage import open_storage
+
+    opened = open_storage(postgres_url)
+    yield opened
+    opened.remove_session()
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def study_name(request: pytest.FixtureRequest) -> str:
+    return f"{request.node.name}-{os.urandom(4).hex()}"
+
+
+@pytest.fixture(scope="session")
+def arrays() -> SearchArrays:
+    """Return 160 points of 8 numbers whose signs decide three labels: learnt in a few epochs."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(160, 8)).astype(np.float32)
+    labels = (vectors[:, :3] + 0.3 * rng.normal(size=(160, 3)) > 0).astype(np.float32)
+    return SearchArrays(vectors, labels, np.arange(120), np.arange(120, 160))

@@ -1,0 +1,99 @@
+import threading
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from shared.config import SweepConfig
+from shared.errors import TagsweepError
+from shared.search.budget import ask, driving, is_driven, is_spent
+from shared.search.storage import open_storage
+from shared.search.study import FAILURE, load_study, open_study
+
+CONFIG = SweepConfig()
+
+
+def test_asking_ends_when_running_and_finished_trials_fill_the_budget(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    first, second = ask(study, storage, 2), ask(study, storage, 2)
+    assert first
+    assert second
+    assert ask(study, storage, 2) is None
+    assert not is_spent(study, 2)
+    study.tell(first, 1.0)
+    study.tell(second, state=TrialState.PRUNED)
+    assert ask(study, storage, 2) is None
+    assert is_spent(study, 2)
+
+
+def test_a_failed_trial_makes_room_for_another(storage: RDBStorage, study_name: str) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    study.tell(ask(study, storage, 1), state=TrialState.FAIL)
+    assert ask(study, storage, 1)
+
+
+def test_a_waiting_trial_is_handed_out_before_a_new_one(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    study.enqueue_trial({"x": 0.25})
+    trial = ask(study, storage, 1)
+    assert trial
+    assert trial.suggest_float("x", 0, 1) == 0.25
+
+
+def test_racing_workers_neither_exceed_nor_miss_the_budget(
+    postgres_url: str, storage: RDBStorage, study_name: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    start = threading.Barrier(6)
+
+    def work(worker: int) -> None:
+        own = open_storage(postgres_url)
+        study = load_study(own, study_name, CONFIG, worker)
+        start.wait()
+        while (trial := ask(study, own, 20)) is not None:
+            study.tell(trial, float(worker))
+        own.remove_session()
+        own.engine.dispose()
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trials = load_study(storage, study_name, CONFIG, 9).trials
+    assert [t.number for t in trials] == list(range(20))
+    assert {t.state for t in trials} == {TrialState.COMPLETE}
+
+
+def test_a_search_whose_every_trial_diverges_gives_up(storage: RDBStorage, study_name: str) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    for _ in range(3):
+        trial = ask(study, storage, 3)
+        assert trial
+        trial.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 0")
+        study.tell(trial, state=TrialState.FAIL)
+    with pytest.raises(TagsweepError, match="3 trials diverged"):
+        ask(study, storage, 3)
+
+
+def test_a_study_has_one_driver_at_a_time(
+    postgres_url: str, storage: RDBStorage, study_name: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    other = open_storage(postgres_url)
+    with driving(storage, study_name):
+        assert is_driven(other, study_name)
+        with (
+            pytest.raises(TagsweepError, match="being searched by another"),
+            driving(other, study_name),
+        ):
+            pass
+    assert not is_driven(other, study_name)
+    with driving(other, study_name):
+        pass
+    other.remove_session()
+    other.engine.dispose()

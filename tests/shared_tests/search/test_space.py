@@ -1,0 +1,76 @@
+import optuna
+from optuna.trial import FixedTrial
+
+from shared.config import Range, SpaceConfig
+from shared.search.space import params_of, suggest
+
+ONE_LAYER = {
+    "n_layers": 1,
+    "n_units_l0": 100,
+    "activation0": "swish",
+    "dropout0": 0.25,
+    "batch_size": 16,
+}
+
+
+def test_the_default_space_is_the_articles() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    params = suggest(trial, SpaceConfig(n_layers=Range[int](low=3, high=3)), 384)
+    assert len(params.layers) == 3
+    assert set(trial.params) == {
+        *(f"{name}{i}" for name in ("n_units_l", "activation", "dropout") for i in range(3)),
+        "batch_size",
+    }
+    units = trial.distributions["n_units_l0"]
+    assert units == optuna.distributions.IntDistribution(48, 384, log=True)
+
+
+def test_a_fixed_value_is_not_a_parameter_of_the_study() -> None:
+    space = SpaceConfig(activation=("relu",), dropout=Range[float](low=0.1, high=0.1))
+    trial = optuna.create_study().ask()
+    layer = suggest(trial, space, 384).layers[0]
+    assert (layer.activation, layer.dropout) == ("relu", 0.1)
+    assert not {"activation0", "dropout0", "learning_rate"} & set(trial.params)
+
+
+def test_an_opened_range_becomes_a_parameter() -> None:
+    space = SpaceConfig(
+        learning_rate=Range[float](low=1e-4, high=1e-2, log=True),
+        optimizer=("adam", "sgd"),
+        batch_normalization=(True, False),
+        loss=("binary_crossentropy", "focal"),
+        label_smoothing=Range[float](low=0, high=0.1),
+        weight_decay=Range[float](low=0, high=0.1),
+        focal_gamma=Range[float](low=1, high=3),
+    )
+    trial = optuna.create_study().ask()
+    suggest(trial, space, 384)
+    assert {
+        "learning_rate",
+        "optimizer",
+        "batch_normalization",
+        "loss",
+        "label_smoothing",
+        "weight_decay",
+        "focal_gamma",
+    } <= set(trial.params)
+
+
+def test_an_embedding_narrower_than_the_least_width_fixes_the_width() -> None:
+    trial = optuna.create_study().ask()
+    assert suggest(trial, SpaceConfig(), 8).layers[0].units == 48
+
+
+def test_a_finished_trial_gives_back_the_parameters_it_was_suggested() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    suggested = suggest(trial, SpaceConfig(), 384)
+    frozen = study.tell(trial, 1.0)
+    assert params_of(frozen, SpaceConfig(), 384) == suggested
+
+
+def test_values_come_from_the_trial() -> None:
+    params = suggest(FixedTrial(ONE_LAYER), SpaceConfig(), 384)
+    assert (params.layers[0].units, params.layers[0].activation) == (100, "swish")
+    assert (params.batch_size, params.learning_rate) == (16, 1e-3)

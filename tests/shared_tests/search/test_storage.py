@@ -1,0 +1,45 @@
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import text
+
+from shared.errors import InputError, TagsweepError
+from shared.search.storage import check_url, open_storage, redact
+
+SECRET = "s3cret"  # noqa: S105  the password that must not be seen
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@h/db", "postgresql+psycopg2://u:p@h:5/db"])
+def test_postgresql_is_accepted(url: str) -> None:
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:///study.db", "SQLite"),
+        (f"mysql://user:{SECRET}@host/db", "'mysql'"),
+        (f"postgresql+asyncpg://user:{SECRET}@host/db", "asyncpg"),
+        ("study.db", "cannot be read"),
+    ],
+)
+def test_another_storage_is_refused_with_a_reason(url: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as refused:
+        open_storage(url)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_password_is_never_shown() -> None:
+    assert SECRET not in redact(f"postgresql://user:{SECRET}@host/db")
+
+
+def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() -> None:
+    with pytest.raises(TagsweepError, match="cannot be used") as refused:
+        open_storage(f"postgresql://user:{SECRET}@127.0.0.1:1/db")
+    assert SECRET not in str(refused.value)
+    assert "Connection refused" in str(refused.value)
+
+
+def test_the_server_is_postgresql(storage: RDBStorage) -> None:
+    with storage.engine.connect() as connection:
+        version = connection.execute(text("SELECT version()")).scalar_one()
+    assert version.startswith("PostgreSQL 18")

@@ -1,0 +1,111 @@
+import json
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from shared.config import SweepConfig, with_values
+from shared.errors import InputError
+from shared.search.study import (
+    FAILURE,
+    WORKER,
+    fail_running_trials,
+    load_study,
+    open_study,
+    read_config,
+    read_progress,
+)
+
+CONFIG = SweepConfig()
+
+
+def test_a_new_study_keeps_its_configuration(storage: RDBStorage, study_name: str) -> None:
+    assert read_config(storage, study_name) is None
+    open_study(storage, study_name, CONFIG, "f")
+    assert read_config(storage, study_name) == CONFIG
+
+
+def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study_name: str) -> None:
+    open_study(storage, study_name, CONFIG, "f").ask()
+    larger = with_values(CONFIG, {"study": {"n_trials": 500}})
+    assert len(open_study(storage, study_name, larger, "f").trials) == 1
+    assert read_config(storage, study_name) == larger
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"encoder": {"name": "other"}}, "encoder.name was 'all-MiniLM-L6-v2' and is 'other'"),
+        ({"space": {"min_units": 10}}, "space.min_units was 48 and is 10"),
+        ({"data": {"label_columns": ("a",)}}, "data.label_columns"),
+        ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
+    ],
+)
+def test_a_study_refuses_to_go_on_with_something_else(
+    storage: RDBStorage, study_name: str, change: dict, named: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    with pytest.raises(InputError, match=named):
+        open_study(storage, study_name, with_values(CONFIG, change), "f")
+    assert read_config(storage, study_name) == CONFIG
+
+
+def test_a_study_refuses_other_data(storage: RDBStorage, study_name: str) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    with pytest.raises(InputError, match="the texts, the labels or the encoder's files"):
+        open_study(storage, study_name, CONFIG, "g")
+
+
+def test_a_study_of_another_program_is_left_alone(storage: RDBStorage, study_name: str) -> None:
+    optuna.create_study(storage=storage, study_name=study_name)
+    with pytest.raises(InputError, match="not made by tagsweep"):
+        open_study(storage, study_name, CONFIG, "f")
+
+
+def test_the_kept_configuration_is_json_that_others_can_read(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    assert json.loads(study.user_attrs["config"])["study"]["n_trials"] == 100
+
+
+def test_workers_and_resumed_workers_sample_differently(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+
+    def sample(worker: int) -> float:
+        trial = load_study(storage, study_name, CONFIG, worker).ask()
+        return trial.suggest_float("x", 0, 1)
+
+    values = [sample(0), sample(1), sample(0)]
+    assert len(set(values)) == len(study.trials) == 3
+
+
+def test_progress_counts_each_state_and_finds_the_best(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    for value in (0.5, 0.3, 0.4):
+        study.tell(study.ask(), value)
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask()
+    study.enqueue_trial({})
+    progress = read_progress(study)
+    assert (progress.complete, progress.pruned, progress.failed) == (3, 1, 1)
+    assert (progress.running, progress.waiting, progress.finished) == (1, 1, 4)
+    assert progress.best is not None
+    assert progress.best.number == 1
+
+
+def test_only_the_running_trials_of_the_named_worker_are_failed(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    for worker in ("worker-0", "worker-1"):
+        study.ask().set_user_attr(WORKER, worker)
+    assert fail_running_trials(study, storage, "lost", "worker-1") == 1
+    assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.FAIL]
+    assert study.trials[1].user_attrs[FAILURE] == "lost"

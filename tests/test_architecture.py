@@ -1,0 +1,64 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+ALLOWED = {
+    "shared": {"shared"},
+    "workers": {"shared", "workers"},
+    "orchestrator": {"shared", "workers", "orchestrator"},
+}
+MAX_LINES = 350
+
+
+def _sources(checkout: Path, *folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (checkout / folder).rglob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the dotted modules that a file imports anywhere, in functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(str(node.module))
+    return found
+
+
+def _roots(path: Path) -> set[str]:
+    return {module.split(".")[0] for module in _imports(path)}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_point_one_way(checkout: Path, package: str) -> None:
+    for path in _sources(checkout, package):
+        ours = _roots(path) & set(ALLOWED)
+        assert ours <= ALLOWED[package], f"{path} imports {ours - ALLOWED[package]}"
+
+
+def test_the_orchestrator_uses_of_the_workers_only_what_the_package_offers(checkout: Path) -> None:
+    for path in _sources(checkout, "orchestrator"):
+        inner = {module for module in _imports(path) if module.startswith("workers.")}
+        assert not inner, f"{path} imports {inner}"
+
+
+def test_optuna_and_keras_meet_in_workers_only(checkout: Path) -> None:
+    keras = {"keras", "tensorflow", "jax"}
+    for path in _sources(checkout, "shared", "orchestrator"):
+        roots = _roots(path)
+        assert not ({"optuna"} & roots and keras & roots), f"{path} imports Optuna and Keras"
+    assert not any(keras & _roots(path) for path in _sources(checkout, "shared/search"))
+    assert not any({"optuna"} & _roots(path) for path in _sources(checkout, "shared/training"))
+
+
+def test_one_file_imports_ray(checkout: Path) -> None:
+    users = [path.name for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)]
+    assert users == ["ray_pool.py"]
+
+
+def test_no_file_is_too_long_to_read_at_one_sitting(checkout: Path) -> None:
+    for path in _sources(checkout, *ALLOWED, "tests", "examples"):
+        n_lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert n_lines <= MAX_LINES, f"{path} has {n_lines} lines"

@@ -1,0 +1,85 @@
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import psutil
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from shared.errors import TagsweepError
+from shared.search.study import FAILURE, WORKER, load_study
+from workers import SearchArrays, WorkerPool, launch_workers
+
+PATIENCE_S = 120
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come so"
+        time.sleep(0.2)
+
+
+def _finish(pool: WorkerPool) -> None:
+    try:
+        _wait_until(lambda: pool.poll().n_alive == 0)
+    finally:
+        pool.stop()
+        pool.join(timeout_s=20)
+
+
+def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
+    spec = make_spec(study={"n_trials": 8})
+    _finish(launch_workers(spec, arrays, 2))
+    trials = load_study(storage, spec.study_name, spec.config, 9).trials
+    assert [t.number for t in trials] == list(range(8))
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+    assert {t.user_attrs[WORKER] for t in trials} == {"worker-0", "worker-1"}
+
+
+def test_a_killed_worker_comes_back_and_the_budget_is_exact(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40})
+    study = load_study(storage, spec.study_name, spec.config, 9)
+    pool = launch_workers(spec, arrays, 1)
+    _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
+    os.kill(_worker_process().pid, signal.SIGKILL)
+    _finish(pool)
+    lost = [t for t in study.trials if t.state == TrialState.FAIL]
+    finished = [t for t in study.trials if t.state != TrialState.FAIL]
+    assert len(finished) == 10
+    assert len(lost) <= 1
+    assert all(t.user_attrs[FAILURE].startswith("lost") for t in lost)
+
+
+def test_stopped_workers_give_up_their_trials(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec(study={"n_trials": 1000})
+    study = load_study(storage, spec.study_name, spec.config, 9)
+    pool = launch_workers(spec, arrays, 1)
+    _wait_until(lambda: len(study.trials) > 0)
+    pool.stop()
+    pool.join(timeout_s=30)
+    assert not any(t.state == TrialState.RUNNING for t in study.trials)
+    assert len(study.trials) < 1000
+
+
+def test_a_failing_worker_is_one_clear_error(make_spec, arrays: SearchArrays) -> None:
+    pool = launch_workers(replace(make_spec(), fingerprint="other"), arrays, 1)
+    with pytest.raises(TagsweepError, match=r"Worker 0 failed: .* fingerprint other"):
+        _finish(pool)
+
+
+def _worker_process() -> psutil.Process:
+    """Return the process of the Ray actor, whose title Ray sets."""
+    (process,) = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "ray::Worker" in " ".join(child.cmdline())
+    ]
+    return process

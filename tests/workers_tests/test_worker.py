@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from shared.errors import TagsweepError
+from shared.search.study import FAILURE, WORKER, load_study
+from workers import SearchArrays
+from workers.worker import run_worker
+
+
+def test_a_worker_pulls_trials_until_the_budget_is_spent(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec()
+    run_worker(spec, arrays, 0, lambda: False)
+    trials = load_study(storage, spec.study_name, spec.config, 1).trials
+    assert len(trials) == 6
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+    assert {t.user_attrs[WORKER] for t in trials} == {"worker-0"}
+
+
+def test_a_worker_leaves_when_it_is_told_to(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec()
+    run_worker(spec, arrays, 0, lambda: True)
+    assert load_study(storage, spec.study_name, spec.config, 1).trials == []
+
+
+def test_a_worker_refuses_a_study_about_other_data(make_spec, arrays: SearchArrays) -> None:
+    with pytest.raises(TagsweepError, match="was sent data with fingerprint other"):
+        run_worker(replace(make_spec(), fingerprint="other"), arrays, 0, lambda: False)
+
+
+def test_a_worker_fails_the_trial_that_its_predecessor_left(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec(study={"n_trials": 1})
+    study = load_study(storage, spec.study_name, spec.config, 1)
+    study.ask().set_user_attr(WORKER, "worker-0")
+    run_worker(spec, arrays, 0, lambda: False)
+    lost, done = study.trials
+    assert lost.state == TrialState.FAIL
+    assert lost.user_attrs[FAILURE].startswith("lost")
+    assert done.state == TrialState.COMPLETE

@@ -1,0 +1,41 @@
+"""Run one worker in a thread of this process: the Ray pool's twin, for tests and debugging."""
+
+import threading
+
+from shared.errors import TagsweepError
+from workers.launch import PoolState
+from workers.spec import SearchArrays, WorkerSpec
+from workers.worker import run_worker
+
+
+class InlinePool:
+    """Be a pool of one worker that a debugger can step into."""
+
+    def __init__(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        """Start the worker."""
+        self._stopping = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(spec, arrays), name="worker-0")
+        self._thread.start()
+
+    def poll(self) -> PoolState:
+        """Return the state of the worker; raise TagsweepError when it failed."""
+        if self._error is not None:
+            raise TagsweepError(f"The worker failed: {self._error}") from self._error
+        return PoolState(n_alive=int(self._thread.is_alive()))
+
+    def stop(self) -> None:
+        """Tell the worker to give up its trial at the end of the epoch."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the worker to leave; a thread cannot be ended, so this may raise."""
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise TagsweepError(f"The inline worker has not stopped within {timeout_s:g} s.")
+
+    def _run(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        try:
+            run_worker(spec, arrays, 0, self._stopping.is_set)
+        except BaseException as error:  # noqa: BLE001  the thread's owner raises it from poll
+            self._error = error

@@ -1,0 +1,126 @@
+"""Run workers as Ray actors. The only file that imports Ray."""
+
+import logging
+import os
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from shared.errors import TagsweepError
+from workers.launch import PoolState
+from workers.spec import SearchArrays, WorkerSpec
+
+MAX_RESTARTS = 3
+"""How often Ray starts a worker again whose process died, before it counts as lost."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Be one worker in a process of its own; `stop` is heard while `run` works."""
+
+    def __init__(self) -> None:
+        """Wait for work."""
+        self._stopping = threading.Event()
+
+    def run(
+        self,
+        spec: WorkerSpec,
+        vectors: npt.NDArray[np.float32],
+        arrays: tuple[npt.NDArray[Any], ...],
+        number: int,
+    ) -> None:
+        """Pull trials until the budget is spent or `stop` was called."""
+        use_one_thread(gpu=bool(ray.get_gpu_ids()))
+        from workers.worker import run_worker
+
+        run_worker(spec, SearchArrays(vectors, *arrays), number, self._stopping.is_set)
+
+    def stop(self) -> None:
+        """Give up the trial at the end of its epoch."""
+        self._stopping.set()
+
+
+class RayPool:
+    """Be a pool of Ray actors on this machine."""
+
+    def __init__(self, spec: WorkerSpec, arrays: SearchArrays, n_workers: int) -> None:
+        """Start Ray and the workers; each takes one CPU and the configured share of a GPU."""
+        gpus = spec.config.workers.gpus_per_worker
+        ray.init(
+            num_cpus=max(n_workers, os.cpu_count() or 1),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            configure_logging=False,
+        )
+        # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
+        vectors = ray.put(np.asarray(arrays.vectors))
+        rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
+        actor: Any = ray.remote(Worker)
+        self._workers = [
+            actor.options(
+                num_cpus=1,
+                num_gpus=gpus,
+                max_restarts=MAX_RESTARTS,
+                max_task_retries=MAX_RESTARTS,
+                max_concurrency=2,
+            ).remote()
+            for _ in range(n_workers)
+        ]
+        self._runs = {
+            worker.run.remote(spec, vectors, rest, number): number
+            for number, worker in enumerate(self._workers)
+        }
+
+    def poll(self) -> PoolState:
+        """Return the state of the workers.
+
+        Raises TagsweepError when a worker met an error of the program, or when all are lost.
+        """
+        done, running = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=0)
+        lost = tuple(self._runs[run] for run in done if self._is_lost(run))
+        if len(lost) == len(self._runs):
+            raise TagsweepError("All workers died. Run the same command again to go on.")
+        return PoolState(n_alive=len(running), lost=lost)
+
+    def stop(self) -> None:
+        """Tell all workers to give up their trials at the end of the epoch."""
+        for worker in self._workers:
+            worker.stop.remote()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until all workers have left, then end Ray and whatever is left of it."""
+        try:
+            ray.wait(list(self._runs), num_returns=len(self._runs), timeout=timeout_s)
+        except RayError as error:
+            logger.warning("Ray failed while the workers were leaving: %s", error)
+        finally:
+            ray.shutdown()
+
+    def _is_lost(self, run: ray.ObjectRef[None]) -> bool:
+        number = self._runs[run]
+        try:
+            ray.get(run)
+        except ActorDiedError as error:
+            logger.warning("Worker %d was lost: %s", number, error)
+            return True
+        except RayTaskError as error:
+            logger.info("Worker %d failed", number, exc_info=error)
+            raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
+        return False
+
+
+def use_one_thread(*, gpu: bool) -> None:
+    """Keep TensorFlow to one core: a process a core beats threads by 1.4; share a GPU's memory."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if gpu:
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, enable=True)
