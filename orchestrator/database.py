@@ -100,7 +100,7 @@ class _Server:
             _let_pass(unfinished.parent)
         encoding = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         options = (*encoding, "--locale=C", "--auth=trust", f"--username={SUPERUSER}")
-        _run_program(unfinished, self.user, "initdb", *options, "-D", ".")
+        self._run("initdb", *options, "-D", ".", folder=unfinished)
         with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as settings:
             settings.write("include_if_exists = 'tagsweep.conf'\n")
         unfinished.replace(self.folder)
@@ -139,9 +139,9 @@ class _Server:
             else:
                 return
 
-    def _run(self, program: str, *arguments: object) -> None:
+    def _run(self, program: str, *arguments: object, folder: Path | None = None) -> None:
         try:
-            _run_program(self.folder, self.user, program, *arguments)
+            _run_program(folder or self.folder, self.user, program, *arguments)
         except subprocess.CalledProcessError as error:
             raise self._failure(error.stderr or str(error)) from error
 
@@ -149,7 +149,7 @@ class _Server:
         log = self.folder / LOG
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return TagsweepError(
-            f"The database in {self.folder} does not work: {reason.strip()}"
+            f"The database in {self.folder} does not work: {' '.join(reason.split())}."
             f" Its log, {log}, ends with: {' / '.join(lines[-3:])}"
         )
 
@@ -160,6 +160,8 @@ def _run_program(folder: Path, user: str | None, program: str, *arguments: objec
         [_programs() / program, *map(str, arguments)],
         cwd=folder,
         user=user,
+        group=pwd.getpwnam(user).pw_gid if user else None,
+        extra_groups=[] if user else None,
         env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ class DataConfig(Section):
     text_column: str = "text"
     """The column that holds the text."""
     label_columns: tuple[str, ...] = ()
-    """The label columns; none means every column but the text whose values are all 0 or 1."""
+    """The label columns; empty: every column but the text whose values are all 0 or 1."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of the rows kept for the one measurement at the end."""
     valid_fraction: float = Field(0.2, gt=0, lt=1)
@@ -42,7 +42,7 @@ class EncoderConfig(Section):
     name: str = "all-MiniLM-L6-v2"
     """A sentence-transformers model: a local folder, the packaged MiniLM, or a name on the hub."""
     max_seq_length: int | None = Field(None, gt=0)
-    """The longest input in tokens; longer texts are cut. None: the encoder's own limit."""
+    """The longest input in tokens; longer texts are cut. null: the encoder's own limit."""
     prompt: str | None = None
     """A text put before every input, for encoders trained with one (`query: `)."""
     batch_size: int = Field(32, gt=0)
@@ -79,7 +79,7 @@ class SpaceConfig(Section):
     min_units: int = Field(48, gt=0)
     """The smallest width of a hidden layer, in units; searched on a logarithmic scale."""
     max_units: int | None = Field(None, gt=0)
-    """The largest width of a hidden layer, in units. None: the width of the embedding."""
+    """The largest width of a hidden layer, in units. null: the width of the embedding."""
     activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
     """The activations to choose from, for each layer by itself."""
     dropout: Range[float] = Range[float](low=0.0, high=0.6)
@@ -140,11 +140,11 @@ class StudyConfig(Section):
     """The study and its budget."""
 
     name: str | None = Field(None, min_length=1)
-    """The study's name in its storage. None: the name of the run directory."""
+    """The study's name in its storage. null: the name of the run directory."""
     n_trials: int = Field(100, gt=0)
     """The budget: trials that finish, complete or pruned. Failed ones do not count."""
     timeout_s: float | None = Field(None, gt=0)
-    """The longest search in seconds, earlier starts of the study counted in. None: no limit."""
+    """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
     seed: int = Field(42, ge=0)
     """What splits, samplers, initial weights and shuffling are derived from."""
     sampler: SamplerConfig = SamplerConfig()
@@ -172,7 +172,7 @@ class WorkersConfig(Section):
     """The processes that train trials."""
 
     n_workers: int | None = Field(None, gt=0)
-    """How many workers. None: one a core, or as many as the GPUs hold."""
+    """How many workers. null: one a core, or as many as the GPUs hold."""
     gpus_per_worker: float = Field(0.0, ge=0)
     """GPUs that each worker takes; 0.25 puts four workers on one."""
     pool: Literal["ray", "inline"] = "ray"
@@ -224,7 +224,7 @@ def load_config(path: Path) -> SweepConfig:
     config = parse_config(values, str(path))
     if config.data.csv is None:
         return config
-    return with_values(config, {"data": {"csv": path.parent / config.data.csv}})
+    return with_values(config, {"data": {"csv": (path.parent / config.data.csv).resolve()}})
 
 
 def parse_config(values: Any, source: str) -> SweepConfig:

@@ -2,7 +2,7 @@
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from shared.errors import InputError, TagsweepError
@@ -11,24 +11,30 @@ MAX_CONNECTIONS = 3
 """Connections a process may hold: Optuna's, the lock on asking, and the driver's own lock."""
 
 
-def check_url(url: str) -> None:
-    """Raise InputError unless `url` is a PostgreSQL URL; the message never shows a password."""
+DRIVER = "postgresql+psycopg2"
+"""The driver we use; SQLAlchemy's own default for `postgresql://` is another."""
+
+
+def parse_url(url: str) -> URL:
+    """Read a PostgreSQL URL; raise InputError for any other, never showing a password."""
     try:
-        driver = make_url(url).drivername
+        parsed = make_url(url)
     except ArgumentError as error:
         raise InputError(
             "The storage must be a URL such as postgresql://user@host/database, but cannot be read."
         ) from error
+    driver = parsed.drivername
     if driver.startswith("sqlite"):
         raise InputError(
             "The storage must be PostgreSQL, but is SQLite: it loses writes when several workers"
             " report at once. Leave --storage out to have a PostgreSQL started for you."
         )
-    if driver not in ("postgresql", "postgresql+psycopg2"):
+    if driver not in {"postgresql", DRIVER}:
         raise InputError(
             f"The storage must be PostgreSQL (postgresql://...), but is {driver!r}."
             " Leave --storage out to have a PostgreSQL started for you."
         )
+    return parsed.set(drivername=DRIVER)
 
 
 def redact(url: str) -> str:
@@ -41,10 +47,10 @@ def open_storage(url: str) -> RDBStorage:
 
     Raises InputError for a URL of another kind, TagsweepError when the server cannot be used.
     """
-    check_url(url)
+    full_url = parse_url(url).render_as_string(hide_password=False)
     pool = {"pool_size": MAX_CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
     try:
-        return RDBStorage(url, engine_kwargs=pool)
+        return RDBStorage(full_url, engine_kwargs=pool)
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise TagsweepError(

@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.config import DataConfig
+from shared.data.dataset import Dataset, load_dataset, load_texts, require_rows
+from shared.errors import InputError
+
+GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
+
+
+def _load(tmp_path: Path, content: str | bytes, **settings: object) -> Dataset:
+    path = tmp_path / "texts.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return load_dataset(DataConfig(csv=path, **settings))
+
+
+def test_texts_and_labels_are_read_in_order(tmp_path: Path) -> None:
+    dataset = _load(tmp_path, GOOD)
+    assert dataset.texts == ("first", "second")
+    assert dataset.label_names == ("a", "b")
+    np.testing.assert_array_equal(dataset.labels, np.array([[0, 1], [1, 0]], dtype=np.float32))
+
+
+def test_a_byte_order_mark_quoted_newlines_and_the_text_nan_are_read(tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbftext,a\n"two\nlines, quoted",0\nNaN,1\n'
+    assert _load(tmp_path, content).texts == ("two\nlines, quoted", "NaN")
+
+
+def test_zeros_and_ones_may_be_written_as_decimals_and_with_spaces(tmp_path: Path) -> None:
+    assert _load(tmp_path, "text,a\nx, 1.0\ny,0 \n").labels[:, 0].tolist() == [1, 0]
+
+
+def test_without_names_every_binary_column_is_a_label(tmp_path: Path) -> None:
+    dataset = _load(tmp_path, "id,text,a,stars,b\n7,x,0,5,1\n8,y,1,1,0\n")
+    assert dataset.label_names == ("a", "b")
+
+
+def test_named_labels_are_taken_in_the_order_given(tmp_path: Path) -> None:
+    dataset = _load(tmp_path, GOOD, label_columns=("b", "a"))
+    assert dataset.label_names == ("b", "a")
+    assert dataset.labels[0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        ("txt,a\nx,0\ny,1\n", {}, "no column 'text'; it has 'txt', 'a'. Did you mean 'txt'?"),
+        (GOOD, {"label_columns": ("aa",)}, "no column 'aa'.* Did you mean 'a'?"),
+        (GOOD, {"label_columns": ("text",)}, "cannot be both the text and a label"),
+        ("text,a\nx,0\ny,2\n", {"label_columns": ("a",)}, "row 2, column 'a': .* but is '2'"),
+        ("text,a\nx,0\ny,\n", {"label_columns": ("a",)}, "row 2, column 'a': .* is nothing"),
+        ("text,a\nx,NaN\ny,1\n", {"label_columns": ("a",)}, "row 1, column 'a': .* 'NaN'"),
+        ("text,a\nx,0\n  ,1\n", {}, "row 2, column 'text': the text is empty"),
+        ("text,a\n", {}, "has a header but no rows"),
+        ("", {}, "is empty: it has no header"),
+        ("text,a\nx,1\ny,1\n", {}, "column 'a' is 1 in every row"),
+        ("text,a,a\nx,1,0\n", {}, "the header names column 'a' more than once"),
+        ("text,a\nx,0\ny,1,1,1\n", {}, "not a valid CSV: .*line 3"),
+        ("text,stars\nx,5\n", {}, "no column but the text has only the values 0 and 1"),
+        (b"text,a\n\xff\xfe,1\n", {}, "must be UTF-8, but is not"),
+    ],
+)
+def test_bad_data_is_named_with_its_place(
+    tmp_path: Path, content: str | bytes, settings: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _load(tmp_path, content, **settings)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none.csv cannot be read: No such file"):
+        load_dataset(DataConfig(csv=tmp_path / "none.csv"))
+
+
+def test_no_file_at_all_is_said() -> None:
+    with pytest.raises(InputError, match="name a CSV with --data"):
+        load_dataset(DataConfig())
+
+
+def test_the_fingerprint_follows_texts_labels_and_names(tmp_path: Path) -> None:
+    contents = (
+        GOOD,
+        GOOD.replace("first", "other"),
+        GOOD.replace("first,0,1", "first,1,0").replace("second,1,0", "second,0,1"),
+        GOOD.replace("a,b", "a,c"),
+    )
+    assert len({_load(tmp_path, content).fingerprint for content in contents}) == 4
+    assert _load(tmp_path, GOOD).fingerprint == _load(tmp_path, GOOD).fingerprint
+
+
+def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("note\nb\na\n")
+    assert load_texts(path, "note") == ("b", "a")
+
+
+def _dataset(n: int, n_positive: int) -> Dataset:
+    labels = np.zeros((n, 1), dtype=np.float32)
+    labels[:n_positive] = 1
+    return Dataset(tuple(f"text {i}" for i in range(n)), labels, ("a",), "some.csv")
+
+
+def test_enough_rows_are_accepted() -> None:
+    require_rows(_dataset(14, 7), n_folds=5)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (_dataset(6, 3), "5 folds need at least 7 distinct texts, but there are 6"),
+        (_dataset(20, 6), "column 'a' is 1 for 6 distinct texts"),
+        (_dataset(20, 14), "column 'a' is 0 for 6 distinct texts"),
+    ],
+)
+def test_too_few_rows_for_the_folds_are_refused(dataset: Dataset, message: str) -> None:
+    with pytest.raises(InputError, match=f"some.csv: .*{message}"):
+        require_rows(dataset, n_folds=5)

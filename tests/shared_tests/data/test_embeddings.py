@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.config import EncoderConfig
+from shared.data import embeddings
+from shared.data.embeddings import embed, embeddings_key, encode_texts
+from shared.data.encoder import Encoder, encode, load_encoder, resolve_encoder
+
+TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return resolve_encoder(EncoderConfig())
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the texts that are really encoded, in the order in which they are."""
+    seen: list[str] = []
+
+    def record(model: object, encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+        seen.extend(texts)
+        return encode(model, encoder, texts)
+
+    monkeypatch.setattr(embeddings, "encode", record)
+    monkeypatch.setattr(embeddings, "CHUNK", 2)
+    return seen
+
+
+def ignore(_done: int, _total: int) -> None:
+    pass
+
+
+def test_vectors_are_the_encoders_in_the_order_of_the_texts(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    made = embed(TEXTS, encoder, tmp_path, ignore)
+    expected = load_encoder(encoder).encode(TEXTS)
+    assert made.vectors.dtype == np.float32
+    assert isinstance(made.vectors, np.memmap)
+    np.testing.assert_allclose(made.vectors, expected, atol=1e-5)
+    assert (made.n_truncated, made.max_seq_length) == (0, 256)
+
+
+def test_each_distinct_text_is_encoded_once_the_longest_first(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    embed(TEXTS, encoder, tmp_path, ignore)
+    assert encoded == ["the longest text of them all", "a longer text", "one more", "a", "b"]
+
+
+def test_what_is_cached_is_not_made_again(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    first = embed(TEXTS, encoder, tmp_path, ignore)
+    encoded.clear()
+    again = embed(TEXTS, encoder, tmp_path, ignore)
+    assert encoded == []
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{first.key}.npy", f"{first.key}.json"}
+
+
+def test_a_full_cache_loads_no_library(tmp_path: Path, encoder: Encoder) -> None:
+    embed(["a"], encoder, tmp_path, ignore)
+    code = (
+        "import sys; from pathlib import Path; from shared.config import EncoderConfig;"
+        "from shared.data.embeddings import embed; from shared.data.encoder import resolve_encoder;"
+        "embed(['a'], resolve_encoder(EncoderConfig()), Path(sys.argv[1]), lambda *_: 1 / 0);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 0
+
+
+def test_an_interrupted_call_goes_on_at_its_last_chunk(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    def interrupt(done: int, _total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(TEXTS, encoder, tmp_path, interrupt)
+    encoded.clear()
+    calls: list[tuple[int, int]] = []
+    made = embed(TEXTS, encoder, tmp_path, lambda *call: calls.append(call))
+    assert encoded == ["b"]
+    assert calls == [(4, 5), (5, 5)]
+    np.testing.assert_allclose(made.vectors, load_encoder(encoder).encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["partial.json", "partial.npy"])
+def test_a_damaged_partial_file_is_thrown_away(
+    tmp_path: Path, encoder: Encoder, encoded: list[str], suffix: str
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        embed(TEXTS, encoder, tmp_path, lambda done, _total: 1 / (4 - done))
+    key = embeddings_key(TEXTS, encoder)
+    (tmp_path / f"{key}.{suffix}").write_text("rubbish")
+    encoded.clear()
+    embed(TEXTS, encoder, tmp_path, ignore)
+    assert len(encoded) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"\x93NUMPY"])
+def test_a_damaged_cache_is_made_anew(
+    tmp_path: Path, encoder: Encoder, encoded: list[str], content: bytes
+) -> None:
+    made = embed(TEXTS, encoder, tmp_path, ignore)
+    expected = np.array(made.vectors)
+    encoded.clear()
+    (tmp_path / f"{made.key}.npy").write_bytes(content)
+    np.testing.assert_array_equal(embed(TEXTS, encoder, tmp_path, ignore).vectors, expected)
+    assert len(encoded) == 5
+
+
+def test_the_key_follows_texts_encoder_and_settings(encoder: Encoder) -> None:
+    others = [EncoderConfig(prompt="query: "), EncoderConfig(max_seq_length=64)]
+    keys = {embeddings_key(TEXTS, other) for other in [encoder, *map(resolve_encoder, others)]}
+    keys |= {embeddings_key(TEXTS[::-1], encoder), embeddings_key(["b a"], encoder)}
+    keys |= {embeddings_key(["b", "a"], encoder)}
+    assert len(keys) == 6
+    larger_batch = resolve_encoder(EncoderConfig(batch_size=8))
+    assert embeddings_key(TEXTS, larger_batch) in keys
+
+
+def test_texts_to_predict_are_encoded_without_a_cache(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    vectors = encode_texts(TEXTS, encoder)
+    assert len(encoded) == 5
+    np.testing.assert_allclose(vectors, embed(TEXTS, encoder, tmp_path, ignore).vectors, atol=1e-5)

@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.config import DataConfig
+from shared.data.dataset import Dataset
+from shared.data.splits import make_folds, make_split, write_split
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    """Draw 60 to 200 rows, some texts of which come twice, with two to four labels."""
+    n = draw(st.integers(60, 200))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    texts = tuple(f"text {i}" for i in rng.integers(0, n * 2, size=n))
+    n_labels = draw(st.integers(2, 4))
+    labels = (rng.random((n, n_labels)) < rng.uniform(0.1, 0.6, n_labels)).astype(np.float32)
+    return Dataset(texts, labels, tuple("abcd"[:n_labels]), "drawn")
+
+
+def _texts(dataset: Dataset, rows: np.ndarray) -> set[str]:
+    return {dataset.texts[row] for row in rows}
+
+
+@settings(deadline=None, max_examples=25)
+@given(datasets(), st.integers(0, 1000))
+def test_a_split_has_every_row_once_and_no_text_twice(dataset: Dataset, seed: int) -> None:
+    split = make_split(dataset, DataConfig(), seed)
+    parts = (split.train, split.valid, split.test)
+    assert sorted(np.concatenate(parts)) == list(range(len(dataset.texts)))
+    sets = [_texts(dataset, part) for part in parts]
+    assert sum(map(len, sets)) == len(set(dataset.texts))
+    assert split.fingerprint == make_split(dataset, DataConfig(), seed).fingerprint
+
+
+@settings(deadline=None, max_examples=25)
+@given(datasets(), st.integers(2, 5), st.integers(0, 1000))
+def test_folds_hold_each_row_out_once_and_part_no_text(
+    dataset: Dataset, n_folds: int, seed: int
+) -> None:
+    rows = np.arange(0, len(dataset.texts), 2)
+    folds = make_folds(dataset, rows, n_folds, seed)
+    assert len(folds) == n_folds
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(rows)
+    for kept, held_out in folds:
+        assert sorted(np.concatenate([kept, held_out])) == list(rows)
+        assert not _texts(dataset, kept) & _texts(dataset, held_out)
+
+
+def _many(n: int = 2000) -> Dataset:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((n, 3)) < (0.5, 0.1, 0.02)).astype(np.float32)
+    return Dataset(tuple(map(str, range(n))), labels, ("a", "b", "c"), "made")
+
+
+def test_parts_have_the_asked_sizes_and_the_labels_shares() -> None:
+    dataset = _many()
+    split = make_split(dataset, DataConfig(test_fraction=0.25, valid_fraction=0.2), 42)
+    sizes = [len(part) / 2000 for part in (split.train, split.valid, split.test)]
+    np.testing.assert_allclose(sizes, [0.6, 0.15, 0.25], atol=0.01)
+    for part in (split.train, split.valid, split.test):
+        expected = dataset.labels.mean(axis=0)
+        np.testing.assert_allclose(dataset.labels[part].mean(axis=0), expected, rtol=0.1)
+
+
+def test_another_seed_is_another_split() -> None:
+    dataset = _many(200)
+    prints = {make_split(dataset, DataConfig(), seed).fingerprint for seed in range(5)}
+    assert len(prints) == 5
+
+
+def test_a_split_is_written_for_people_and_programs(tmp_path: Path) -> None:
+    split = make_split(_many(200), DataConfig(), 42)
+    write_split(tmp_path / "split.json", split)
+    written = json.loads((tmp_path / "split.json").read_text())
+    assert written["fingerprint"] == split.fingerprint
+    assert written["test"] == split.test.tolist()

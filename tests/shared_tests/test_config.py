@@ -1,0 +1,112 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from shared.config import (
+    Range,
+    Section,
+    SweepConfig,
+    dump_config,
+    load_config,
+    parse_config,
+    with_values,
+)
+from shared.errors import InputError
+
+
+def _fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in section.model_fields.items():
+        yield prefix + name, field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _fields(field.annotation, f"{prefix}{name}.")
+
+
+def test_every_field_has_a_docstring() -> None:
+    undocumented = [name for name, field in _fields(SweepConfig) if not field.description]
+    assert undocumented == []
+
+
+def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
+    required = {name.split(".")[-1] for name, field in _fields(SweepConfig) if field.is_required()}
+    assert required == {"low", "high"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stduy": {}}, "unknown key 'stduy'; did you mean 'study'?"),
+        ({"study": {"ntrials": 3}}, "unknown key 'study.ntrials'; did you mean 'n_trials'?"),
+        (
+            {"space": {"dropout": {"low": 0, "high": 0.1, "hgih": 1}}},
+            "unknown key 'space.dropout.hgih'; did you mean 'high'?",
+        ),
+        ({"study": {"n_trials": 0}}, "study.n_trials: .* greater than 0, but got 0"),
+        ({"space": {"activation": ["tanh"]}}, "space.activation.0: .* but got 'tanh'"),
+        ({"space": {"dropout": {"low": 0.5, "high": 0.1}}}, "low must not exceed high"),
+        ({"space": {"dropout": {"low": 0, "high": 1}}}, r"dropout must lie in \[0, 1\)"),
+        ({"space": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, "must lie above 0"),
+        ({"space": {"max_units": 10}}, "max_units must not be below min_units"),
+        ([1, 2], "the file: .* valid dictionary"),
+    ],
+)
+def test_a_wrong_value_is_named(values: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"sweep.yaml: .*{message}"):
+        parse_config(values, "sweep.yaml")
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SweepConfig().study.n_trials = 3
+
+
+def test_values_are_laid_over_and_validated() -> None:
+    config = with_values(SweepConfig(), {"study": {"n_trials": 3}})
+    assert (config.study.n_trials, config.study.seed) == (3, 42)
+    with pytest.raises(InputError, match="the command line: study.n_trials"):
+        with_values(SweepConfig(), {"study": {"n_trials": -1}})
+
+
+def test_what_is_dumped_is_loaded_again(tmp_path: Path) -> None:
+    values = {"data": {"csv": tmp_path / "a.csv"}, "study": {"timeout_s": 60}}
+    config = with_values(SweepConfig(), values)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+
+
+def test_a_relative_csv_is_taken_from_the_files_folder(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("data: {csv: texts.csv}")
+    assert load_config(path).data.csv == tmp_path / "texts.csv"
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("")
+    assert load_config(path) == SweepConfig()
+
+
+@pytest.mark.parametrize("content", [b"study: [", b"\xff\xfe\x00"])
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="sweep.yaml must be YAML in UTF-8"):
+        load_config(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: .*none.yaml: No such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_scalar_number_in_scientific_notation_is_a_number() -> None:
+    values = yaml.safe_load("training: {min_learning_rate: 1e-6}")
+    assert parse_config(values, "x").training.min_learning_rate == 1e-6
+
+
+def test_a_range_may_be_one_value() -> None:
+    assert Range[float](low=0.1, high=0.1).low == 0.1
