@@ -45,7 +45,7 @@ def define_run(
     config = with_values(config, options)
     if run_dir is None:
         run_dir = Path("runs") / _default_name(config)
-    return Run(RunPaths(run_dir), config, storage_url)
+    return Run(RunPaths(run_dir), config, _checked(storage_url))
 
 
 def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str, Any]]) -> Run:
@@ -56,7 +56,17 @@ def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str
             f"{run_dir} is not a run directory: it has no {paths.config.name}."
             " Start one with `tagsweep run --data CSV --run-dir DIR`."
         )
-    return Run(paths, with_values(load_config(paths.config), options), storage_url)
+    config = with_values(load_config(paths.config), options)
+    return Run(paths, config, _checked(storage_url))
+
+
+def _checked(storage_url: str | None) -> str | None:
+    """Refuse a storage before hours have gone into embedding."""
+    if storage_url is not None:
+        from shared.search.storage import parse_url
+
+        parse_url(storage_url)
+    return storage_url
 
 
 def keep_config(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 from typing import Any
 
@@ -51,13 +52,7 @@ class RayPool:
     def __init__(self, spec: WorkerSpec, arrays: SearchArrays, n_workers: int) -> None:
         """Start Ray and the workers; each takes one CPU and the configured share of a GPU."""
         gpus = spec.config.workers.gpus_per_worker
-        ray.init(
-            num_cpus=max(n_workers, os.cpu_count() or 1),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-        )
+        _start_ray(n_cpus=max(n_workers, os.cpu_count() or 1))
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
@@ -113,6 +108,25 @@ class RayPool:
             logger.info("Worker %d failed", number, exc_info=error)
             raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
         return False
+
+
+def _start_ray(n_cpus: int) -> None:
+    """Start a Ray of our own on this machine, and keep the signals as they were.
+
+    Ray puts a handler in the place of SIGTERM's that ends the process on the spot, without a
+    chance to stop workers and database.
+    """
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    # It would tell every user that the cluster is protected, and how to unprotect it.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    ray.init(
+        num_cpus=n_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        configure_logging=False,
+    )
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def use_one_thread(*, gpu: bool) -> None:

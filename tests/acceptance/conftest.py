@@ -1,0 +1,67 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep
+
+N_ROWS = 500
+SHORT = "training: {max_epochs: 20}\nensemble: {n_folds: 2}\n"
+
+
+@pytest.fixture(scope="session")
+def tagsweep() -> Tagsweep:
+    """Return a function that runs the command as a user would, and requires its exit code."""
+
+    def run(
+        *arguments: object, code: int = 0, stdin: str = "", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [TAGSWEEP, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            check=False,
+            timeout=500,
+        )
+        assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_csv(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the first of the example's reviews, quoted newlines and all."""
+    path = tmp_path_factory.mktemp("data") / "small.csv"
+    pd.read_csv(checkout / "examples" / "reviews.csv", nrows=N_ROWS).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def short_yaml(small_csv: Path) -> Path:
+    """Return a configuration of a sweep over the small CSV that is soon over."""
+    path = small_csv.with_name("short.yaml")
+    path.write_text(f"{SHORT}data: {{csv: {small_csv.name}}}\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tagsweep: Tagsweep, short_yaml: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FinishedRun:
+    """Return a run of eight trials by two workers, and the command that made it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    command = ("run", short_yaml, "--n-trials", 8, "--n-workers", 2, "--run-dir", folder)
+    return FinishedRun(folder, command, tagsweep(*command).stdout)
+
+
+@pytest.fixture
+def prepared(finished: FinishedRun, tmp_path: Path) -> Path:
+    """Return a run directory that has its embeddings, and nothing else."""
+    shutil.copytree(finished.folder / "embeddings", tmp_path / "run" / "embeddings")
+    return tmp_path / "run"

@@ -1,0 +1,81 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.commands import FinishedRun, Tagsweep
+
+ROWS = "".join(f"text {i},{i % 2},{i % 3 % 2}\n" for i in range(60))
+GOOD = "text,a,b\n" + ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (GOOD, ("--text-column", "body"), "no column 'body'"),
+        (GOOD, ("--label-columns", "a,c"), "no column 'c'"),
+        (GOOD + "x,2,0\n", ("--label-columns", "a"), "row 61, column 'a': a label must be 0 or 1"),
+        (GOOD + "x,,0\n", ("--label-columns", "a"), "row 61, column 'a': .* is nothing"),
+        (GOOD + "x,NaN,0\n", ("--label-columns", "a"), "row 61, column 'a': .* 'NaN'"),
+        (GOOD + ",1,0\n", (), "row 61, column 'text': the text is empty"),
+        ("text,a,b\n", (), "no rows"),
+        ("", (), "is empty"),
+        ("text,a\n" + "x,1\n" * 60, (), "column 'a' is 1 in every row"),
+        ("text,a,a\nx,1,0\n", (), "names column 'a' more than once"),
+        ("text,a\nx,0\ny,1\nz,1\n", (), "5 folds need at least 7 distinct texts"),
+        ("text,a\n" + "x,0\n" * 30 + "y,1\n" * 30, (), "distinct texts, but there are 2"),
+        (GOOD + "x,1,0,0,0\n", (), "not a valid CSV"),
+        (GOOD.encode("utf-16"), (), "must be UTF-8"),
+        (GOOD, ("--encoder", "no-such-encoder"), "There is no encoder 'no-such-encoder'"),
+        (GOOD, ("--n-trials", "0"), "study.n_trials: .* greater than 0"),
+        (GOOD, ("--storage", "sqlite:///x.db"), "must be PostgreSQL, but is SQLite"),
+        (GOOD, ("--n-trials", "many"), "Invalid value for '--n-trials'"),
+    ],
+)
+def test_a_bad_input_is_one_clear_line_and_exit_code_2(
+    tagsweep: Tagsweep,
+    tmp_path: Path,
+    content: str | bytes,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    command = ("run", "--data", path, "--run-dir", tmp_path / "run", "--quiet", *options)
+    shown = tagsweep(*command, code=2)
+    assert shown.stdout == ""
+    assert re.search(message, shown.stderr)
+    assert "Usage" in shown.stderr or shown.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "none.yaml"), "The configuration cannot be read: none.yaml"),
+        (("run", "--data", "none.csv"), "none.csv cannot be read"),
+        (("run",), "name a CSV with --data"),
+        (("status", "."), "is not a run directory"),
+        (("search", "."), "is not a run directory"),
+        (("ensemble", "."), "is not a run directory"),
+        (("predict", ".", "--text", "x"), "is not a bundle"),
+        (("predict", "."), "Give the texts in one way"),
+        (("predict", ".", "--text", "x", "-"), "Give the texts in one way"),
+        (("predict", ".", "--text", " "), "none may be empty"),
+        (("predict", ".", "--input", "none.csv"), "none.csv cannot be read"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
+    tagsweep: Tagsweep, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    shown = tagsweep(*arguments, code=2, cwd=tmp_path)
+    assert message in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_a_finished_run_refuses_other_data_and_loses_nothing(
+    tagsweep: Tagsweep, finished: FinishedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "other.csv").write_text(GOOD)
+    other = ("run", "--data", tmp_path / "other.csv", "--run-dir", finished.folder)
+    assert "cannot go on, because" in tagsweep(*other, "--quiet", code=2).stderr
+    assert "Nothing to do" in tagsweep(*finished.command).stdout

@@ -1,0 +1,96 @@
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.commands import (
+    TAGSWEEP,
+    Tagsweep,
+    processes_of,
+    start,
+    status_of,
+)
+
+
+def _wait_for_a_finished_trial(tagsweep: Tagsweep, folder: Path) -> dict:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (folder / "postgres" / "PG_VERSION").exists():
+            seen = subprocess.run(
+                [TAGSWEEP, "status", str(folder), "--json"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if seen.returncode == 0 and '"finished": 0' not in seen.stdout:
+                return status_of(tagsweep, folder)
+        time.sleep(1)
+    pytest.fail("no trial finished")
+
+
+@pytest.fixture
+def command(short_yaml: Path, prepared: Path) -> tuple[object, ...]:
+    return ("run", short_yaml, "--n-trials", 14, "--n-workers", 2, "--run-dir", prepared)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_with_the_same_command(
+    tagsweep: Tagsweep,
+    command: tuple[object, ...],
+    prepared: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    process = start(*command, cwd=tmp_path)
+    seen = _wait_for_a_finished_trial(tagsweep, prepared)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 3, errors
+    assert errors.endswith("Stopped. Run the same command again to go on.\n")
+    assert processes_of(tmp_path) == []
+    assert (seen["stage"], seen["workers"]) == ("search", 2)
+    tagsweep(*command)
+    status = status_of(tagsweep, prepared)
+    assert (status["finished"], status["running"], status["stage"]) == (14, 0, "done")
+
+
+def test_a_killed_run_goes_on_with_the_same_command(
+    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, tmp_path: Path
+) -> None:
+    process = start(*command, cwd=tmp_path)
+    _wait_for_a_finished_trial(tagsweep, prepared)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "ray::Worker" in " ".join(child.cmdline())
+    ]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(workers, timeout=60)[1] == [], "workers outlive their driver"
+    tagsweep(*command)
+    status = status_of(tagsweep, prepared)
+    assert (status["finished"], status["running"], status["stage"]) == (14, 0, "done")
+    assert processes_of(tmp_path) == []
+
+
+def test_a_larger_budget_runs_the_difference(
+    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
+) -> None:
+    for budget in (2, 5):
+        tagsweep(*command, "--n-trials", budget)
+        status = status_of(tagsweep, prepared)
+        assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
+
+
+def test_time_ends_a_search(
+    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
+) -> None:
+    tagsweep(*command, "--n-trials", 100_000, "--timeout", 25)
+    status = status_of(tagsweep, prepared)
+    assert status["stage"] == "done"
+    assert 0 < status["finished"] < 100_000
+    assert "Nothing to do" in tagsweep(*command, "--n-trials", 100_000, "--timeout", 25).stdout

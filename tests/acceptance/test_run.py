@@ -1,0 +1,104 @@
+import csv
+import io
+import re
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from tests.acceptance.commands import FinishedRun, Tagsweep, processes_of, status_of
+
+
+def test_a_run_ends_with_its_result_beside_logistic_regression(finished: FinishedRun) -> None:
+    assert re.search(r"precision on the test split: 0\.\d{4} \(logistic .*: 0\.\d", finished.output)
+    report = re.search(r"Report: (.*)", finished.output)
+    bundle = re.search(r"Bundle: (.*)", finished.output)
+    assert report
+    assert bundle
+    assert Path(report[1]).read_text().startswith("# run\n")
+    assert (Path(bundle[1]) / "manifest.json").exists()
+
+
+def test_the_database_is_stopped_at_the_end(finished: FinishedRun) -> None:
+    assert processes_of(finished.folder) == []
+
+
+def test_the_status_says_all_that_it_promises(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    status = status_of(tagsweep, finished.folder)
+    assert (status["study"], status["stage"], status["budget"]) == ("run", "done", 8)
+    assert status["finished"] == status["complete"] + status["pruned"] == 8
+    assert (status["failed"], status["running"], status["waiting"]) == (0, 0, 0)
+    assert 0 < status["best_value"] < 1
+    assert status["best_params"]["n_layers"] in {1, 2, 3}
+    assert status["trials_per_min"] > 0
+    assert (status["workers"], status["seconds_left"]) == (0, 0)
+    for average in ("ap_weighted", "ap_macro", "ap_micro"):
+        assert 0 < status["test"][average] <= 1
+    assert set(status["test"]["per_label"]) == {"praise", "delivery", "defect", "price", "support"}
+    assert 0 < status["logistic_regression"]["ap_weighted"] <= 1
+
+
+def test_the_status_is_readable_too(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    shown = tagsweep("status", finished.folder).stdout
+    assert "8 of 8 finished" in shown
+    assert "logistic regression" in shown
+
+
+def test_the_same_command_again_does_nothing(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    bundle = finished.folder / "bundle"
+    before = bundle.stat().st_mtime_ns
+    again = tagsweep(*finished.command)
+    assert "Nothing to do" in again.stdout
+    assert bundle.stat().st_mtime_ns == before
+    assert status_of(tagsweep, finished.folder)["finished"] == 8
+
+
+def test_one_text_gets_a_probability_and_a_decision_a_label(
+    tagsweep: Tagsweep, finished: FinishedRun
+) -> None:
+    bundle = finished.folder / "bundle"
+    shown = tagsweep("predict", bundle, "--text", "The lid came off, awful").stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert [row[0] for row in rows] == ["praise", "delivery", "defect", "price", "support"]
+    assert all(0 <= float(row[1]) <= 1 for row in rows)
+    assert all((row[2] == "yes") == (float(row[1]) >= 0.5) for row in rows)
+
+
+def test_a_thousand_rows_come_back_in_order(
+    tagsweep: Tagsweep, finished: FinishedRun, checkout: Path, tmp_path: Path
+) -> None:
+    texts = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=1000)["text"]
+    pd.DataFrame({"note": texts}).to_csv(tmp_path / "new.csv", index=False)
+    bundle, output = finished.folder / "bundle", tmp_path / "out.csv"
+    where = ("--input", tmp_path / "new.csv", "--text-column", "note", "--output", output)
+    tagsweep("predict", bundle, *where)
+    predicted = pd.read_csv(output)
+    assert predicted["text"].tolist() == texts.tolist()
+    assert predicted["defect"].isin([0, 1]).all()
+    assert predicted["defect_probability"].between(0, 1).all()
+
+
+def test_lines_of_standard_input_are_predicted(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    shown = tagsweep("predict", finished.folder / "bundle", "-", stdin="good\nbad\n").stdout
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    assert [row["text"] for row in rows] == ["good", "bad"]
+
+
+def test_the_stages_run_by_themselves(tagsweep: Tagsweep, short_yaml: Path, prepared: Path) -> None:
+    folder = prepared
+    tagsweep("prepare", short_yaml, "--run-dir", folder)
+    assert "no study" in tagsweep("status", folder, code=1).stderr
+    tagsweep("search", folder, "--n-trials", 2, "--n-workers", 1)
+    assert status_of(tagsweep, folder)["stage"] == "ensemble"
+    assert "Bundle: " in tagsweep("ensemble", folder).stdout
+    status = status_of(tagsweep, folder)
+    assert (status["stage"], status["finished"]) == ("done", 2)
+
+
+def test_the_help_is_there_at_once(tagsweep: Tagsweep) -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        assert "predict" in tagsweep("--help").stdout
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(3)) < 0.7

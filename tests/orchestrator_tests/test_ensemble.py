@@ -1,0 +1,96 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.ensemble import Ensemble, train_ensemble
+from orchestrator.evaluate import evaluate, logistic_regression
+from shared.config import TrainingConfig
+from shared.data.splits import Split
+from shared.errors import TagsweepError
+from shared.training.params import HeadParams, LayerParams
+from workers import SearchArrays
+
+PARAMS = HeadParams(
+    layers=(LayerParams(16, "relu", 0.1),),
+    batch_size=16,
+    learning_rate=1e-2,
+    optimizer="adam",
+    weight_decay=0.0,
+    batch_normalization=False,
+    label_smoothing=0.0,
+    loss="binary_crossentropy",
+    focal_gamma=2.0,
+)
+ROWS = np.arange(120)
+FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
+
+
+def _train(
+    arrays: SearchArrays,
+    folder: Path,
+    on_epoch: Callable[[int, int, float], None] = lambda *_: None,
+    params: HeadParams = PARAMS,
+) -> Ensemble:
+    training = TrainingConfig(max_epochs=15)
+    return train_ensemble(
+        params, arrays.vectors, arrays.labels, FOLDS, training, 1, folder, on_epoch
+    )
+
+
+@pytest.fixture(scope="module")
+def ensemble(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    return _train(arrays, tmp_path_factory.mktemp("ensemble"))
+
+
+def test_there_is_a_member_a_fold_each_different(ensemble: Ensemble) -> None:
+    first, second, third = (member.get_weights()[0] for member in ensemble.members)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(second, third)
+
+
+def test_out_of_fold_probabilities_are_of_members_that_did_not_see_the_row(
+    ensemble: Ensemble, arrays: SearchArrays
+) -> None:
+    for member, (_, held_out) in zip(ensemble.members, FOLDS, strict=True):
+        expected = member(arrays.vectors[held_out]).numpy()
+        np.testing.assert_allclose(ensemble.out_of_fold[held_out], expected, rtol=1e-5)
+    assert np.isnan(ensemble.out_of_fold[120:]).all()
+
+
+def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Path) -> None:
+    def die_in_the_second_fold(fold: int, _step: int, _value: float) -> None:
+        if fold == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _train(arrays, tmp_path, die_in_the_second_fold)
+    trained: set[int] = set()
+    _train(arrays, tmp_path, lambda fold, _step, _value: trained.add(fold))
+    assert trained == {1, 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
+
+
+def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:
+    wild = replace(PARAMS, optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(TagsweepError, match="member fold-0 diverged"):
+        _train(arrays, tmp_path, params=wild)
+
+
+def test_the_evaluation_stands_beside_logistic_regression(
+    ensemble: Ensemble, arrays: SearchArrays
+) -> None:
+    split = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
+    metrics = evaluate(ensemble, arrays.vectors, arrays.labels, split, ("a", "b", "c"))
+    assert set(metrics) == {"test", "out_of_fold", "logistic_regression"}
+    for measured in metrics.values():
+        assert 0.8 < measured["ap_weighted"] <= 1
+        assert set(measured["per_label"]) == {"a", "b", "c"}
+
+
+def test_logistic_regression_gives_a_probability_a_label(arrays: SearchArrays) -> None:
+    probabilities = logistic_regression(arrays.vectors, arrays.labels, arrays.vectors[:7])
+    assert probabilities.shape == (7, 3)
+    assert ((probabilities > 0) & (probabilities < 1)).all()

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+from optuna.storages import RDBStorage
+
+from orchestrator.run import database_of, define_run, keep_config, load_run
+from shared.config import SweepConfig, with_values
+from shared.errors import InputError
+from shared.search.study import open_study
+
+
+def test_options_override_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("study: {n_trials: 5, seed: 1}\ndata: {csv: a.csv}")
+    run = define_run(path, None, None, {"study": {"n_trials": 7}})
+    assert (run.config.study.n_trials, run.config.study.seed) == (7, 1)
+
+
+def test_a_run_is_named_after_its_csv_and_the_study_after_the_run() -> None:
+    run = define_run(None, None, None, {"data": {"csv": Path("some/emotions.csv")}})
+    assert run.paths.root == Path("runs/emotions")
+    assert run.study_name == "emotions"
+
+
+def test_the_study_name_names_the_run_too() -> None:
+    options = {"data": {"csv": Path("a.csv")}, "study": {"name": "mine"}}
+    run = define_run(None, None, None, options)
+    assert (run.paths.root, run.study_name) == (Path("runs/mine"), "mine")
+
+
+def test_without_data_there_is_nothing_to_do() -> None:
+    with pytest.raises(InputError, match="name a CSV with --data"):
+        define_run(None, None, None, {})
+
+
+def test_a_run_directory_remembers_its_configuration(tmp_path: Path) -> None:
+    options = {"data": {"csv": tmp_path / "a.csv"}, "study": {"n_trials": 7}}
+    run = define_run(None, tmp_path / "run", None, options)
+    keep_config(run)
+    assert define_run(None, tmp_path / "run", None, {}).config == run.config
+    larger = load_run(tmp_path / "run", None, {"study": {"n_trials": 9}})
+    assert larger.config.study.n_trials == 9
+    assert larger.config.data == run.config.data
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run directory"):
+        load_run(tmp_path, None, {})
+
+
+def test_a_study_is_resumed_by_name_alone(
+    postgres_url: str, storage: RDBStorage, study_name: str
+) -> None:
+    config = with_values(SweepConfig(), {"study": {"n_trials": 7, "name": study_name}})
+    open_study(storage, study_name, config, "f")
+    run = define_run(None, None, postgres_url, {"study": {"name": study_name}})
+    assert run.config == config
+
+
+def test_a_given_storage_is_used_as_it_is(tmp_path: Path) -> None:
+    options = {"data": {"csv": tmp_path / "a.csv"}}
+    run = define_run(None, tmp_path / "run", "postgresql://h/db", options)
+    with database_of(run) as url:
+        assert url == "postgresql://h/db"
+    assert not run.paths.database.exists()
+    assert "postgresql" not in repr(run)

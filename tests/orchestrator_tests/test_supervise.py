@@ -1,0 +1,113 @@
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from orchestrator.progress import Update
+from orchestrator.supervise import WORKERS, pace, supervise
+from shared.config import SweepConfig
+from shared.errors import TagsweepError
+from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
+from workers import PoolState
+
+
+class ScriptedPool:
+    """Be a pool that goes through given states, the last one for ever."""
+
+    def __init__(self, *states: PoolState | TagsweepError) -> None:
+        self.states = list(states)
+        self.calls: list[str] = []
+
+    def poll(self) -> PoolState:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if isinstance(state, TagsweepError):
+            raise state
+        return state
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def join(self, timeout_s: float) -> None:
+        assert timeout_s > 0
+        self.calls.append("join")
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str) -> Study:
+    return open_study(storage, study_name, SweepConfig(), "f")
+
+
+def ignore(_done: int, _detail: str) -> None:
+    pass
+
+
+def _supervise(
+    study: Study,
+    storage: RDBStorage,
+    pool: ScriptedPool,
+    timeout_s: float | None = None,
+    update: Update = ignore,
+) -> None:
+    supervise(study, storage, pool, n_trials=4, timeout_s=timeout_s, update=update)
+
+
+def test_a_search_ends_when_all_workers_have_left(study: Study, storage: RDBStorage) -> None:
+    pool = ScriptedPool(PoolState(2), PoolState(1), PoolState(0))
+    _supervise(study, storage, pool)
+    assert pool.calls == ["stop", "join"]
+    assert study.user_attrs[WORKERS] == 0
+    assert 0.9 < study.user_attrs[SEARCH_S] < 10
+
+
+def test_the_time_of_earlier_starts_counts(study: Study, storage: RDBStorage) -> None:
+    study.set_user_attr(SEARCH_S, 100.0)
+    pool = ScriptedPool(PoolState(1))
+    _supervise(study, storage, pool, timeout_s=100.0)
+    assert pool.calls == ["stop", "join"]
+    assert study.user_attrs[SEARCH_S] == pytest.approx(100, abs=1)
+
+
+def test_the_trial_of_a_lost_worker_is_failed(study: Study, storage: RDBStorage) -> None:
+    study.ask().set_user_attr(WORKER, "worker-1")
+    _supervise(study, storage, ScriptedPool(PoolState(1, lost=(1,)), PoolState(0, lost=(1,))))
+    (trial,) = study.trials
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs[FAILURE] == "lost: its worker died"
+
+
+def test_workers_are_stopped_and_their_trials_failed_when_a_worker_fails(
+    study: Study, storage: RDBStorage
+) -> None:
+    study.ask()
+    pool = ScriptedPool(TagsweepError("boom"))
+    with pytest.raises(TagsweepError, match="boom"):
+        _supervise(study, storage, pool)
+    assert pool.calls == ["stop", "join"]
+    assert study.trials[0].user_attrs[FAILURE].startswith("interrupted")
+
+
+def test_what_is_shown_says_how_far_the_search_is(study: Study, storage: RDBStorage) -> None:
+    study.tell(study.ask(), 0.25)
+    study.set_user_attr(SEARCH_S, 60.0)
+    shown: list[tuple[int, str]] = []
+    pool = ScriptedPool(PoolState(0))
+    _supervise(study, storage, pool, update=lambda *what: shown.append(what))
+    assert shown == [
+        (
+            1,
+            "0 pruned, 0 failed, 0 running, best 0.2500 (#0), 1.0 trials/min, 180 s left",
+        )
+    ]
+
+
+def test_the_pace_foresees_the_end_of_trials_or_of_time() -> None:
+    progress = StudyProgress(complete=8, pruned=2, failed=3, running=1, waiting=0, best=None)
+    assert pace(progress, 40, None, 60).trials_per_min == pytest.approx(10)
+    assert pace(progress, 40, None, 60).seconds_left == pytest.approx(180)
+    assert pace(progress, 40, 100, 60).seconds_left == pytest.approx(40)
+    assert pace(progress, 5, None, 60).seconds_left == 0
+
+
+def test_there_is_no_pace_before_anything_has_finished() -> None:
+    progress = StudyProgress(complete=0, pruned=0, failed=0, running=1, waiting=0, best=None)
+    assert pace(progress, 40, None, 60).seconds_left is None
