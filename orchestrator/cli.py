@@ -113,11 +113,11 @@ def prepare(
     """Embed the texts and split the rows, no more."""
     options = _overrides(locals())
     with exit_codes():
-        from orchestrator.pipeline import prepare
+        from orchestrator.pipeline import run_prepare
         from orchestrator.run import define_run
 
         sweep = define_run(config, run_dir, None, options)
-        prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        run_prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
         typer.echo(f"Prepared {sweep.paths.root}. Go on with: tagsweep search {sweep.paths.root}")
 
 

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from optuna.storages import RDBStorage
@@ -21,7 +20,6 @@ from orchestrator.run import Run, database_of, keep_config
 from orchestrator.supervise import supervise
 from orchestrator.terminal import quiet_tensorflow
 from shared.bundle import read_metrics, write_bundle
-from shared.config import WorkersConfig
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed
 from shared.data.encoder import Encoder, resolve_encoder
@@ -67,17 +65,26 @@ def prepare(run: Run, console: Console) -> Prepared:
     dataset = load_dataset(run.config.data)
     require_rows(dataset, run.config.ensemble.n_folds)
     encoder = resolve_encoder(run.config.encoder)
-    keep_config(run)
-    with show_progress(console, "Embedding", len(set(dataset.texts))) as update:
+    n_distinct = len(set(dataset.texts))
+    with show_progress(console, "Embedding", n_distinct) as update:
         embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
+        update(n_distinct, "")
     if embeddings.n_truncated:
         console.print(
-            f"{embeddings.n_truncated} of {len(dataset.texts)} texts are longer than the encoder's"
+            f"{embeddings.n_truncated} of {n_distinct} texts are longer than the encoder's"
             f" {embeddings.max_seq_length} tokens; what is beyond does not count."
         )
     split = make_split(dataset, run.config.data, run.config.study.seed)
-    write_split(run.paths.split, split)
     return Prepared(dataset, encoder, embeddings, split)
+
+
+def keep(run: Run, prepared: Prepared) -> None:
+    """Write configuration and split into the run directory, so that it can resume by itself.
+
+    Not before the study has accepted them: what it refuses must not take the place of what it has.
+    """
+    keep_config(run)
+    write_split(run.paths.split, prepared.split)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
         storage = open_storage(url)
         try:
             study = open_study(storage, run.study_name, run.config, prepared.fingerprint)
+            keep(run, prepared)
             yield OpenStudy(study, storage)
         finally:
             storage.remove_session()
@@ -128,7 +136,7 @@ def search(run: Run, prepared: Prepared, opened: OpenStudy, console: Console) ->
     with driving(storage, run.study_name), show_progress(console, "Search", n_trials) as update:
         n_orphans = fail_running_trials(study, storage, "lost: its driver died")
         logger.info("Failed %d trials that an earlier start left running", n_orphans)
-        pool = launch_workers(spec, arrays, n_workers(config.workers))
+        pool = launch_workers(spec, arrays)
         supervise(study, storage, pool, n_trials, timeout_s, update)
 
 
@@ -141,8 +149,7 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors = prepared.embeddings.vectors
     key = ensemble_key(run, study)
-    best = cast("FrozenTrial", read_progress(study).best)
-    params = params_of(best, config.space, vectors.shape[1])
+    params = params_of(best_trial(study), config.space, vectors.shape[1])
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
     with show_progress(console, "Ensemble", len(folds)) as update:
@@ -192,6 +199,11 @@ def run_all(run: Run, console: Console) -> Result:
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)
 
 
+def run_prepare(run: Run, console: Console) -> None:
+    """Embed and split, and keep what a search can start from."""
+    keep(run, prepare(run, console))
+
+
 def run_search(run: Run, console: Console) -> StudyProgress:
     """Prepare what is not prepared, and search."""
     prepared = prepare(run, console)
@@ -210,21 +222,23 @@ def run_ensemble(run: Run, console: Console) -> Result:
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)
 
 
-def ensemble_key(run: Run, study: Study) -> str:
-    """Return the hash of all that the ensemble of the best trial depends on.
-
-    Raises TagsweepError when no trial is complete.
-    """
+def best_trial(study: Study) -> FrozenTrial:
+    """Return the best complete trial; raise TagsweepError when there is none."""
     best = read_progress(study).best
     if best is None:
         raise TagsweepError(
             "No trial completed, so there is nothing to make an ensemble of."
             " Give the search more trials (--n-trials) or more time (--timeout)."
         )
+    return best
+
+
+def ensemble_key(run: Run, study: Study) -> str:
+    """Return the hash of all that the ensemble of the best trial depends on."""
     config = run.config
     facts = [
         study.user_attrs[FINGERPRINT],
-        best.params,
+        best_trial(study).params,
         config.model_dump(mode="json", include={"space", "training", "ensemble"}),
         config.study.seed,
     ]
@@ -240,14 +254,8 @@ def is_bundled(run: Run, study: Study) -> bool:
     return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
 
 
-def n_workers(config: WorkersConfig) -> int:
-    """Return how many workers to start: as configured, or one a core."""
-    return config.n_workers or os.cpu_count() or 1
-
-
 def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
-    progress = read_progress(study)
-    best = progress.best
+    progress, best = read_progress(study), best_trial(study)
     return {
         "study": run.study_name,
         "key": key,
@@ -255,7 +263,7 @@ def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
         "pruned": progress.pruned,
         "failed": progress.failed,
         "search_s": study.user_attrs[SEARCH_S],
-        "best_trial": best and best.number,
-        "best_value": best and best.value,
-        "best_params": best and best.params,
+        "best_trial": best.number,
+        "best_value": best.value,
+        "best_params": best.params,
     }

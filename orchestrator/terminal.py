@@ -47,6 +47,10 @@ def exit_codes() -> Iterator[None]:
         # The reader of our output has left (`| head`): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+    except OSError as error:
+        logger.info("The command failed", exc_info=error)
+        _say(f"Error: {error}")
+        raise typer.Exit(1) from None
     except Exception as error:
         logger.exception("The command met an error of its own")
         _say(f"Error: this is a bug in tagsweep, please report it: {type(error).__name__}: {error}")

@@ -27,12 +27,12 @@ class WorkerPool(Protocol):
         """Wait until all workers have left, then end those that have not after `timeout_s`."""
 
 
-def launch_workers(spec: WorkerSpec, arrays: SearchArrays, n_workers: int) -> WorkerPool:
-    """Start `n_workers` workers on the study, in the pool that the configuration names."""
+def launch_workers(spec: WorkerSpec, arrays: SearchArrays) -> WorkerPool:
+    """Start the configured workers on the study, in the pool that the configuration names."""
     if spec.config.workers.pool == "inline":
         from workers.inline_pool import InlinePool
 
         return InlinePool(spec, arrays)
     from workers.ray_pool import RayPool
 
-    return RayPool(spec, arrays, n_workers)
+    return RayPool(spec, arrays)

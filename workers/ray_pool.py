@@ -11,7 +11,8 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from shared.errors import TagsweepError
+from shared.config import WorkersConfig
+from shared.errors import InputError, TagsweepError
 from workers.launch import PoolState
 from workers.spec import SearchArrays, WorkerSpec
 
@@ -49,10 +50,12 @@ class Worker:
 class RayPool:
     """Be a pool of Ray actors on this machine."""
 
-    def __init__(self, spec: WorkerSpec, arrays: SearchArrays, n_workers: int) -> None:
+    def __init__(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         """Start Ray and the workers; each takes one CPU and the configured share of a GPU."""
-        gpus = spec.config.workers.gpus_per_worker
-        _start_ray(n_cpus=max(n_workers, os.cpu_count() or 1))
+        config = spec.config.workers
+        n_cpus = os.cpu_count() or 1
+        _start_ray(n_cpus=max(config.n_workers or 1, n_cpus))
+        n_workers = count_workers(config, n_cpus, ray.cluster_resources().get("GPU", 0.0))
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
@@ -60,7 +63,7 @@ class RayPool:
         self._workers = [
             actor.options(
                 num_cpus=1,
-                num_gpus=gpus,
+                num_gpus=config.gpus_per_worker,
                 max_restarts=MAX_RESTARTS,
                 max_task_retries=MAX_RESTARTS,
                 max_concurrency=2,
@@ -108,6 +111,22 @@ class RayPool:
             logger.info("Worker %d failed", number, exc_info=error)
             raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
         return False
+
+
+def count_workers(config: WorkersConfig, n_cpus: int, n_gpus: float) -> int:
+    """Return how many workers to start: as configured, or one a core, or what the GPUs hold.
+
+    Raises InputError when the GPUs do not hold that many.
+    """
+    if not config.gpus_per_worker:
+        return config.n_workers or n_cpus
+    n_held = int(n_gpus / config.gpus_per_worker)
+    if n_held < (config.n_workers or 1):
+        raise InputError(
+            f"workers.gpus_per_worker is {config.gpus_per_worker:g}, so this machine's {n_gpus:g}"
+            f" GPUs hold {n_held} workers, but {config.n_workers or 1} are asked for."
+        )
+    return config.n_workers or n_held
 
 
 def _start_ray(n_cpus: int) -> None:

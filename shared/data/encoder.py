@@ -61,7 +61,7 @@ def load_encoder(encoder: Encoder) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     is_local = Path(encoder.location).is_dir()
     model = SentenceTransformer(encoder.location, revision=None if is_local else encoder.revision)
     if encoder.max_seq_length is not None:

@@ -80,7 +80,8 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     """Load a study to ask trials of it.
 
     The sampler is seeded from the study's seed, the worker's number and the trials there are, so
-    that workers differ from each other and a resumed worker does not repeat itself.
+    that workers differ from each other and a resumed worker does not repeat itself. Running trials
+    count as bad ones (Optuna's `constant_liar`), so that workers do not try the same at a time.
     """
     study = optuna.load_study(storage=storage, study_name=name)
     seeds = np.random.SeedSequence(
@@ -89,6 +90,7 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     study.sampler = TPESampler(
         seed=int(seeds.generate_state(1)[0]),
         n_startup_trials=config.study.sampler.n_startup_trials,
+        constant_liar=True,
     )
     study.pruner = build_pruner(config.study.pruner)
     return study

@@ -78,4 +78,4 @@ def test_a_finished_run_refuses_other_data_and_loses_nothing(
     (tmp_path / "other.csv").write_text(GOOD)
     other = ("run", "--data", tmp_path / "other.csv", "--run-dir", finished.folder)
     assert "cannot go on, because" in tagsweep(*other, "--quiet", code=2).stderr
-    assert "Nothing to do" in tagsweep(*finished.command).stdout
+    assert "Nothing to do" in tagsweep("run", "--run-dir", finished.folder).stdout

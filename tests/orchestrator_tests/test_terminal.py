@@ -30,6 +30,7 @@ def _restore() -> Iterator[None]:
     [
         (InputError("row 3\nis bad"), 2, "Error: row 3 is bad\n"),
         (TagsweepError("no server"), 1, "Error: no server\n"),
+        (PermissionError(13, "Permission denied", "out.csv"), 1, "Error: .*denied: 'out.csv'\n"),
         (KeyboardInterrupt(), 3, "Stopped. Run the same command again to go on.\n"),
         (ValueError("x"), 1, "Error: this is a bug in tagsweep, .*: ValueError: x\n"),
     ],

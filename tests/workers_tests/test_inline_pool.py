@@ -14,7 +14,7 @@ def test_the_inline_pool_spends_the_budget(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(workers=INLINE, study={"n_trials": 2})
-    pool = launch_workers(spec, arrays, 1)
+    pool = launch_workers(spec, arrays)
     assert pool.poll().n_alive == 1
     pool.join(timeout_s=60)
     assert pool.poll().n_alive == 0
@@ -22,7 +22,7 @@ def test_the_inline_pool_spends_the_budget(
 
 
 def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:
-    pool = launch_workers(make_spec(workers=INLINE, study={"n_trials": 1000}), arrays, 1)
+    pool = launch_workers(make_spec(workers=INLINE, study={"n_trials": 1000}), arrays)
     pool.stop()
     pool.join(timeout_s=60)
     assert pool.poll().n_alive == 0
@@ -30,7 +30,7 @@ def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:
 
 def test_the_inline_pool_says_why_its_worker_failed(make_spec, arrays: SearchArrays) -> None:
     spec = replace(make_spec(workers=INLINE), fingerprint="other")
-    pool = launch_workers(spec, arrays, 1)
+    pool = launch_workers(spec, arrays)
     pool.join(timeout_s=60)
     with pytest.raises(TagsweepError, match=r"The worker failed: .* fingerprint other"):
         pool.poll()

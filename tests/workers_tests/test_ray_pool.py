@@ -9,11 +9,14 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from shared.errors import TagsweepError
+from shared.config import WorkersConfig
+from shared.errors import InputError, TagsweepError
 from shared.search.study import FAILURE, WORKER, load_study
 from workers import SearchArrays, WorkerPool, launch_workers
+from workers.ray_pool import count_workers
 
 PATIENCE_S = 120
+ONE = {"n_workers": 1}
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
@@ -32,8 +35,8 @@ def _finish(pool: WorkerPool) -> None:
 
 
 def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
-    spec = make_spec(study={"n_trials": 8})
-    _finish(launch_workers(spec, arrays, 2))
+    spec = make_spec(study={"n_trials": 8}, workers={"n_workers": 2})
+    _finish(launch_workers(spec, arrays))
     trials = load_study(storage, spec.study_name, spec.config, 9).trials
     assert [t.number for t in trials] == list(range(8))
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
@@ -43,9 +46,9 @@ def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: Sear
 def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
-    spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40})
+    spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE)
     study = load_study(storage, spec.study_name, spec.config, 9)
-    pool = launch_workers(spec, arrays, 1)
+    pool = launch_workers(spec, arrays)
     _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
     os.kill(_worker_process().pid, signal.SIGKILL)
     _finish(pool)
@@ -59,9 +62,9 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
 def test_stopped_workers_give_up_their_trials(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
-    spec = make_spec(study={"n_trials": 1000})
+    spec = make_spec(study={"n_trials": 1000}, workers=ONE)
     study = load_study(storage, spec.study_name, spec.config, 9)
-    pool = launch_workers(spec, arrays, 1)
+    pool = launch_workers(spec, arrays)
     _wait_until(lambda: len(study.trials) > 0)
     pool.stop()
     pool.join(timeout_s=30)
@@ -70,9 +73,26 @@ def test_stopped_workers_give_up_their_trials(
 
 
 def test_a_failing_worker_is_one_clear_error(make_spec, arrays: SearchArrays) -> None:
-    pool = launch_workers(replace(make_spec(), fingerprint="other"), arrays, 1)
+    pool = launch_workers(replace(make_spec(workers=ONE), fingerprint="other"), arrays)
     with pytest.raises(TagsweepError, match=r"Worker 0 failed: .* fingerprint other"):
         _finish(pool)
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "gpus_per_worker", "expected"),
+    [(None, 0, 8), (3, 0, 3), (None, 0.25, 8), (None, 1, 2), (3, 0.5, 3)],
+)
+def test_workers_fill_the_cores_or_the_gpus(
+    n_workers: int | None, gpus_per_worker: float, expected: int
+) -> None:
+    config = WorkersConfig(n_workers=n_workers, gpus_per_worker=gpus_per_worker)
+    assert count_workers(config, n_cpus=8, n_gpus=2.0) == expected
+
+
+def test_more_workers_than_the_gpus_hold_are_refused() -> None:
+    config = WorkersConfig(n_workers=5, gpus_per_worker=0.5)
+    with pytest.raises(InputError, match="2 GPUs hold 4 workers, but 5 are asked for"):
+        count_workers(config, n_cpus=8, n_gpus=2.0)
 
 
 def _worker_process() -> psutil.Process:

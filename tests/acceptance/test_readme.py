@@ -1,0 +1,118 @@
+import json
+import re
+import shlex
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.acceptance.commands import TAGSWEEP, start
+
+OF_CI = "make "
+"""What `.ci/run` does instead, since it needs an environment of its own."""
+
+
+def _commands(checkout: Path) -> list[str]:
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that looks like a checkout."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "examples").symlink_to(checkout / "examples")
+    return folder
+
+
+def _run(command: str, folder: Path) -> str:
+    path = f"PATH={shlex.quote(str(TAGSWEEP.parent))}:$PATH; "
+    done = subprocess.run(
+        ["bash", "-c", path + command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_command_of_the_readme_works_in_its_order(checkout: Path, folder: Path) -> None:
+    outputs = {
+        command: _run(command, folder)
+        for command in _commands(checkout)
+        if not command.startswith((OF_CI, "optuna-dashboard"))
+    }
+    first, again, *_ = [output for command, output in outputs.items() if " run " in command]
+    assert "logistic regression" in first
+    assert "Nothing to do" in again
+    status: dict[str, Any] = next(
+        json.loads(output) for command, output in outputs.items() if "--json" in command
+    )
+    assert status["finished"] == 20
+    assert len(pd.read_csv(folder / "predictions.csv")) == 6000
+
+
+def test_make_does_what_ci_does(checkout: Path) -> None:
+    makefile = (checkout / "Makefile").read_text()
+    ci = (checkout / ".ci" / "run").read_text()
+    made = [line.split()[1] for line in _commands(checkout) if line.startswith("make ")]
+    assert made == ["demo", "test", "lint"]
+    for target in made:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+        assert re.search(rf"^make {target}$", ci, flags=re.MULTILINE)
+
+
+def test_the_dashboard_reads_a_live_study(checkout: Path, folder: Path) -> None:
+    (command,) = [c for c in _commands(checkout) if c.startswith("optuna-dashboard")]
+    assert (folder / "runs" / "demo" / "config.yaml").exists(), "the README's run comes first"
+    sweep = start("run", "--run-dir", "runs/demo", "--n-trials", 100_000, cwd=folder)
+    port = _free_port()
+    path = f"PATH={shlex.quote(str(TAGSWEEP.parent))}:$PATH; exec "
+    try:
+        _wait_for_workers(folder)
+        dashboard = subprocess.Popen(
+            ["bash", "-c", f"{path}{command} --port {port}"],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            studies = _get(f"http://127.0.0.1:{port}/api/studies")
+        finally:
+            dashboard.terminate()
+            dashboard.wait()
+    finally:
+        sweep.terminate()
+        sweep.communicate()
+    assert sweep.returncode == 3
+    assert [study["study_name"] for study in studies["study_summaries"]] == ["demo"]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _wait_for_workers(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while json.loads(_run("tagsweep status runs/demo --json", folder))["workers"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def _get(url: str) -> Any:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  loopback
+                return json.load(answer)
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
