@@ -74,6 +74,8 @@ class _Server:
         ).render_as_string(hide_password=False)
 
     def start(self) -> None:
+        if self.user is not None:
+            _let_pass(self.folder.parent)
         if not (self.folder / "PG_VERSION").exists():
             self._create()
         if not self._is_running():
@@ -97,7 +99,6 @@ class _Server:
         if self.user is not None:
             _ensure_user(self.user)
             shutil.chown(unfinished, self.user)
-            _let_pass(unfinished.parent)
         encoding = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         options = (*encoding, "--locale=C", "--auth=trust", f"--username={SUPERUSER}")
         self._run("initdb", *options, "-D", ".", folder=unfinished)
