@@ -12,6 +12,7 @@ import logging
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -116,12 +117,14 @@ class _Server:
             return False
 
     def _open_socket_folder(self) -> None:
-        self.sockets.mkdir(mode=0o700, exist_ok=True)
-        if self.user is not None:
-            shutil.chown(self.sockets, self.user)
+        """Make the folder of the socket; one that is there already may be another user's trap."""
+        if not os.path.lexists(self.sockets):
+            self.sockets.mkdir(mode=0o700)
+            if self.user is not None:
+                shutil.chown(self.sockets, self.user)
         owner = pwd.getpwnam(self.user).pw_uid if self.user else os.geteuid()
         found = self.sockets.lstat()
-        if (found.st_uid, found.st_mode & 0o777) != (owner, 0o700):
+        if (found.st_uid, found.st_mode) != (owner, stat.S_IFDIR | 0o700):
             raise TagsweepError(
                 f"{self.sockets} must belong to the database's user alone, but does not."
                 " Remove that folder, or choose a shorter --run-dir, and run again."

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 from shared.config import DataConfig
 from shared.data.dataset import Dataset
@@ -40,6 +39,8 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
 
 def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Divide rows into n_folds pairs (training rows, held-out rows); each row is held out once."""
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
     groups, labels = _groups(dataset, rows)
     folds = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
     return [
@@ -57,6 +58,8 @@ def write_split(path: Path, split: Split) -> None:
 
 
 def _hold_out(dataset: Dataset, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
     groups, labels = _groups(dataset, rows)
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
     kept, held_out = next(splitter.split(labels, labels))

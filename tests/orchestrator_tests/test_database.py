@@ -14,7 +14,7 @@ import psutil
 import pytest
 from sqlalchemy import create_engine, text
 
-from orchestrator.database import embedded_postgres
+from orchestrator.database import _socket_folder, embedded_postgres
 from shared.errors import TagsweepError
 
 VISIT = """
@@ -98,6 +98,20 @@ def test_no_other_user_can_reach_the_server(folder: Path) -> None:
 def test_any_folder_will_do(folder: Path, name: str) -> None:
     with embedded_postgres(folder.parent / name / "postgres") as url:
         assert _execute(url, "SELECT 1") == [(1,)]
+
+
+def test_a_socket_folder_that_another_made_is_refused(folder: Path) -> None:
+    deep = (folder.parent / ("deep/" * 40) / "postgres").resolve()
+    trap = _socket_folder(deep)
+    folder.mkdir(mode=0o755)
+    trap.symlink_to(folder)
+    before = folder.stat()
+    try:
+        with pytest.raises(TagsweepError, match="must belong to"), embedded_postgres(deep):
+            pass
+    finally:
+        trap.unlink()
+    assert (folder.stat().st_uid, folder.stat().st_mode) == (before.st_uid, before.st_mode)
 
 
 def test_the_last_of_many_processes_stops_the_server(folder: Path) -> None:
