@@ -194,12 +194,12 @@ def predict(
 ) -> None:
     """Give the probability and the decision of each label for new texts."""
     with exit_codes():
-        from orchestrator.terminal import quiet_tensorflow
+        from orchestrator.terminal import quiet_keras
         from shared.bundle import read_bundle, read_manifest
 
         texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
         read_manifest(bundle)  # what is no bundle is refused before TensorFlow is imported
-        quiet_tensorflow()
+        quiet_keras()
         from orchestrator.predict import predict, write_csv
 
         loaded = read_bundle(bundle)

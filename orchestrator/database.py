@@ -84,7 +84,8 @@ class _Server:
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
             self._open_socket_folder()
             (self.folder / "tagsweep.conf").write_text(
-                f"listen_addresses = ''\nunix_socket_directories = '{_quoted(self.sockets)}'\n"
+                f"listen_addresses = ''\nunix_socket_directories = '{_quoted(self.sockets)}'\n",
+                encoding="utf-8",
             )
             self._run("pg_ctl", "start", "-w", "-t", START_TIMEOUT_S, "-l", LOG, "-D", ".")
         self._wait_until_ready()

@@ -18,7 +18,7 @@ from orchestrator.progress import show_progress, with_rate
 from orchestrator.report import write_report
 from orchestrator.run import Run, database_of, keep_config
 from orchestrator.supervise import supervise
-from orchestrator.terminal import quiet_tensorflow
+from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed
@@ -26,7 +26,7 @@ from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
 from shared.search.budget import driving
-from shared.search.space import params_of
+from shared.search.space import first_params, params_of
 from shared.search.storage import open_storage
 from shared.search.study import (
     FINGERPRINT,
@@ -136,13 +136,15 @@ def search(run: Run, prepared: Prepared, opened: OpenStudy, console: Console) ->
     with driving(storage, run.study_name), show_progress(console, "Search", n_trials) as update:
         n_orphans = fail_running_trials(study, storage, "lost: its driver died")
         logger.info("Failed %d trials that an earlier start left running", n_orphans)
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool = launch_workers(spec, arrays)
         supervise(study, storage, pool, n_trials, timeout_s, update)
 
 
 def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
     """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
-    quiet_tensorflow()
+    quiet_keras()
     from orchestrator.ensemble import train_ensemble
     from orchestrator.evaluate import evaluate
 

@@ -8,6 +8,7 @@ from typing import TextIO
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from shared.bundle import Bundle
 from shared.data.embeddings import encode_texts
@@ -32,7 +33,7 @@ def predict(bundle: Bundle, texts: Sequence[str]) -> Prediction:
     Raises InputError when this machine has another version of the encoder.
     """
     manifest = bundle.manifest
-    encoder = resolve_encoder(manifest.encoder)
+    encoder = resolve_encoder(manifest.encoder, commit=manifest.encoder_revision)
     if encoder.revision != manifest.encoder_revision:
         raise InputError(
             f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
@@ -49,7 +50,8 @@ def predict_vectors(
     parts = []
     for start in range(0, len(vectors), BATCH_ROWS):
         batch = vectors[start : start + BATCH_ROWS]
-        parts.append(np.mean([member(batch, training=False).numpy() for member in members], axis=0))
+        outputs = [ops.convert_to_numpy(member(batch, training=False)) for member in members]
+        parts.append(np.mean(outputs, axis=0))
     return np.concatenate(parts)
 
 

@@ -88,15 +88,15 @@ def _say(line: str) -> None:
     typer.echo(" ".join(line.split()), err=True)
 
 
-def quiet_tensorflow() -> None:
-    """Import TensorFlow without what its native code prints before any log level counts."""
+def quiet_keras() -> None:
+    """Import Keras and its backend without what native code prints before any log level counts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        importlib.import_module("tensorflow")
+        importlib.import_module("keras")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -93,8 +93,8 @@ def write_bundle(
     layout = Layout(unfinished)
     for i, member in enumerate(members):
         member.save(layout.member(i))
-    layout.metrics.write_text(json.dumps(metrics, indent=2))
-    layout.readme.write_text(_readme(encoder, label_names, metrics))
+    layout.metrics.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+    layout.readme.write_text(_readme(encoder, label_names, metrics), encoding="utf-8")
     manifest = Manifest(
         schema_version=SCHEMA,
         created=datetime.now(UTC),
@@ -111,7 +111,7 @@ def write_bundle(
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
     )
-    layout.manifest.write_text(manifest.model_dump_json(indent=2))
+    layout.manifest.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     replaced = folder.with_name(f"{folder.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
@@ -129,14 +129,8 @@ def read_bundle(folder: Path) -> Bundle:
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
         _require_unharmed(folder, name, expected)
-    import keras
-
-    layout = Layout(folder)
-    n_members = sum(name.endswith(".keras") for name in manifest.files)
-    members = tuple(
-        keras.models.load_model(layout.member(i), compile=False, safe_mode=True)
-        for i in range(n_members)
-    )
+    names = [name for name in manifest.files if name.endswith(".keras")]
+    members = tuple(_load(folder, Layout(folder).member(i), names) for i in range(len(names)))
     return Bundle(manifest, read_metrics(folder), members)
 
 
@@ -188,6 +182,20 @@ def _require_unharmed(folder: Path, name: str, expected: str) -> None:
         raise InputError(f"The bundle {folder} is damaged: {name} is not as it was written.")
 
 
+def _load(folder: Path, path: Path, listed: Sequence[str]) -> "keras.Model":
+    """Load a member; its file must be listed in the manifest, and so have been checked."""
+    import keras
+
+    if path.name not in listed:
+        raise InputError(f"The bundle {folder} is damaged: its manifest lacks {path.name}.")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever it stumbles over in a file
+        raise InputError(
+            f"The bundle {folder} is damaged: {path.name} is no Keras model ({error})."
+        ) from error
+
+
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -220,6 +228,7 @@ encoder = SentenceTransformer({encoder.name!r}){cut}
 vectors = encoder.encode(["Some text"]{prompt})
 members = [keras.models.load_model(path) for path in sorted(glob.glob("member-*.keras"))]
 probabilities = sum(member.predict(vectors, verbose=0) for member in members) / len(members)
-print(dict(zip(json.load(open("manifest.json"))["label_names"], probabilities[0])))
+label_names = json.load(open("manifest.json", encoding="utf-8"))["label_names"]
+print(dict(zip(label_names, probabilities[0])))
 ```
 """.replace("{BUNDLE}", "bundle")

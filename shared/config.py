@@ -2,16 +2,14 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import InputError
+from shared.training.params import Activation, Loss, Optimizer
 
-Activation = Literal["relu", "linear", "swish"]
-Optimizer = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
-Loss = Literal["binary_crossentropy", "focal"]
 Number = TypeVar("Number", int, float)
 
 
@@ -166,6 +164,8 @@ class TrainingConfig(Section):
     """What the learning rate is multiplied by when it falls."""
     min_learning_rate: float = Field(1e-5, ge=0)
     """The learning rate below which it does not fall."""
+    matrix_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """What the embeddings are kept in on the device; heads are trained in float32 all the same."""
 
 
 class WorkersConfig(Section):
@@ -175,6 +175,8 @@ class WorkersConfig(Section):
     """How many workers. null: one a core, or as many as the GPUs hold."""
     gpus_per_worker: float = Field(0.0, ge=0)
     """GPUs that each worker takes; 0.25 puts four workers on one."""
+    pack: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
+    """Heads that a worker trains at a time. auto: one on a CPU, what the memory holds on a GPU."""
     pool: Literal["ray", "inline"] = "ray"
     """Where workers run: Ray processes, or one worker in this process, for debugging."""
 

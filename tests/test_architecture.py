@@ -58,6 +58,19 @@ def test_one_file_imports_ray(checkout: Path) -> None:
     assert users == ["ray_pool.py"]
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_one_file_imports_each_backend(checkout: Path, backend: str) -> None:
+    users = [path for path in _sources(checkout, *ALLOWED) if backend in _roots(path)]
+    assert users == [checkout / "shared" / "training" / "backends" / f"{backend}.py"]
+
+
+def test_training_needs_no_library_but_keras_and_its_backends(checkout: Path) -> None:
+    """So that it can be measured on a machine that has nothing else."""
+    foreign = {"optuna", "pydantic", "pandas", "sqlalchemy", "ray", "psycopg2", "yaml"}
+    for path in _sources(checkout, "shared/training"):
+        assert not foreign & _roots(path), f"{path} imports {foreign & _roots(path)}"
+
+
 def test_no_file_is_too_long_to_read_at_one_sitting(checkout: Path) -> None:
     for path in _sources(checkout, *ALLOWED, "tests", "examples"):
         n_lines = len(path.read_text(encoding="utf-8").splitlines())

@@ -1,64 +1,71 @@
-"""Run one trial: suggest, fit, report, prune, tell. Optuna and Keras meet here."""
+"""Run trials in the slots of a trainer: report, prune, tell. Optuna and Keras meet here."""
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.search.budget import DIVERGED
-from shared.search.space import suggest
 from shared.search.study import FAILURE
-from shared.training.fit import Ending, FitData, FitResult, fit, predict_logits
 from shared.training.metrics import average_precision
-from workers.spec import WorkerSpec
+from shared.training.schedule import Ending
+from shared.training.trainer import Epoch, Trainer
+from workers.asking import Asker
+from workers.spec import SearchArrays, WorkerSpec
+
+WAIT_S = 0.1
+"""How long a worker without a trial waits before it looks whether it is to stop."""
+INTERRUPTED = "interrupted: the search was stopped"
 
 logger = logging.getLogger(__name__)
 
 
-def run_trial(
+@dataclass
+class LiveTrial:
+    """Hold a trial in training."""
+
+    trial: Trial
+    best_value: float = float("inf")
+    started: float = field(default_factory=time.monotonic)
+
+
+def run_trials(
     study: Study,
-    trial: Trial,
+    asker: Asker,
+    trainer: Trainer,
     spec: WorkerSpec,
-    data: FitData,
+    arrays: SearchArrays,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Run a trial to one of its endings: COMPLETE, PRUNED, or FAIL with its reason.
+    """Run trials to their endings: COMPLETE, PRUNED, or FAIL with its reason.
 
-    An error of the program is told as a failure too, and raised again: the next trial would meet
-    it as well.
+    A slot that a trial leaves takes the next one at once. Returns when the study needs no more, or
+    when `should_stop()`: then trials under way are told as failures. So they are after an error of
+    the program, which is raised again: the next trial would meet it as well.
     """
-    started = time.monotonic()
-    pruned = False
-
-    def on_epoch(step: int, value: float) -> bool:
-        nonlocal pruned
-        trial.report(value, step)
-        pruned = trial.should_prune()
-        return not (pruned or should_stop())
-
+    live: dict[int, LiveTrial] = {}
+    reason = INTERRUPTED
     try:
-        params = suggest(trial, spec.config.space, data.vectors.shape[1])
-        seed = trial_seed(spec.config.study.seed, trial.number)
-        result = fit(params, data, spec.config.training, seed, on_epoch)
-        trial.set_user_attr("epochs", len(result.values))
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-        if result.ending is Ending.DIVERGED:
-            _fail(
-                study, trial, f"{DIVERGED}: the loss was not finite in epoch {len(result.values)}"
-            )
-        elif pruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        elif result.ending is Ending.STOPPED:
-            _fail(study, trial, "interrupted: the search was stopped")
-        else:
-            _report_average_precision(trial, result, spec, data)
-            study.tell(trial, result.best_value)
+        while not should_stop() and (live or not asker.is_exhausted):
+            _fill_slots(live, asker, trainer, spec, arrays)
+            if not live:
+                continue
+            for epoch in trainer.advance():
+                if _take_in(study, live[epoch.key], epoch, trainer, spec, arrays):
+                    trainer.remove(epoch.key)
+                    del live[epoch.key]
     except Exception as error:
-        _fail(study, trial, f"error: {type(error).__name__}: {error}")
+        reason = f"error: {type(error).__name__}: {error}"
         raise
+    finally:
+        for running in live.values():
+            _fail(study, running.trial, reason)
+        for asked in asker.close():
+            _fail(study, asked.trial, reason)
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:
@@ -67,14 +74,61 @@ def trial_seed(study_seed: int, trial_number: int) -> int:
     return int(state[0] >> 1)
 
 
-def _report_average_precision(
-    trial: Trial, result: FitResult, spec: WorkerSpec, data: FitData
+def _fill_slots(
+    live: dict[int, LiveTrial],
+    asker: Asker,
+    trainer: Trainer,
+    spec: WorkerSpec,
+    arrays: SearchArrays,
 ) -> None:
-    logits = predict_logits(result.head, data.vectors, data.valid_rows)
-    labels = np.take(data.labels.numpy(), data.valid_rows, axis=0)
-    measured = average_precision(labels, logits, spec.label_names)
+    """Put trials that were asked for into free slots; wait for one only when all are free."""
+    while trainer.n_heads < trainer.n_slots:
+        asked = asker.take(timeout_s=0 if live else WAIT_S)
+        if asked is None:
+            return
+        number = asked.trial.number
+        seed = trial_seed(spec.config.study.seed, number)
+        live[number] = LiveTrial(asked.trial)
+        trainer.add(number, asked.params, seed, arrays.train_rows, arrays.valid_rows)
+
+
+def _take_in(
+    study: Study,
+    running: LiveTrial,
+    epoch: Epoch,
+    trainer: Trainer,
+    spec: WorkerSpec,
+    arrays: SearchArrays,
+) -> bool:
+    """Report an epoch; tell the trial and return True when it was the last."""
+    trial = running.trial
+    if epoch.ending is Ending.DIVERGED:
+        _describe(running, epoch)
+        _fail(study, trial, f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}")
+        return True
+    trial.report(epoch.value, epoch.step)
+    running.best_value = min(running.best_value, epoch.value)
+    if trial.should_prune():
+        _describe(running, epoch)
+        study.tell(trial, state=TrialState.PRUNED)
+        return True
+    if epoch.ending is None:
+        return False
+    _describe(running, epoch)
+    measured = average_precision(
+        arrays.labels[arrays.valid_rows],
+        trainer.logits(epoch.key, arrays.valid_rows),
+        spec.label_names,
+    )
     trial.set_user_attr("ap_weighted", round(measured.ap_weighted, 6))
     trial.set_user_attr("ap_macro", round(measured.ap_macro, 6))
+    study.tell(trial, running.best_value)
+    return True
+
+
+def _describe(running: LiveTrial, epoch: Epoch) -> None:
+    running.trial.set_user_attr("epochs", epoch.step + (epoch.ending is not Ending.DIVERGED))
+    running.trial.set_user_attr("seconds", round(time.monotonic() - running.started, 3))
 
 
 def _fail(study: Study, trial: Trial, reason: str) -> None:

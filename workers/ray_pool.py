@@ -37,9 +37,10 @@ class Worker:
         number: int,
     ) -> None:
         """Pull trials until the budget is spent or `stop` was called."""
-        use_one_thread(gpu=bool(ray.get_gpu_ids()))
+        from shared.training.backends import current_backend
         from workers.worker import run_worker
 
+        current_backend().use_one_thread()
         run_worker(spec, SearchArrays(vectors, *arrays), number, self._stopping.is_set)
 
     def stop(self) -> None:
@@ -146,14 +147,3 @@ def _start_ray(n_cpus: int) -> None:
         configure_logging=False,
     )
     signal.signal(signal.SIGTERM, on_sigterm)
-
-
-def use_one_thread(*, gpu: bool) -> None:
-    """Keep TensorFlow to one core: a process a core beats threads by 1.4; share a GPU's memory."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    if gpu:
-        for device in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(device, enable=True)

@@ -1,21 +1,22 @@
 """Live a worker's life: open the study, fetch the arrays, pull trials until there are no more."""
 
 import logging
-import time
 from collections.abc import Callable
 
 import optuna
 
 from shared.errors import TagsweepError
-from shared.search.budget import ask, is_spent
 from shared.search.storage import open_storage
-from shared.search.study import FINGERPRINT, WORKER, fail_running_trials, load_study
-from shared.training.fit import to_device
-from workers.objective import run_trial
+from shared.search.study import FINGERPRINT, fail_running_trials, load_study
+from shared.training.capacity import auto_slots
+from shared.training.matrix import Matrix
+from shared.training.trainer import Trainer
+from workers.asking import Asker
+from workers.objective import run_trials
 from workers.spec import SearchArrays, WorkerSpec
 
-RETRY_ASK_S = 0.5
-"""How long a worker waits when the budget is filled by trials that others still run."""
+SLOTS_PER_ASK_AHEAD = 8
+"""A trial is asked for ahead for each so many slots: about as many as are freed at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +40,25 @@ def run_worker(
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
     fail_running_trials(study, storage, f"lost: {name} died and was started again", worker=name)
-    data = to_device(arrays.vectors, arrays.labels, arrays.train_rows, arrays.valid_rows)
-    n_trials = spec.config.study.n_trials
-    while not should_stop():
-        trial = ask(study, storage, n_trials)
-        if trial is not None:
-            trial.set_user_attr(WORKER, name)
-            run_trial(study, trial, spec, data, should_stop)
-        elif is_spent(study, n_trials):
-            break
-        else:
-            time.sleep(RETRY_ASK_S)
+    matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
+    trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
+    n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
+    asker = Asker(study, storage, spec, name, matrix.n_inputs, n_ahead)
+    run_trials(study, asker, trainer, spec, arrays, should_stop)
     storage.remove_session()
     storage.engine.dispose()
+
+
+def _make_trainer(spec: WorkerSpec, matrix: Matrix, n_rows: int) -> Trainer:
+    space, n_slots = spec.config.space, spec.config.workers.pack
+    if n_slots == "auto":
+        n_slots = auto_slots(
+            matrix.n_inputs,
+            matrix.n_labels,
+            space.n_layers.high,
+            space.max_units or matrix.n_inputs,
+            space.batch_size.high,
+            n_rows,
+        )
+        logger.info("Training %d heads at a time", n_slots)
+    return Trainer(matrix, spec.config.training, n_slots, space.batch_size.high)

@@ -121,7 +121,7 @@ def _embed_distinct(
 def _read_done(vectors_path: Path, done_path: Path, shape: tuple[int, int]) -> int:
     """Return how many vectors an earlier call left; 0 when its files are not to be trusted."""
     try:
-        done = int(json.loads(done_path.read_text()))
+        done = int(json.loads(done_path.read_text(encoding="utf-8")))
         vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         return 0
@@ -138,7 +138,7 @@ def _read(cache: Path, key: str, n_texts: int) -> Embeddings | None:
     if not facts_path.exists():
         return None
     try:
-        facts = _Facts(**json.loads(facts_path.read_text()))
+        facts = _Facts(**json.loads(facts_path.read_text(encoding="utf-8")))
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, TypeError, EOFError) as error:
         logger.warning("The cached embeddings %s are damaged and made anew: %s", path, error)
@@ -166,7 +166,7 @@ def _write(path: Path, distinct: npt.NDArray[np.float32], positions: Sequence[in
 
 def _write_json(path: Path, value: Any) -> None:
     unfinished = path.with_suffix(".unfinished-json")
-    unfinished.write_text(json.dumps(value))
+    unfinished.write_text(json.dumps(value), encoding="utf-8")
     unfinished.replace(path)
 
 

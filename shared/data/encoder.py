@@ -35,19 +35,19 @@ class Encoder:
     batch_size: int
 
 
-def resolve_encoder(config: EncoderConfig) -> Encoder:
+def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder:
     """Find an encoder by its name, without loading it.
 
     The name is a folder, the packaged MiniLM, or a repository on the Hugging Face hub; in this
-    order. The revision is a hash of the folder's files, or the hub's commit. Raises InputError
-    when there is no such encoder.
+    order. The revision is a hash of the folder's files, or the hub's commit: `commit` when it is
+    given, else the newest. Raises InputError when there is no such encoder.
     """
     folder = _packaged_folder(config.name) or Path(config.name)
     if folder.is_dir():
         location, revision = str(folder), _hash_of_files(folder)
     else:
         location = config.name if "/" in config.name else f"sentence-transformers/{config.name}"
-        revision = _hub_commit(config.name, location)
+        revision = _hub_commit(config.name, location, commit)
     return Encoder(
         config.name, location, revision, config.max_seq_length, config.prompt, config.batch_size
     )
@@ -122,13 +122,13 @@ def _hash_of_files(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _hub_commit(name: str, repository: str) -> str:
-    """Return the commit of a hub repository: the newest, or without network the cached one."""
+def _hub_commit(name: str, repository: str, commit: str | None) -> str:
+    """Return a commit of a hub repository: by default the newest, or without network the cached."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        config = hf_hub_download(repository, "config.json")
+        config = hf_hub_download(repository, "config.json", revision=commit)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(
             f"There is no encoder {name!r}: it is no folder, and {repository!r} is neither cached"

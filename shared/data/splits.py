@@ -53,7 +53,7 @@ def write_split(path: Path, split: Split) -> None:
     """Write a split as JSON, atomically."""
     parts = {name: getattr(split, name).tolist() for name in ("train", "valid", "test")}
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"fingerprint": split.fingerprint} | parts))
+    unfinished.write_text(json.dumps({"fingerprint": split.fingerprint} | parts), encoding="utf-8")
     unfinished.replace(path)
 
 

@@ -1,11 +1,11 @@
 """Define the search space once, as the function that suggests a trial's hyperparameters."""
 
-from typing import cast
+from typing import Any, cast
 
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 
-from shared.config import Activation, Loss, Optimizer, Range, SpaceConfig
-from shared.training.params import HeadParams, LayerParams
+from shared.config import Range, SpaceConfig
+from shared.training.params import Activation, HeadParams, LayerParams, Loss, Optimizer
 
 
 def suggest(trial: BaseTrial, space: SpaceConfig, embedding_dim: int) -> HeadParams:
@@ -35,11 +35,36 @@ def params_of(trial: FrozenTrial, space: SpaceConfig, embedding_dim: int) -> Hea
     return suggest(FixedTrial(trial.params), space, embedding_dim)
 
 
-def _suggest_layer(trial: BaseTrial, space: SpaceConfig, i: int, embedding_dim: int) -> LayerParams:
+def first_params(space: SpaceConfig, embedding_dim: int) -> dict[str, Any]:
+    """Return parameters worth trying first: one wide relu layer with much dropout.
+
+    That head does well on most embeddings, so that a short search does not depend on the luck of
+    its random start. Parameters that it leaves out are the sampler's to choose.
+    """
+    wishes: dict[str, tuple[Any, Range[int] | Range[float]]] = {
+        "n_layers": (1, space.n_layers),
+        "n_units_l0": (embedding_dim, _units(space, embedding_dim)),
+        "dropout0": (0.5, space.dropout),
+        "batch_size": (16, space.batch_size),
+    }
+    params = {
+        name: min(max(wish, bounds.low), bounds.high)
+        for name, (wish, bounds) in wishes.items()
+        if bounds.low < bounds.high
+    }
+    if "relu" in space.activation and len(space.activation) > 1:
+        params["activation0"] = "relu"
+    return params
+
+
+def _units(space: SpaceConfig, embedding_dim: int) -> Range[int]:
     widest = max(space.min_units, space.max_units or embedding_dim)
-    units = Range[int](low=space.min_units, high=widest, log=True)
+    return Range[int](low=space.min_units, high=widest, log=True)
+
+
+def _suggest_layer(trial: BaseTrial, space: SpaceConfig, i: int, embedding_dim: int) -> LayerParams:
     return LayerParams(
-        units=_suggest_int(trial, f"n_units_l{i}", units),
+        units=_suggest_int(trial, f"n_units_l{i}", _units(space, embedding_dim)),
         activation=cast("Activation", _choose(trial, f"activation{i}", space.activation)),
         dropout=_suggest_float(trial, f"dropout{i}", space.dropout),
     )

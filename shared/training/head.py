@@ -1,45 +1,50 @@
-"""Turn hyperparameters into Keras objects: the model, its optimizer and its loss."""
+"""Turn hyperparameters into weights to start from, and weights into Keras models."""
 
-import itertools
+from itertools import pairwise
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from shared.training.params import HeadParams
 
+Weights = list[npt.NDArray[np.float32]]
+"""A head's weights in the order of `keras.Sequential.get_weights`."""
 
-def build_head(params: HeadParams, input_dim: int, n_labels: int, seed: int) -> keras.Sequential:
-    """Build the untrained head: float32 (batch, input_dim) embeddings to (batch, n_labels) logits.
 
-    Equal seeds give equal weights and dropout masks, whatever else the process has drawn.
+def initial_weights(params: HeadParams, input_dim: int, n_labels: int, seed: int) -> Weights:
+    """Draw the weights that a training starts from.
+
+    Kernels are Glorot-uniform (Glorot & Bengio 2010, "Understanding the difficulty of training
+    deep feedforward neural networks"), biases 0, as Keras's own. They are drawn by NumPy, so that
+    equal seeds give equal weights on every backend, and no shape has to be compiled.
     """
-    seeds = itertools.count(seed * 1000)
+    rng = np.random.default_rng([seed, _FIRST_WEIGHTS])
+    widths = [input_dim, *(layer.units for layer in params.layers), n_labels]
+    weights: Weights = []
+    for i, (n_in, n_out) in enumerate(pairwise(widths)):
+        limit = np.sqrt(6 / (n_in + n_out))
+        weights.append(rng.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
+        weights.append(np.zeros(n_out, np.float32))
+        if params.batch_normalization and i < len(params.layers):
+            weights += [fill(n_out, dtype=np.float32) for fill in _NORMALIZATION]
+    return weights
+
+
+def build_head(
+    params: HeadParams, input_dim: int, n_labels: int, weights: Weights
+) -> keras.Sequential:
+    """Build the Keras model: float32 (batch, input_dim) embeddings to (batch, n_labels) logits."""
     head = keras.Sequential([keras.Input((input_dim,), dtype="float32")])
     for layer in params.layers:
-        head.add(keras.layers.Dense(layer.units, kernel_initializer=_glorot(next(seeds))))
+        head.add(keras.layers.Dense(layer.units))
         if params.batch_normalization:
             head.add(keras.layers.BatchNormalization())
         head.add(keras.layers.Activation(layer.activation))
-        head.add(keras.layers.Dropout(layer.dropout, seed=next(seeds)))
-    head.add(keras.layers.Dense(n_labels, kernel_initializer=_glorot(next(seeds))))
+        head.add(keras.layers.Dropout(layer.dropout))
+    head.add(keras.layers.Dense(n_labels))
+    head.set_weights(weights)
     return head
-
-
-def build_optimizer(params: HeadParams) -> keras.Optimizer:
-    """Build the optimizer named by the parameters, with Keras's defaults for all else."""
-    settings = {
-        "learning_rate": params.learning_rate,
-        "weight_decay": params.weight_decay or None,
-    }
-    return keras.optimizers.get({"class_name": params.optimizer, "config": settings})
-
-
-def build_loss(params: HeadParams) -> keras.Loss:
-    """Build the training loss on logits."""
-    if params.loss == "focal":
-        return keras.losses.BinaryFocalCrossentropy(
-            gamma=params.focal_gamma, from_logits=True, label_smoothing=params.label_smoothing
-        )
-    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=params.label_smoothing)
 
 
 def with_probabilities(head: keras.Sequential) -> keras.Sequential:
@@ -48,5 +53,7 @@ def with_probabilities(head: keras.Sequential) -> keras.Sequential:
     return keras.Sequential([inputs, *head.layers, keras.layers.Activation("sigmoid")])
 
 
-def _glorot(seed: int) -> keras.Initializer:
-    return keras.initializers.GlorotUniform(seed=seed)
+_FIRST_WEIGHTS = 0
+"""What a seed is split by, so that weights are not drawn from the numbers that shuffle."""
+_NORMALIZATION = (np.ones, np.zeros, np.zeros, np.ones)
+"""The first gamma, beta, moving mean and moving variance."""

@@ -1,8 +1,11 @@
 """Hold the hyperparameters of one head."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from shared.config import Activation, Loss, Optimizer
+Activation = Literal["relu", "linear", "swish"]
+Optimizer = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
+Loss = Literal["binary_crossentropy", "focal"]
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,18 @@ class HeadParams:
     label_smoothing: float
     loss: Loss
     focal_gamma: float
+
+    @property
+    def structure(self) -> "Structure":
+        """What a program must be compiled for; all other values are data to it."""
+        return Structure(len(self.layers), self.batch_normalization, self.optimizer, self.loss)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Name what heads must share to be trained by one program."""
+
+    n_layers: int
+    batch_normalization: bool
+    optimizer: Optimizer
+    loss: Loss

@@ -1,7 +1,9 @@
 import json
+import os
 import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,44 @@ def test_a_newer_bundle_asks_for_an_upgrade(bundle: Path) -> None:
     _change_manifest(bundle, schema_version=2, unheard_of="x")
     with pytest.raises(InputError, match="has schema 2, .* this one reads 1. Upgrade"):
         read_bundle(bundle)
+
+
+def test_only_models_that_the_manifest_lists_are_loaded(bundle: Path) -> None:
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files["other.keras"] = files.pop("member-1.keras")
+    (bundle / "other.keras").write_bytes((bundle / "member-1.keras").read_bytes())
+    _change_manifest(bundle, files=files)
+    with pytest.raises(InputError, match="damaged: its manifest lacks member-1.keras"):
+        read_bundle(bundle)
+
+
+def test_a_file_that_is_no_model_is_named(bundle: Path) -> None:
+    (bundle / "member-1.keras").write_bytes(b"rubbish")
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    _change_manifest(bundle, files=files | {"member-1.keras": sha256(b"rubbish").hexdigest()})
+    with pytest.raises(InputError, match="damaged: member-1.keras is no Keras model"):
+        read_bundle(bundle)
+
+
+def test_labels_need_not_be_ascii_whatever_the_locale(tmp_path: Path) -> None:
+    code = (
+        "import sys, keras; from pathlib import Path; from shared.bundle import *;"
+        "from shared.data.encoder import Encoder;"
+        "write_bundle(Path(sys.argv[1]), members=[keras.Sequential([keras.Input((2,)),"
+        " keras.layers.Dense(1)])], label_names=['\\u00fcbel'], thresholds=[0.5],"
+        "encoder=Encoder('\\u00e9', '', '', None, None, 1), params={},"
+        "metrics={k: {'ap_weighted': 1.0} for k in ('test', 'logistic_regression')})"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "bundle"],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(tmp_path / "bundle").label_names == ("übel",)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b"])

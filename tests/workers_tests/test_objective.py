@@ -1,83 +1,124 @@
+import threading
+
 import numpy as np
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.search.budget import ask
-from shared.search.study import FAILURE, load_study
-from shared.training.fit import FitData, to_device
+from shared.search.study import FAILURE, WORKER, load_study
+from shared.training.matrix import Matrix
+from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
-from workers.objective import run_trial, trial_seed
-
-
-@pytest.fixture(scope="module")
-def data(arrays: SearchArrays) -> FitData:
-    return to_device(arrays.vectors, arrays.labels, arrays.train_rows, arrays.valid_rows)
+from workers.asking import Asker
+from workers.objective import run_trials, trial_seed
 
 
 def _run(
-    storage: RDBStorage, spec: WorkerSpec, data: FitData, *, stopping: bool = False
-) -> FrozenTrial:
+    storage: RDBStorage,
+    spec: WorkerSpec,
+    arrays: SearchArrays,
+    n_slots: int = 1,
+    stop_after: int | None = None,
+) -> list[FrozenTrial]:
+    """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
     study = load_study(storage, spec.study_name, spec.config, worker=0)
-    trial = ask(study, storage, spec.config.study.n_trials)
-    assert trial
-    run_trial(study, trial, spec, data, lambda: stopping)
-    return study.trials[trial.number]
+    trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, n_slots, 128)
+    asker = Asker(study, storage, spec, "worker-0", n_inputs=8, n_ahead=1)
+    n_looks = 0
+
+    def should_stop() -> bool:
+        nonlocal n_looks
+        n_looks += 1
+        return stop_after is not None and n_looks > stop_after
+
+    run_trials(study, asker, trainer, spec, arrays, should_stop)
+    assert not any(thread.name == "asker" for thread in threading.enumerate())
+    return study.trials
 
 
-def test_a_trial_completes_with_its_best_validation_loss(storage, make_spec, data) -> None:
-    trial = _run(storage, make_spec(), data)
+QUICK = {"batch_size": {"low": 8, "high": 8}, "learning_rate": {"low": 1e-2, "high": 1e-2}}
+ONE_TRIAL = {"n_trials": 1, "pruner": {"n_startup_trials": 2}}
+
+
+def test_a_trial_completes_with_its_best_validation_loss(storage, make_spec, arrays) -> None:
+    (trial,) = _run(storage, make_spec(study=ONE_TRIAL), arrays)
     assert trial.state == TrialState.COMPLETE
     assert trial.value == pytest.approx(min(trial.intermediate_values.values()))
     assert list(trial.intermediate_values) == list(range(trial.user_attrs["epochs"]))
+    assert trial.user_attrs[WORKER] == "worker-0"
 
 
-def test_a_complete_trial_says_its_average_precision(storage, make_spec, data) -> None:
-    attrs = _run(storage, make_spec(), data).user_attrs
-    assert 0.5 < attrs["ap_macro"] <= 1
-    assert 0.5 < attrs["ap_weighted"] <= 1
-    assert attrs["seconds"] > 0
+def test_a_complete_trial_says_its_average_precision(storage, make_spec, arrays) -> None:
+    (trial,) = _run(storage, make_spec(study=ONE_TRIAL, space=QUICK), arrays)
+    assert 0.5 < trial.user_attrs["ap_macro"] <= 1
+    assert 0.5 < trial.user_attrs["ap_weighted"] <= 1
+    assert trial.user_attrs["seconds"] > 0
 
 
-def test_a_trial_worse_than_the_median_is_pruned(storage, make_spec, data) -> None:
-    spec = make_spec()
+def test_many_trials_at_a_time_are_the_same_as_one_after_another(
+    storage, make_spec, arrays
+) -> None:
+    spec = make_spec(study={"n_trials": 12, "sampler": {"n_startup_trials": 100}})
+    trials = _run(storage, spec, arrays, n_slots=5)
+    assert len(trials) == 12
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+    for trial in trials:
+        reported = sorted(trial.intermediate_values)
+        assert reported == list(range(trial.user_attrs["epochs"]))
+
+
+def test_a_trial_worse_than_the_median_is_pruned(storage, make_spec, arrays) -> None:
+    spec = make_spec(study={"n_trials": 3, "pruner": {"n_startup_trials": 2}})
     study = load_study(storage, spec.study_name, spec.config, worker=0)
     for _ in range(2):
         good = study.ask()
         good.report(0.0, 0)
         study.tell(good, 0.0)
-    trial = _run(storage, spec, data)
+    trial = _run(storage, spec, arrays)[-1]
     assert trial.state == TrialState.PRUNED
     assert len(trial.intermediate_values) == 1
 
 
-def test_a_diverged_trial_fails_with_its_reason(storage, make_spec, data) -> None:
+def test_a_diverged_trial_fails_with_its_reason(storage, make_spec, arrays) -> None:
     rate = {"low": 1e30, "high": 1e30}
     spec = make_spec(
         space={"learning_rate": rate, "optimizer": ("sgd",), "activation": ("linear",)}
     )
-    trial = _run(storage, spec, data)
+    trial = _run(storage, spec, arrays, stop_after=4)[0]
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs[FAILURE].startswith("diverged: the loss was not finite")
 
 
-def test_a_stopped_trial_is_given_up_after_its_epoch(storage, make_spec, data) -> None:
-    trial = _run(storage, make_spec(), data, stopping=True)
-    assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE].startswith("interrupted")
-    assert len(trial.intermediate_values) == 1
+def test_trials_under_way_are_given_up_when_the_worker_is_to_stop(
+    storage, make_spec, arrays
+) -> None:
+    trials = _run(storage, make_spec(), arrays, n_slots=2, stop_after=4)
+    assert trials
+    assert not any(trial.state == TrialState.RUNNING for trial in trials)
+    given_up = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert all(trial.user_attrs[FAILURE].startswith("interrupted") for trial in given_up)
+    assert any(trial.intermediate_values for trial in trials)
 
 
-def test_an_error_of_the_program_fails_the_trial_and_is_raised(
+def test_an_error_of_the_program_fails_its_trials_and_is_raised(
     storage, make_spec, arrays: SearchArrays
 ) -> None:
-    broken = to_device(arrays.vectors, arrays.labels, np.array([999]), arrays.valid_rows)
+    broken = SearchArrays(arrays.vectors, arrays.labels, arrays.train_rows, np.array([999]))
     spec = make_spec()
     with pytest.raises(Exception, match="999"):
         _run(storage, spec, broken)
-    trial = load_study(storage, spec.study_name, spec.config, 0).trials[0]
-    assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE].startswith("error: ")
+    trials = load_study(storage, spec.study_name, spec.config, 0).trials
+    assert {trial.state for trial in trials} == {TrialState.FAIL}
+    assert all(trial.user_attrs[FAILURE].startswith("error: ") for trial in trials)
+
+
+def test_an_error_of_the_asking_is_raised(storage, make_spec, arrays, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no database")
+
+    monkeypatch.setattr("workers.asking.ask", fail)
+    with pytest.raises(ConnectionError, match="no database"):
+        _run(storage, make_spec(), arrays)
 
 
 def test_trials_have_seeds_of_their_own() -> None:

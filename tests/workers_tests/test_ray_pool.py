@@ -55,7 +55,7 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
     finished = [t for t in study.trials if t.state != TrialState.FAIL]
     assert len(finished) == 10
-    assert len(lost) <= 1
+    assert len(lost) <= 2, "the one in training and the one asked for ahead"
     assert all(t.user_attrs[FAILURE].startswith("lost") for t in lost)
 
 

@@ -51,6 +51,8 @@ def test_an_encoder_of_the_hub_is_known_by_its_commit(
     encoder = resolve_encoder(EncoderConfig(name="some-encoder"))
     assert encoder.location == "sentence-transformers/some-encoder"
     assert encoder.revision == COMMIT
+    (cached / "refs" / "main").write_text("f" * 40)
+    assert resolve_encoder(EncoderConfig(name="some-encoder"), COMMIT).revision == COMMIT
 
 
 @pytest.mark.parametrize("name", ["no-such-encoder", "no-one/no-such-encoder", "a/b/c", "x y"])

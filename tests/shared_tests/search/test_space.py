@@ -2,7 +2,7 @@ import optuna
 from optuna.trial import FixedTrial
 
 from shared.config import Range, SpaceConfig
-from shared.search.space import params_of, suggest
+from shared.search.space import first_params, params_of, suggest
 
 ONE_LAYER = {
     "n_layers": 1,
@@ -74,3 +74,27 @@ def test_values_come_from_the_trial() -> None:
     params = suggest(FixedTrial(ONE_LAYER), SpaceConfig(), 384)
     assert (params.layers[0].units, params.layers[0].activation) == (100, "swish")
     assert (params.batch_size, params.learning_rate) == (16, 1e-3)
+
+
+def test_the_first_trial_is_a_wide_relu_layer_with_much_dropout() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial(first_params(SpaceConfig(), 384))
+    trial = study.ask()
+    (layer,) = suggest(trial, SpaceConfig(), 384).layers
+    assert (layer.units, layer.activation, layer.dropout) == (384, "relu", 0.5)
+    assert trial.params["batch_size"] == 16
+
+
+def test_the_first_trial_keeps_to_the_space() -> None:
+    space = SpaceConfig(
+        n_layers=Range[int](low=2, high=3),
+        max_units=64,
+        activation=("swish", "linear"),
+        dropout=Range[float](low=0.1, high=0.2),
+        batch_size=Range[int](low=32, high=32),
+    )
+    study = optuna.create_study()
+    study.enqueue_trial(first_params(space, 384))
+    params = suggest(study.ask(), space, 384)
+    assert (len(params.layers), params.layers[0].units, params.batch_size) == (2, 64, 32)
+    assert params.layers[0].dropout == 0.2

@@ -1,0 +1,67 @@
+"""Run the numeric core on the backend that Keras is on."""
+
+import importlib
+from typing import Any, Protocol, cast
+
+import keras
+
+from shared.errors import InputError
+from shared.training.params import Structure
+from shared.training.step import Data, Slots, State
+
+_NAMES = ("tensorflow", "jax")
+
+
+class Backend(Protocol):
+    """Be a module that runs the numeric core: what differs between TensorFlow and JAX."""
+
+    STEPS_PER_CALL: int
+    """What a number of steps is rounded up to."""
+
+    def exact_shapes(self) -> bool:
+        """Say whether a new width costs nothing, so that nothing needs to be padded."""
+
+    def train(
+        self,
+        state: State,
+        slots: Slots,
+        data: Data,
+        structure: Structure,
+        widths: tuple[int, ...],
+        n_batch: int,
+        n_steps: int,
+    ) -> State:
+        """Take n_steps steps, rounded up, in each slot that has rows left."""
+
+    def evaluate(
+        self,
+        weights: Any,
+        statistics: Any,
+        activation: Any,
+        data: Data,
+        rows: Any,
+        present: Any,
+        structure: Structure,
+        widths: tuple[int, ...],
+    ) -> tuple[Any, Any]:
+        """Measure each slot on its rows; see `step.measure`."""
+
+    def n_traces(self) -> int:
+        """Count the programs traced so far."""
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Say whether an error is the device's memory being too small."""
+
+    def free_bytes(self) -> int | None:
+        """Return the accelerator's free memory in bytes, or None when there is only a CPU."""
+
+    def use_one_thread(self) -> None:
+        """Keep this process to one core; to be called before anything is computed."""
+
+
+def current_backend() -> Backend:
+    """Return the module of Keras's backend; raise InputError when it is neither of the two."""
+    name = keras.backend.backend()
+    if name not in _NAMES:
+        raise InputError(f"KERAS_BACKEND must be one of {', '.join(_NAMES)}, but is {name!r}.")
+    return cast("Backend", importlib.import_module(f"{__name__}.{name}"))

@@ -1,0 +1,203 @@
+"""Train and measure packs in TensorFlow graphs.
+
+On a CPU a graph is traced once for each structure, with all widths unknown, and without XLA: that
+is up to 17 times slower there for many shapes. On a GPU XLA compiles it for each shape of a pack.
+"""
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+from shared.training.optimizers import Moments
+from shared.training.params import Structure
+from shared.training.step import Data, Slots, State, measure, only_where, train_step
+
+_graphs: list[Any] = []
+
+STEPS_PER_CALL = 1
+"""What a number of steps is rounded up to."""
+
+
+def exact_shapes() -> bool:
+    """Say whether a new width costs nothing, so that nothing needs to be padded."""
+    return not _has_gpu()
+
+
+def train(
+    state: State,
+    slots: Slots,
+    data: Data,
+    structure: Structure,
+    widths: tuple[int, ...],
+    n_batch: int,
+    n_steps: int,
+) -> State:
+    """Take `n_steps` steps in each slot that has rows left."""
+    if _has_gpu():
+        graph = _compiled_training(structure, widths, n_batch)
+        trained: State = graph(state, slots, data, tf.constant(n_steps))
+    else:
+        graph = _training(structure, data.vectors.dtype, alone=slots.order.shape[0] == 1)
+        trained = graph(state, slots, data, tf.constant(widths), tf.constant(n_batch), n_steps)
+    return trained
+
+
+def evaluate(
+    weights: Any,
+    statistics: Any,
+    activation: Any,
+    data: Data,
+    rows: Any,
+    present: Any,
+    structure: Structure,
+    widths: tuple[int, ...],
+) -> tuple[Any, Any]:
+    """Measure each slot on its rows; see `step.measure`."""
+    arguments = (weights, statistics, activation, data, rows, present)
+    if _has_gpu():
+        measured: tuple[Any, Any] = _compiled_measuring(structure, widths)(*arguments)
+    else:
+        measured = _measuring(structure, data.vectors.dtype)(*arguments, tf.constant(widths))
+    return measured
+
+
+def n_traces() -> int:
+    """Count the graphs traced so far."""
+    return sum(graph.experimental_get_tracing_count() for graph in _graphs)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an error is the device's memory being too small."""
+    return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
+def free_bytes() -> int | None:
+    """Return the accelerator's free memory in bytes, or None when there is only a CPU."""
+    if not _has_gpu():
+        return None
+    device = tf.config.list_logical_devices("GPU")[0]
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    used = tf.config.experimental.get_memory_info(device.name)["current"]
+    return int(details.get("memory_size", 0)) - int(used)
+
+
+def use_one_thread() -> None:
+    """Keep to one core: a process a core beats threads by 1.4; share a GPU's memory."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, enable=True)
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _counted(graph: Any) -> Any:
+    _graphs.append(graph)
+    return graph
+
+
+@functools.cache
+def _training(structure: Structure, dtype: tf.DType, *, alone: bool) -> Any:
+    def train_any_widths(
+        state: State, slots: Slots, data: Data, widths: Any, n_batch: Any, n_steps: Any
+    ) -> State:
+        return _loop(state, slots, data, structure, tf.unstack(widths), n_batch, n_steps, alone)
+
+    scalar = tf.TensorSpec([], tf.int32)
+    widths = tf.TensorSpec([structure.n_layers + 2], tf.int32)
+    signature = [_state_spec(), _slots_spec(structure), _data_spec(dtype), widths, scalar, scalar]
+    return _counted(tf.function(train_any_widths, signature, autograph=False, jit_compile=False))
+
+
+@functools.cache
+def _measuring(structure: Structure, dtype: tf.DType) -> Any:
+    def measure_any_widths(
+        weights: Any,
+        statistics: Any,
+        activation: Any,
+        data: Data,
+        rows: Any,
+        present: Any,
+        widths: Any,
+    ) -> tuple[Any, Any]:
+        own = tf.unstack(widths)
+        return measure(weights, statistics, activation, data, rows, present, structure, own)
+
+    matrix = tf.TensorSpec([None, None])
+    rows = tf.TensorSpec([None, None], tf.int32)
+    widths = tf.TensorSpec([structure.n_layers + 2], tf.int32)
+    activation = tf.TensorSpec([None, structure.n_layers], tf.int32)
+    signature = [matrix, matrix, activation, _data_spec(dtype), rows, matrix, widths]
+    return _counted(tf.function(measure_any_widths, signature, autograph=False, jit_compile=False))
+
+
+@functools.cache
+def _compiled_training(structure: Structure, widths: tuple[int, ...], n_batch: int) -> Any:
+    def train_these_widths(state: State, slots: Slots, data: Data, n_steps: Any) -> State:
+        return _loop(state, slots, data, structure, widths, n_batch, n_steps, alone=False)
+
+    return _counted(tf.function(train_these_widths, autograph=False, jit_compile=True))
+
+
+@functools.cache
+def _compiled_measuring(structure: Structure, widths: tuple[int, ...]) -> Any:
+    graph = functools.partial(measure, structure=structure, widths=widths)
+    return _counted(tf.function(graph, autograph=False, jit_compile=True))
+
+
+def _loop(
+    state: State,
+    slots: Slots,
+    data: Data,
+    structure: Structure,
+    widths: Any,
+    n_batch: Any,
+    n_steps: Any,
+    alone: bool,
+) -> State:
+    take_step = train_step(slots, data, structure, widths, n_batch)
+
+    def step(number: Any, old: State) -> tuple[Any, State]:
+        new = take_step(old)
+        # A slot alone is never at its end: the caller counts its steps.
+        state = new if alone else only_where(old.position < slots.n_rows, new, old)
+        return number + 1, state
+
+    shapes = (tf.TensorShape([]), tf.nest.map_structure(lambda t: t.shape, state))
+    _, state = tf.while_loop(
+        lambda number, _: number < n_steps,
+        step,
+        (tf.constant(0), state),
+        shape_invariants=shapes,
+        parallel_iterations=1,
+    )
+    return state
+
+
+def _state_spec() -> State:
+    matrix, whole = tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)
+    return State(matrix, matrix, Moments(matrix, matrix, tf.TensorSpec([None, 1])), whole, whole)
+
+
+def _slots_spec(structure: Structure) -> Slots:
+    whole, real = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None])
+    return Slots(
+        order=tf.TensorSpec([None, None], tf.int32),
+        n_rows=whole,
+        batch_size=whole,
+        seed=tf.TensorSpec([None], tf.uint32),
+        activation=tf.TensorSpec([None, structure.n_layers], tf.int32),
+        dropout=tf.TensorSpec([None, structure.n_layers]),
+        learning_rate=real,
+        weight_decay=real,
+        label_smoothing=real,
+        focal_gamma=real,
+    )
+
+
+def _data_spec(dtype: tf.DType) -> Data:
+    return Data(tf.TensorSpec([None, None], dtype), tf.TensorSpec([None, None]))

@@ -1,0 +1,147 @@
+"""Pass a pack of heads forward and backward: in keras.ops, for any backend.
+
+The gradient is written out instead of taken by the backend. That needs half the operations, and a
+small head on a CPU waits for operations, not for arithmetic.
+Shapes: P slots, B rows, L labels; `hidden` is (P, B, units).
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from shared.training.params import Loss
+
+ACTIVATIONS = ("relu", "linear", "swish")
+"""What the numbers in `activation` stand for."""
+_MOMENTUM = 0.99
+_VARIANCE_EPSILON = 1e-3
+_MISSED_EPSILON = 1e-7
+
+
+class Layer(NamedTuple):
+    """Hold a layer's weights: kernel (P, in, out), all others (P, 1, out).
+
+    `gamma` and `beta` are None without batch normalisation; `moving` (P, 2, out) then too.
+    """
+
+    kernel: Any
+    bias: Any
+    gamma: Any = None
+    beta: Any = None
+    moving: Any = None
+
+
+class Pass(NamedTuple):
+    """Remember what a hidden layer's gradient needs.
+
+    `slope` is the derivative of activation and dropout together; `normal` the normalised sums and
+    `scale` what they were multiplied by, both None without batch normalisation.
+    """
+
+    incoming: Any
+    slope: Any
+    normal: Any = None
+    scale: Any = None
+
+
+def forward(layers: list[Layer], hidden: Any, activation: Any) -> Any:
+    """Return the (P, B, L) logits of heads at rest; `activation` (P, n_layers) int32."""
+    *hidden_layers, last = layers
+    for i, layer in enumerate(hidden_layers):
+        sums = ops.matmul(hidden, layer.kernel) + layer.bias
+        if layer.moving is not None:
+            mean, variance = layer.moving[:, :1], layer.moving[:, 1:]
+            scale = ops.rsqrt(variance + _VARIANCE_EPSILON)
+            sums = (sums - mean) * scale * layer.gamma + layer.beta
+        hidden, _ = _activate(sums, activation[:, i])
+    return ops.matmul(hidden, last.kernel) + last.bias
+
+
+def forward_in_training(
+    layers: list[Layer], hidden: Any, activation: Any, masks: list[Any], share: Any
+) -> tuple[Any, list[Pass], list[Any]]:
+    """Return the logits, what the gradient needs, and the moving statistics after this batch.
+
+    `masks` (P, B, units) are what dropout multiplies a layer by; `share` (P, B, 1) is each row's
+    weight in its batch, 0 for rows that only fill up.
+    """
+    *hidden_layers, last = layers
+    passes, moved = [], []
+    for i, layer in enumerate(hidden_layers):
+        incoming = hidden
+        sums = ops.matmul(incoming, layer.kernel) + layer.bias
+        normal = scale = None
+        if layer.moving is not None:
+            mean = ops.sum(sums * share, axis=1, keepdims=True)
+            variance = ops.sum(ops.square(sums - mean) * share, axis=1, keepdims=True)
+            now = ops.concatenate([mean, variance], axis=1)
+            moved.append(layer.moving * _MOMENTUM + now * (1 - _MOMENTUM))
+            scale = ops.rsqrt(variance + _VARIANCE_EPSILON)
+            normal = (sums - mean) * scale
+            sums = normal * layer.gamma + layer.beta
+        hidden, slope = _activate(sums, activation[:, i])
+        hidden = hidden * masks[i]
+        passes.append(Pass(incoming, slope * masks[i], normal, scale))
+    logits = ops.matmul(hidden, last.kernel) + last.bias
+    return logits, [*passes, Pass(hidden, None)], moved
+
+
+def backward(layers: list[Layer], passes: list[Pass], error: Any, share: Any) -> list[Any]:
+    """Return the gradient of each layer's kernel, bias, gamma and beta, in this order.
+
+    `error` (P, B, L) is the derivative of the loss by the logits.
+    """
+    gradients: list[Any] = []
+    for i in reversed(range(len(layers))):
+        layer, passed = layers[i], passes[i]
+        normalising = []
+        if passed.slope is not None:
+            error = error * passed.slope
+        if passed.normal is not None:
+            normalising = [_total(error * passed.normal), _total(error)]
+            error = error * layer.gamma
+            # Ioffe & Szegedy 2015, "Batch normalization", section 3
+            common = _total(error) + passed.normal * _total(error * passed.normal)
+            error = (error - share * common) * passed.scale
+        kernel = ops.matmul(_transposed(passed.incoming), error)
+        gradients = [kernel, _total(error), *normalising, *gradients]
+        if i:
+            error = ops.matmul(error, _transposed(layer.kernel))
+    return gradients
+
+
+def error_of(loss: Loss, targets: Any, logits: Any, gamma: Any) -> Any:
+    """Return the derivative of each logit's training loss; `gamma` is the focal loss's."""
+    probability = ops.sigmoid(logits)
+    if loss == "binary_crossentropy":
+        return probability - targets
+    # Lin et al. 2017, "Focal loss for dense object detection", section 3.2
+    missed = targets * (1 - probability) + (1 - targets) * probability
+    missed = ops.maximum(missed, _MISSED_EPSILON)
+    slope = (1 - 2 * targets) * probability * (1 - probability)
+    change = cross_entropy(targets, logits) * gamma / missed * slope
+    return ops.power(missed, gamma) * (probability - targets + change)
+
+
+def cross_entropy(targets: Any, logits: Any) -> Any:
+    """Return the binary cross-entropy of each logit, in nats, without overflow."""
+    return ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def _activate(sums: Any, activation: Any) -> tuple[Any, Any]:
+    """Apply to each slot its own activation, (P,) int32; return the derivative too."""
+    chosen = activation[:, None, None]
+    is_relu, is_swish = chosen == 0, chosen == 2  # noqa: PLR2004  see ACTIVATIONS
+    gate = ops.sigmoid(sums)
+    swish = sums * gate
+    value = ops.where(is_relu, ops.relu(sums), ops.where(is_swish, swish, sums))
+    slope = ops.where(is_swish, gate + swish * (1 - gate), 1.0)
+    return value, ops.where(is_relu, ops.cast(sums > 0, "float32"), slope)
+
+
+def _total(array: Any) -> Any:
+    return ops.sum(array, axis=1, keepdims=True)
+
+
+def _transposed(array: Any) -> Any:
+    return ops.transpose(array, (0, 2, 1))

@@ -1,0 +1,246 @@
+"""Train many heads at a time, each at its own pace: a freed slot takes the next head at once."""
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors import TagsweepError
+from shared.training.backends import current_backend
+from shared.training.head import Weights
+from shared.training.matrix import Matrix
+from shared.training.pack import Head, Pack, Rows, Shape
+from shared.training.params import HeadParams
+from shared.training.schedule import Ending, advance
+
+if TYPE_CHECKING:
+    from shared.config import TrainingConfig
+
+MIN_STEPS = 16
+"""Steps between two looks at a pack: heads whose pass ends meanwhile wait for the others."""
+CAPACITIES = (1, 4, 16, 64, 256)
+"""Slots that a padded pack is compiled for."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Report one epoch of one head; `value` is its validation loss in nats a label.
+
+    A head with an `ending` is trained no further. The value of a DIVERGED one is not finite.
+    """
+
+    key: int
+    step: int
+    value: float
+    ending: Ending | None
+
+
+class Trainer:
+    """Train up to `n_slots` heads on one matrix, in packs of like ones."""
+
+    def __init__(
+        self, matrix: Matrix, config: "TrainingConfig", n_slots: int, max_batch_size: int
+    ) -> None:
+        """Start empty; no head may have a larger batch than `max_batch_size`."""
+        self.n_slots = n_slots
+        self._matrix, self._config, self._max_batch_size = matrix, config, max_batch_size
+        self._backend = current_backend()
+        self._packs: deque[Pack] = deque()
+        self._waiting: deque[Head] = deque()
+        self._given: dict[int, int] = {}
+
+    @property
+    def n_heads(self) -> int:
+        """The heads added and not removed."""
+        return len(self._given)
+
+    def add(
+        self, key: int, params: HeadParams, seed: int, train_rows: Rows, valid_rows: Rows
+    ) -> None:
+        """Take in a head; `key` names it, and `seed` decides weights, dropout and shuffling."""
+        self._given[key] = 0
+        self._place(Head(key, params, seed, train_rows, valid_rows))
+
+    def remove(self, key: int) -> None:
+        """Forget a head, and let a waiting one have its slot."""
+        pack, head = self._find(key)
+        pack.remove(head)
+        del self._given[key]
+        self._fit_capacity(pack, len(pack.heads))
+        while self._waiting and self._n_placed < self.n_slots:
+            self._place(self._waiting.popleft())
+
+    def advance(self) -> list[Epoch]:
+        """Train until a head or more have ended an epoch, and return these epochs.
+
+        Out of memory, it goes on with half the slots: the heads start again from their seeds, and
+        epochs that were returned before are not returned twice. Raises TagsweepError when one head
+        alone does not fit.
+        """
+        while True:
+            try:
+                ended = self._advance_resident() if self._matrix.is_resident else self._stream()
+            except Exception as error:
+                if not self._backend.is_out_of_memory(error):
+                    raise
+                self._halve(error)
+                continue
+            epochs = [epoch for epoch in ended if epoch.step >= self._given[epoch.key]]
+            for epoch in epochs:
+                self._given[epoch.key] = epoch.step + 1
+            if epochs:
+                return epochs
+
+    def weights(self, key: int) -> Weights:
+        """Return a head's best weights so far, as Keras has them."""
+        pack, head = self._find(key)
+        return pack.best_weights(head)
+
+    def logits(self, key: int, rows: Rows) -> npt.NDArray[np.float32]:
+        """Return the (len(rows), L) logits of a head with its best weights for ascending rows."""
+        pack, head = self._find(key)
+        if self._matrix.is_resident:
+            return pack.logits(head, self._matrix.whole, rows)
+        shards = range(self._matrix.n_shards)
+        parts = [
+            pack.logits(head, data, local)
+            for shard, data in self._matrix.stream(shards)
+            if len(local := self._matrix.within(rows, shard))
+        ]
+        return np.concatenate(parts)
+
+    def _advance_resident(self) -> list[Epoch]:
+        """Train the next pack until a head or more of it are through their rows."""
+        pack = self._next_pack()
+        running = [head for head in pack.heads if head.progress.ending is None]
+        data = self._matrix.whole
+        pack.train(data, _steps_to_next_end(running))
+        ended = [head for head in running if head.steps_left == 0]
+        sums = pack.losses(ended, data, [head.valid_rows for head in ended])
+        epochs = self._finish_epoch(pack, ended, sums)
+        for head in ended:
+            if head.progress.ending is None:
+                pack.begin(head, head.train_rows)
+        return epochs
+
+    def _stream(self) -> list[Epoch]:
+        """Train all heads for one epoch, in step: a shard serves all before the next one comes."""
+        matrix, epochs = self._matrix, []
+        running = {
+            pack: [head for head in pack.heads if head.progress.ending is None]
+            for pack in self._packs
+        }
+        n_epochs = max(head.progress.epochs for heads in running.values() for head in heads)
+        order = np.random.default_rng(n_epochs).permutation(matrix.n_shards)
+        for shard, data in matrix.stream([int(shard) for shard in order]):
+            for pack, heads in running.items():
+                for head in heads:
+                    pack.begin(head, matrix.within(head.train_rows, shard))
+                while any(head.steps_left for head in heads):
+                    pack.train(data, _steps_to_next_end(heads))
+        sums = {pack: np.zeros(len(heads)) for pack, heads in running.items()}
+        for shard, data in matrix.stream(range(matrix.n_shards)):
+            for pack, heads in running.items():
+                rows = [matrix.within(head.valid_rows, shard) for head in heads]
+                if any(map(len, rows)):
+                    sums[pack] += pack.losses(heads, data, rows)
+        for pack, heads in running.items():
+            epochs += self._finish_epoch(pack, heads, list(sums[pack]))
+        return epochs
+
+    def _finish_epoch(self, pack: Pack, heads: list[Head], sums: list[float]) -> list[Epoch]:
+        values = [total / len(head.valid_rows) for head, total in zip(heads, sums, strict=True)]
+        for head, value in zip(heads, values, strict=True):
+            head.progress = advance(head.progress, value, self._config)
+        pack.keep_best([head for head in heads if head.progress.improved])
+        return [
+            Epoch(head.key, head.progress.epochs - 1, value, head.progress.ending)
+            for head, value in zip(heads, values, strict=True)
+        ]
+
+    def _next_pack(self) -> Pack:
+        """Return the pack that has waited longest of those with something to train."""
+        for _ in range(len(self._packs)):
+            self._packs.rotate(-1)
+            if any(head.progress.ending is None for head in self._packs[-1].heads):
+                return self._packs[-1]
+        raise ValueError("advance needs a head that has not ended, but there is none.")
+
+    def _place(self, head: Head) -> None:
+        shape = self._shape_of(head.params)
+        for pack in self._packs:
+            if pack.shape == shape and len(pack.heads) < max(CAPACITIES):
+                break
+        else:
+            pack = Pack(shape, len(head.train_rows))
+            self._packs.append(pack)
+        if None not in pack.slots:
+            self._fit_capacity(pack, len(pack.heads) + 1)
+        pack.add(head)
+
+    def _fit_capacity(self, pack: Pack, n_heads: int) -> None:
+        """Give a pack room for so many heads and as few others as its program allows."""
+        if n_heads == 0:
+            self._packs.remove(pack)
+            return
+        capacity = n_heads
+        if not self._backend.exact_shapes():
+            capacity = min(next(size for size in CAPACITIES if size >= n_heads), self.n_slots)
+        if capacity != len(pack.slots):
+            pack.resize(capacity)
+
+    def _shape_of(self, params: HeadParams) -> Shape:
+        """Return the shape that a head is trained in: its own, or one shared by similar heads."""
+        units = tuple(layer.units for layer in params.layers)
+        n_batch = params.batch_size
+        if not self._backend.exact_shapes():
+            units = (_padded_width(max(units)),) * len(units)
+            n_batch = self._max_batch_size
+        widths = (self._matrix.n_inputs, *units, self._matrix.n_labels)
+        return Shape(params.structure, widths, n_batch)
+
+    def _halve(self, error: Exception) -> None:
+        if self.n_slots == 1:
+            raise TagsweepError(
+                "One head alone does not fit into the device's memory. Lower space.max_units,"
+                " or keep the embeddings in training.matrix_dtype: float16."
+            ) from error
+        heads = [head for pack in self._packs for head in pack.heads] + list(self._waiting)
+        self.n_slots //= 2
+        logger.warning(
+            "The device's memory does not hold %d heads at a time; going on with %d.",
+            2 * self.n_slots,
+            self.n_slots,
+        )
+        self._packs.clear()
+        again = [Head(h.key, h.params, h.seed, h.train_rows, h.valid_rows) for h in heads]
+        self._waiting = deque(again[self.n_slots :])
+        for head in again[: self.n_slots]:
+            self._place(head)
+
+    @property
+    def _n_placed(self) -> int:
+        return sum(len(pack.heads) for pack in self._packs)
+
+    def _find(self, key: int) -> tuple[Pack, Head]:
+        return next((pack, head) for pack in self._packs for head in pack.heads if head.key == key)
+
+
+def _steps_to_next_end(heads: list[Head]) -> int:
+    """Count the steps until a head ends its pass, and more where others would be held up."""
+    nearest = min(head.steps_left for head in heads if head.steps_left)
+    return nearest if len(heads) == 1 else max(nearest, MIN_STEPS)
+
+
+def _padded_width(units: int) -> int:
+    """Return the next of 64, 128, 256, 384, 512, 768, 1024, 1536 ...: few shapes, little waste."""
+    power = 64
+    while power < units:
+        power *= 2
+    between = power * 3 // 4
+    return between if power > 256 and between >= units else power  # noqa: PLR2004

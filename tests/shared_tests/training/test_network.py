@@ -1,0 +1,60 @@
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from shared.training.head import initial_weights
+from shared.training.layout import cuts_of, layers_of, parts_of, to_rows
+from shared.training.network import ACTIVATIONS, backward, error_of, forward_in_training
+from shared.training.params import HeadParams
+from tests.shared_tests.training.reference import N_INPUTS, N_LABELS, heads, keras_gradients
+
+WIDE = 32
+KINDS = {
+    "batch_normalization": st.booleans(),
+    "label_smoothing": st.sampled_from([0.0, 0.1]),
+    "loss": st.sampled_from(["binary_crossentropy", "focal"]),
+    "focal_gamma": st.sampled_from([0.5, 2.0]),
+}
+
+
+def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
+    """Compute the gradient of a head padded to 32 units and rows."""
+    structure = params.structure
+    widths = (N_INPUTS, *[WIDE] * structure.n_layers, N_LABELS)
+    rows = to_rows(initial_weights(params, N_INPUTS, N_LABELS, seed), widths, structure)
+    trained, statistics = (ops.convert_to_tensor(row[None]) for row in rows)
+    layers = layers_of(parts_of(trained, cuts_of(widths, structure)), statistics, widths, structure)
+    vectors = np.pad(x, ((0, WIDE - len(x)), (0, 0)), constant_values=9.0)[None]
+    labels = np.pad(y, ((0, WIDE - len(y)), (0, 0)))[None]
+    share = ((np.arange(WIDE) < len(x)) / len(x)).astype(np.float32)[None, :, None]
+    activation = np.array([[ACTIVATIONS.index(layer.activation) for layer in params.layers]])
+    masks = [np.float32(1.0)] * structure.n_layers
+    logits, passes, _ = forward_in_training(
+        layers, ops.convert_to_tensor(vectors), ops.convert_to_tensor(activation), masks, share
+    )
+    targets = labels + (0.5 - labels) * np.float32(params.label_smoothing)
+    gamma = np.float32(params.focal_gamma)
+    error = error_of(params.loss, targets, logits, gamma) * (share / N_LABELS)
+    return [ops.convert_to_numpy(part)[0] for part in backward(layers, passes, error, share)]
+
+
+@settings(max_examples=12, deadline=None)
+@given(heads(**KINDS), st.integers(0, 99))
+def test_gradients_are_those_of_keras(params: HeadParams, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(params.batch_size, N_INPUTS)).astype(np.float32)
+    y = (rng.random((params.batch_size, N_LABELS)) > 0.5).astype(np.float32)
+    expected = keras_gradients(params, seed, x, y)
+    found = packed_gradients(params, seed, x, y)
+    # Normalising takes differences of large sums; before it, a bias has no gradient but rounding.
+    smallest = max(np.abs(theirs).max() for theirs in expected)
+    smallest *= 1e-5 if params.batch_normalization else 1e-6
+    for ours, theirs in zip(found, expected, strict=True):
+        shape = theirs.shape if theirs.ndim == 2 else (1, *theirs.shape)
+        own = ours[: shape[0], : shape[1]]
+        np.testing.assert_allclose(own, theirs.reshape(shape), rtol=1e-5, atol=smallest)
+        np.testing.assert_array_equal(ours[shape[0] :], 0)
+        np.testing.assert_array_equal(ours[:, shape[1] :], 0)

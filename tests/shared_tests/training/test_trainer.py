@@ -1,0 +1,280 @@
+import logging
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shared.config import TrainingConfig
+from shared.errors import TagsweepError
+from shared.training.backends import current_backend
+from shared.training.head import build_head
+from shared.training.matrix import Matrix
+from shared.training.params import HeadParams, LayerParams
+from shared.training.schedule import MIN_DELTA, Ending
+from shared.training.step import State
+from shared.training.trainer import Trainer
+from tests.shared_tests.training.conftest import MakeTrainer, epochs_of
+from tests.shared_tests.training.reference import heads, keras_values
+from workers import SearchArrays
+
+LONG = settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+COARSE = {"max_epochs": 30, "min_learning_rate": 1e-3}
+"""Rates that keep the loss moving: where it creeps, rounding would decide when a head stops."""
+
+
+def _add(trainer: Trainer, arrays: SearchArrays, *heads: HeadParams, first_seed: int = 0) -> None:
+    for i, params in enumerate(heads):
+        trainer.add(i, params, first_seed + i, arrays.train_rows, arrays.valid_rows)
+
+
+def _values(trainer: Trainer) -> dict[object, list[float]]:
+    return {key: [e.value for e in epochs] for key, epochs in epochs_of(trainer).items()}
+
+
+@pytest.mark.usefixtures("padding")
+@LONG
+@given(
+    packed=st.lists(heads(learning_rate=st.sampled_from([3e-3, 1e-2])), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_values_and_stop_are_those_of_a_keras_sequential(
+    packed, seed: int, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    config = TrainingConfig(**COARSE)
+    trainer = make_trainer(4, **COARSE)
+    _add(trainer, arrays, *packed, first_seed=seed)
+    for i, values in _values(trainer).items():
+        expected = keras_values(packed[int(str(i))], seed + int(str(i)), arrays, config)
+        n_compared = min(10, len(expected))
+        np.testing.assert_allclose(values[:n_compared], expected[:n_compared], rtol=1e-4)
+        assert len(values) == len(expected) or _is_close_call(expected)
+
+
+def _is_close_call(values: list[float]) -> bool:
+    """Say whether an epoch was as good as the best one but for rounding."""
+    best = np.minimum.accumulate(values)[:-1]
+    changes = np.array(values[1:]) - best
+    return bool(np.any(np.abs(changes) < 2e-6) or np.any(np.abs(changes + MIN_DELTA) < 2e-6))
+
+
+@pytest.mark.usefixtures("padding")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_normalization": True},
+        {"optimizer": "nadam", "weight_decay": 0.01},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "sgd", "learning_rate": 0.5},
+        {"loss": "focal", "label_smoothing": 0.1},
+    ],
+    ids=lambda change: next(iter(change.values())),
+)
+def test_each_option_trains_as_in_keras(
+    params: HeadParams, change, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    layers = tuple(replace(layer, dropout=0.0) for layer in params.layers)
+    params = replace(params, layers=layers, **change)
+    trainer = make_trainer(max_epochs=8)
+    _add(trainer, arrays, params)
+    expected = keras_values(params, 0, arrays, TrainingConfig(max_epochs=8))
+    np.testing.assert_allclose(_values(trainer)[0], expected, rtol=1e-3)
+
+
+def _varied(params: HeadParams) -> list[HeadParams]:
+    return [
+        params,
+        replace(params, batch_size=9, layers=(LayerParams(20, "linear", 0.4),)),
+        replace(params, learning_rate=1e-3, layers=(LayerParams(12, "swish", 0.2),)),
+    ]
+
+
+@pytest.mark.usefixtures("padding")
+def test_permuting_the_slots_permutes_the_results(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    found = []
+    for order in permutations(range(3)):
+        trainer = make_trainer(3, max_epochs=6)
+        for i in order:
+            trainer.add(i, _varied(params)[i], i, arrays.train_rows, arrays.valid_rows)
+        found.append(_values(trainer))
+    for other in found[1:]:
+        for i in range(3):
+            np.testing.assert_allclose(other[i], found[0][i], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("padding")
+def test_a_head_trains_alike_alone_and_in_company(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    together = make_trainer(3, max_epochs=6)
+    _add(together, arrays, *_varied(params))
+    packed = _values(together)
+    for i, own in enumerate(_varied(params)):
+        alone = make_trainer(max_epochs=6)
+        _add(alone, arrays, own, first_seed=i)
+        np.testing.assert_allclose(_values(alone)[0], packed[i], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("padding")
+def test_a_head_that_diverges_touches_no_neighbour(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    calm = replace(params, optimizer="sgd", learning_rate=0.1)
+    alone = make_trainer(max_epochs=6)
+    _add(alone, arrays, calm)
+    trainer = make_trainer(3, max_epochs=6)
+    _add(trainer, arrays, calm, replace(calm, learning_rate=1e30))
+    epochs = epochs_of(trainer)
+    assert epochs[1][-1].ending is Ending.DIVERGED
+    assert not np.isfinite(epochs[1][-1].value)
+    np.testing.assert_allclose([e.value for e in epochs[0]], _values(alone)[0], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("padding")
+@pytest.mark.parametrize("batch_normalization", [False, True])
+def test_the_winner_leaves_as_an_ordinary_keras_model_with_its_best_weights(
+    params: HeadParams,
+    batch_normalization: bool,
+    make_trainer: MakeTrainer,
+    arrays: SearchArrays,
+    tmp_path,
+) -> None:
+    params = replace(params, batch_normalization=batch_normalization)
+    trainer = make_trainer()
+    _add(trainer, arrays, params)
+    best = min(_values(trainer)[0])
+    build_head(params, 8, 3, trainer.weights(0)).save(tmp_path / "head.keras")
+    head = keras.models.load_model(tmp_path / "head.keras")
+    logits = keras.ops.convert_to_numpy(head(arrays.vectors[arrays.valid_rows]))
+    np.testing.assert_allclose(trainer.logits(0, arrays.valid_rows), logits, rtol=1e-6, atol=1e-6)
+    losses = np.logaddexp(0, logits) - arrays.labels[arrays.valid_rows] * logits
+    assert losses.mean() == pytest.approx(best, rel=1e-5)
+
+
+def test_a_slot_that_is_left_takes_the_next_head_while_the_others_go_on(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    trainer = make_trainer(2, max_epochs=6)
+    _add(trainer, arrays, params, params)
+    left = trainer.advance()[0].key
+    trainer.remove(left)
+    trainer.add("next", params, 7, arrays.train_rows, arrays.valid_rows)
+    assert trainer.n_heads == 2
+    epochs = epochs_of(trainer)
+    assert [e.step for e in epochs["next"]] == list(range(6))
+    assert left not in epochs
+    alone = make_trainer(max_epochs=6)
+    _add(alone, arrays, params, first_seed=7)
+    np.testing.assert_allclose([e.value for e in epochs["next"]], _values(alone)[0], rtol=1e-5)
+
+
+def test_fifty_new_heads_need_no_new_trace(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    rng = np.random.default_rng(0)
+    before = current_backend().n_traces()
+    for i in range(50):
+        units = rng.integers(4, 64, size=i % 3 + 1)
+        layers = tuple(LayerParams(int(n), "relu", float(rng.random() / 2)) for n in units)
+        trainer = make_trainer(max_epochs=1)
+        own = replace(params, layers=layers, batch_size=int(rng.integers(8, 33)))
+        _add(trainer, arrays, own, first_seed=i)
+        trainer.advance()
+    # One program to train and one to measure for each number of layers.
+    assert current_backend().n_traces() - before <= 6
+
+
+def test_out_of_memory_halves_the_slots_and_loses_no_head_and_no_epoch(
+    params: HeadParams,
+    make_trainer: MakeTrainer,
+    arrays: SearchArrays,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = current_backend()
+    train, n_calls = backend.train, 0
+
+    def fail_with_many_slots(state, slots, *rest: Any) -> State:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls > 3 and slots.order.shape[0] > 2:
+            raise MemoryError
+        return train(state, slots, *rest)
+
+    monkeypatch.setattr(backend, "train", fail_with_many_slots)
+    monkeypatch.setattr(backend, "is_out_of_memory", lambda e: isinstance(e, MemoryError))
+    undisturbed, trainer = make_trainer(1, max_epochs=4), make_trainer(4, max_epochs=4)
+    _add(undisturbed, arrays, params)
+    _add(trainer, arrays, *[params] * 4)
+    found: dict[object, list[float]] = {i: [] for i in range(4)}
+    with caplog.at_level(logging.WARNING):
+        while trainer.n_heads:
+            for epoch in trainer.advance():
+                found[epoch.key].append(epoch.value)
+                if epoch.ending:
+                    trainer.remove(epoch.key)
+    assert "does not hold 4 heads at a time; going on with 2" in caplog.text
+    assert trainer.n_slots == 2
+    assert [len(values) for values in found.values()] == [4] * 4
+    np.testing.assert_allclose(found[0], _values(undisturbed)[0], rtol=1e-5)
+
+
+def test_one_head_that_does_not_fit_is_a_clear_error(
+    params: HeadParams,
+    make_trainer: MakeTrainer,
+    arrays: SearchArrays,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(current_backend(), "train", fail)
+    monkeypatch.setattr(current_backend(), "is_out_of_memory", lambda _: True)
+    trainer = make_trainer()
+    _add(trainer, arrays, params)
+    with pytest.raises(TagsweepError, match="Lower space.max_units"):
+        trainer.advance()
+
+
+def test_a_matrix_in_shards_trains_as_well_as_a_whole_one(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    shards = Matrix(arrays.vectors, arrays.labels, max_bytes=2000)
+    assert shards.n_shards > 4
+    trainer, whole = make_trainer(2, shards), make_trainer(2)
+    for each in (trainer, whole):
+        _add(each, arrays, params, replace(params, batch_size=8))
+    streamed, resident = _values(trainer), _values(whole)
+    for i in range(2):
+        assert min(streamed[i]) == pytest.approx(min(resident[i]), rel=0.1)
+    logits = trainer.logits(0, arrays.valid_rows)
+    losses = np.logaddexp(0, logits) - arrays.labels[arrays.valid_rows] * logits
+    assert losses.mean() == pytest.approx(min(streamed[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_the_memory_trains_as_well(
+    params: HeadParams, dtype, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    values = []
+    for matrix in (
+        Matrix(arrays.vectors, arrays.labels),
+        Matrix(arrays.vectors, arrays.labels, dtype),
+    ):
+        trainer = make_trainer(1, matrix, max_epochs=5)
+        _add(trainer, arrays, params)
+        values.append(_values(trainer)[0])
+    np.testing.assert_allclose(values[1], values[0], rtol=0.02)
+    assert values[0] != values[1]
