@@ -100,6 +100,11 @@ def to_weights(
     return weights
 
 
+def n_parts(structure: Structure) -> int:
+    """Count the parts of a row."""
+    return sum(1 + _n_vectors(structure, i) for i in range(structure.n_layers + 1))
+
+
 def n_trained(widths: tuple[int, ...], structure: Structure) -> int:
     """Count the numbers of a row."""
     return sum(

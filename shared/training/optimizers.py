@@ -10,6 +10,11 @@ from keras import ops
 
 from shared.training.params import Optimizer
 
+BETA_1 = 0.9
+BETA_2 = 0.999
+EPSILON = 1e-7
+_RHO = 0.9
+
 
 class Moments(NamedTuple):
     """Hold what an optimizer remembers: two (P, n) averages, and Nadam's (P, 1) momentum product.
@@ -29,38 +34,41 @@ def apply_gradients(
     moments: Moments,
     step: Any,
     learning_rate: Any,
-    weight_decay: Any,
+    weight_decay: Any | None,
 ) -> tuple[Any, Moments]:
     """Return (P, n) weights and moments after one step.
 
-    `step` counts from 1. `step`, `learning_rate` and `weight_decay` are (P, 1) float32.
+    `step` counts from 1. `step`, `learning_rate` and `weight_decay` are (P, 1) float32; None means
+    that no weight decays.
     """
     change, moments = _RULES[optimizer](gradients, moments, step, learning_rate)
-    return weights * (1 - weight_decay * learning_rate) - change, moments
+    if weight_decay is not None:
+        weights = weights * (1 - weight_decay * learning_rate)
+    return weights - change, moments
 
 
 def _adam(g: Any, moments: Moments, step: Any, rate: Any) -> tuple[Any, Moments]:
     """Kingma & Ba 2015, "Adam: a method for stochastic optimization", section 2."""
     moments = _averages(g, moments)
-    alpha = rate * ops.sqrt(1 - ops.power(_BETA_2, step)) / (1 - ops.power(_BETA_1, step))
-    return moments.first * alpha / (ops.sqrt(moments.second) + _EPSILON), moments
+    alpha = rate * ops.sqrt(1 - ops.power(BETA_2, step)) / (1 - ops.power(BETA_1, step))
+    return moments.first * alpha / (ops.sqrt(moments.second) + EPSILON), moments
 
 
 def _nadam(g: Any, moments: Moments, step: Any, rate: Any) -> tuple[Any, Moments]:
     """Dozat 2016, "Incorporating Nesterov momentum into Adam"."""
-    now = _BETA_1 * (1 - 0.5 * ops.power(0.96, step))
-    following = _BETA_1 * (1 - 0.5 * ops.power(0.96, step + 1))
+    now = BETA_1 * (1 - 0.5 * ops.power(0.96, step))
+    following = BETA_1 * (1 - 0.5 * ops.power(0.96, step + 1))
     product = moments.product * now
     moments = _averages(g, moments)._replace(product=product)
     first = following * moments.first / (1 - product * following) + (1 - now) * g / (1 - product)
-    second = moments.second / (1 - ops.power(_BETA_2, step))
-    return first * rate / (ops.sqrt(second) + _EPSILON), moments
+    second = moments.second / (1 - ops.power(BETA_2, step))
+    return first * rate / (ops.sqrt(second) + EPSILON), moments
 
 
 def _rmsprop(g: Any, moments: Moments, _step: Any, rate: Any) -> tuple[Any, Moments]:
     """Tieleman & Hinton 2012, Coursera lecture 6.5."""
     second = _RHO * moments.second + (1 - _RHO) * ops.square(g)
-    return rate * g / ops.sqrt(second + _EPSILON), moments._replace(second=second)
+    return rate * g / ops.sqrt(second + EPSILON), moments._replace(second=second)
 
 
 def _sgd(g: Any, moments: Moments, _step: Any, rate: Any) -> tuple[Any, Moments]:
@@ -68,13 +76,9 @@ def _sgd(g: Any, moments: Moments, _step: Any, rate: Any) -> tuple[Any, Moments]
 
 
 def _averages(g: Any, moments: Moments) -> Moments:
-    first = moments.first + (g - moments.first) * (1 - _BETA_1)
-    second = moments.second + (ops.square(g) - moments.second) * (1 - _BETA_2)
+    first = moments.first + (g - moments.first) * (1 - BETA_1)
+    second = moments.second + (ops.square(g) - moments.second) * (1 - BETA_2)
     return moments._replace(first=first, second=second)
 
 
-_BETA_1 = 0.9
-_BETA_2 = 0.999
-_RHO = 0.9
-_EPSILON = 1e-7
 _RULES = {"adam": _adam, "adamw": _adam, "nadam": _nadam, "rmsprop": _rmsprop, "sgd": _sgd}

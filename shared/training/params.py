@@ -34,7 +34,13 @@ class HeadParams:
     @property
     def structure(self) -> "Structure":
         """What a program must be compiled for; all other values are data to it."""
-        return Structure(len(self.layers), self.batch_normalization, self.optimizer, self.loss)
+        return Structure(
+            n_layers=len(self.layers),
+            batch_normalization=self.batch_normalization,
+            optimizer=self.optimizer,
+            decays=self.weight_decay > 0,
+            loss=self.loss,
+        )
 
 
 @dataclass(frozen=True)
@@ -44,4 +50,5 @@ class Structure:
     n_layers: int
     batch_normalization: bool
     optimizer: Optimizer
+    decays: bool
     loss: Loss

@@ -62,49 +62,82 @@ class State(NamedTuple):
     step: Any
 
 
+class Gradient(NamedTuple):
+    """Hold a batch's gradient, one array a part (see `layout.cuts_of`).
+
+    `moved` are the moving statistics after the batch, an array a layer; `count` (P,) int32 its
+    rows.
+    """
+
+    parts: list[Any]
+    moved: list[Any]
+    count: Any
+
+
 def train_step(
     slots: Slots, data: Data, structure: Structure, widths: Any, n_batch: Any
 ) -> Callable[[State], State]:
     """Return the function that takes one step in each slot on the next rows of its order.
 
     `n_batch` is the largest batch size of the pack. Slots do not touch each other: each has a row
-    of its own in the state. What is the same in all steps is computed here, once; a slot at its
-    end must be left as it is by the caller (`only_where`).
+    of its own in the state. A slot at its end must be left as it is by the caller (`only_where`).
     """
     cuts = cuts_of(widths, structure)
-    offsets = ops.arange(n_batch, dtype="int32")[None, :]
-    rows_at = _row_lookup(slots.order)
-    mask_of = _masks(slots.dropout, structure.n_layers, widths, n_batch)
-    smoothing, gamma = slots.label_smoothing[:, None, None], slots.focal_gamma[:, None, None]
-    rate, decay = slots.learning_rate[:, None], slots.weight_decay[:, None]
-    n_labels = ops.cast(widths[-1], "float32")
+    gradient_of = batch_gradient(slots, data, structure, widths, n_batch)
+    rate, decay = (
+        slots.learning_rate[:, None],
+        slots.weight_decay[:, None] if structure.decays else None,
+    )
 
     def step(state: State) -> State:
-        count = ops.maximum(ops.minimum(slots.n_rows - state.position, slots.batch_size), 0)
-        present = ops.cast(offsets < count[:, None], "float32")
-        share = (present / ops.cast(ops.maximum(count, 1), "float32")[:, None])[:, :, None]
-        rows = rows_at(state.position[:, None] + offsets)
-        vectors = ops.cast(ops.take(data.vectors, rows, axis=0), "float32")
-        labels = ops.take(data.labels, rows, axis=0)
-        targets = labels + (0.5 - labels) * smoothing
-        keys = dropout_keys(slots.seed, state.step, structure.n_layers)
-        layers = layers_of(parts_of(state.weights, cuts), state.statistics, widths, structure)
-        masks = [mask_of(i, keys) for i in range(structure.n_layers)]
-        logits, passes, moved = forward_in_training(layers, vectors, slots.activation, masks, share)
-        error = error_of(structure.loss, targets, logits, gamma) * (share / n_labels)
+        parts = parts_of(state.weights, cuts)
+        gradient = gradient_of(parts, state.statistics, state.position, state.step)
         weights, moments = apply_gradients(
             structure.optimizer,
             state.weights,
-            rows_of(backward(layers, passes, error, share)),
+            rows_of(gradient.parts),
             state.moments,
             ops.cast(state.step + 1, "float32")[:, None],
             rate,
             decay,
         )
-        statistics = rows_of(moved) if moved else state.statistics
-        return State(weights, statistics, moments, state.position + count, state.step + 1)
+        statistics = rows_of(gradient.moved) if gradient.moved else state.statistics
+        position = state.position + gradient.count
+        return State(weights, statistics, moments, position, state.step + 1)
 
     return step
+
+
+def batch_gradient(
+    slots: Slots, data: Data, structure: Structure, widths: Any, n_batch: Any
+) -> Callable[[list[Any], Any, Any, Any], Gradient]:
+    """Return the function that finds the gradient of weights on the next rows of each order.
+
+    It takes the weights in parts, statistics, position and step, as `State` has them. What is the
+    same in all steps is computed here, once.
+    """
+    offsets = ops.arange(n_batch, dtype="int32")[None, :]
+    rows_at = _row_lookup(slots.order)
+    mask_of = _masks(slots.dropout, structure.n_layers, widths, n_batch)
+    smoothing, gamma = slots.label_smoothing[:, None, None], slots.focal_gamma[:, None, None]
+    n_labels = ops.cast(widths[-1], "float32")
+
+    def gradient_of(parts: list[Any], statistics: Any, position: Any, step: Any) -> Gradient:
+        count = ops.maximum(ops.minimum(slots.n_rows - position, slots.batch_size), 0)
+        present = ops.cast(offsets < count[:, None], "float32")
+        share = (present / ops.cast(ops.maximum(count, 1), "float32")[:, None])[:, :, None]
+        rows = rows_at(position[:, None] + offsets)
+        vectors = ops.cast(ops.take(data.vectors, rows, axis=0), "float32")
+        labels = ops.take(data.labels, rows, axis=0)
+        targets = labels + (0.5 - labels) * smoothing
+        keys = dropout_keys(slots.seed, step, structure.n_layers)
+        layers = layers_of(parts, statistics, widths, structure)
+        masks = [mask_of(i, keys) for i in range(structure.n_layers)]
+        logits, passes, moved = forward_in_training(layers, vectors, slots.activation, masks, share)
+        error = error_of(structure.loss, targets, logits, gamma) * (share / n_labels)
+        return Gradient(backward(layers, passes, error, share), moved, count)
+
+    return gradient_of
 
 
 def measure(

@@ -5,13 +5,15 @@ is up to 17 times slower there for many shapes. On a GPU XLA compiles it for eac
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from shared.training.optimizers import Moments
+from shared.training.layout import cuts_of, n_parts, parts_of, rows_of
+from shared.training.optimizers import BETA_1, BETA_2, EPSILON, Moments
 from shared.training.params import Structure
-from shared.training.step import Data, Slots, State, measure, only_where, train_step
+from shared.training.step import Data, Slots, State, batch_gradient, measure, only_where, train_step
 
 _graphs: list[Any] = []
 
@@ -102,10 +104,13 @@ def _counted(graph: Any) -> Any:
 
 @functools.cache
 def _training(structure: Structure, dtype: tf.DType, *, alone: bool) -> Any:
+    fused = alone and structure.optimizer in {"adam", "adamw"}
+    loop = _fused_adam(structure) if fused else functools.partial(_loop, structure, alone=alone)
+
     def train_any_widths(
         state: State, slots: Slots, data: Data, widths: Any, n_batch: Any, n_steps: Any
     ) -> State:
-        return _loop(state, slots, data, structure, tf.unstack(widths), n_batch, n_steps, alone)
+        return loop(state, slots, data, tf.unstack(widths), n_batch, n_steps)
 
     scalar = tf.TensorSpec([], tf.int32)
     widths = tf.TensorSpec([structure.n_layers + 2], tf.int32)
@@ -138,7 +143,7 @@ def _measuring(structure: Structure, dtype: tf.DType) -> Any:
 @functools.cache
 def _compiled_training(structure: Structure, widths: tuple[int, ...], n_batch: int) -> Any:
     def train_these_widths(state: State, slots: Slots, data: Data, n_steps: Any) -> State:
-        return _loop(state, slots, data, structure, widths, n_batch, n_steps, alone=False)
+        return _loop(structure, state, slots, data, widths, n_batch, n_steps, alone=False)
 
     return _counted(tf.function(train_these_widths, autograph=False, jit_compile=True))
 
@@ -149,14 +154,81 @@ def _compiled_measuring(structure: Structure, widths: tuple[int, ...]) -> Any:
     return _counted(tf.function(graph, autograph=False, jit_compile=True))
 
 
+def _fused_adam(structure: Structure) -> Callable[..., State]:
+    """Return the loop for a head alone that TensorFlow's own Adam updates in place.
+
+    On a CPU the update's memory traffic is a third of a wide head's step; one operation that reads
+    and writes each number once, and no copies of weights in and out of a row, save most of it.
+    """
+    blank = tf.zeros((1, 1, 1))
+    variables = [
+        [
+            tf.Variable(blank, trainable=False, shape=[None, None, None])
+            for _ in range(n_parts(structure))
+        ]
+        for _ in range(3)
+    ]
+
+    def train_alone(
+        state: State, slots: Slots, data: Data, widths: Any, n_batch: Any, n_steps: Any
+    ) -> State:
+        cuts = cuts_of(widths, structure)
+        for row, own in zip((state.weights, *state.moments[:2]), variables, strict=True):
+            for part, variable in zip(parts_of(row, cuts), own, strict=True):
+                variable.assign(part)
+        gradient_of = batch_gradient(slots, data, structure, widths, n_batch)
+        keep = 1 - slots.learning_rate[0] * slots.weight_decay[0]
+
+        def step(number: Any, statistics: Any, position: Any, step: Any) -> tuple[Any, ...]:
+            parts = [weight.read_value() for weight in variables[0]]
+            gradient = gradient_of(parts, statistics, position, step)
+            time = tf.cast(step[0] + 1, tf.float32)
+            # A weight that is still to be read when it is updated would be copied first.
+            with tf.control_dependencies(gradient.parts):
+                for weight, first, second, part in zip(*variables, gradient.parts, strict=True):
+                    if structure.decays:
+                        weight.assign(weight * keep)
+                    tf.raw_ops.ResourceApplyAdam(
+                        var=weight.handle,
+                        m=first.handle,
+                        v=second.handle,
+                        beta1_power=tf.pow(BETA_1, time),
+                        beta2_power=tf.pow(BETA_2, time),
+                        lr=slots.learning_rate[0],
+                        beta1=BETA_1,
+                        beta2=BETA_2,
+                        epsilon=EPSILON,
+                        grad=part,
+                    )
+            moved = rows_of(gradient.moved) if gradient.moved else statistics
+            return number + 1, moved, position + gradient.count, step + 1
+
+        start = (tf.constant(0), state.statistics, state.position, state.step)
+        _, statistics, position, number = tf.while_loop(
+            lambda number, *_: number < n_steps,
+            step,
+            start,
+            shape_invariants=tf.nest.map_structure(lambda tensor: tensor.shape, start),
+            parallel_iterations=1,
+        )
+        weights, first, second = (
+            rows_of([variable.read_value() for variable in own]) for own in variables
+        )
+        moments = Moments(first, second, state.moments.product)
+        return State(weights, statistics, moments, position, number)
+
+    return train_alone
+
+
 def _loop(
+    structure: Structure,
     state: State,
     slots: Slots,
     data: Data,
-    structure: Structure,
     widths: Any,
     n_batch: Any,
     n_steps: Any,
+    *,
     alone: bool,
 ) -> State:
     take_step = train_step(slots, data, structure, widths, n_batch)
