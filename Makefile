@@ -7,9 +7,10 @@ INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 demo: .venv/demo  ## search heads for the shipped example
 	$(BIN)/tagsweep run --data examples/reviews.csv --n-trials 20 --run-dir runs/demo
 
-test: .venv/test  ## run every test, and require their coverage
+test: .venv/test  ## run every test, the numeric core's on JAX too, and require their coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	KERAS_BACKEND=jax $(BIN)/coverage run -m pytest tests/shared_tests/training tests/workers_tests/test_worker.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -28,5 +29,5 @@ clean:  ## remove the environment and all runs
 
 .venv/test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[offline,test]'
+	$(INSTALL) '.[offline,jax,test]'
 	touch $@

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.search.budget import DIVERGED
+from shared.search.pruning import Medians
 from shared.search.study import FAILURE
 from shared.training.metrics import average_precision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asker
+from workers.reporting import Ended, Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
 WAIT_S = 0.1
@@ -29,13 +30,14 @@ class LiveTrial:
     """Hold a trial in training."""
 
     trial: Trial
-    best_value: float = float("inf")
+    values: dict[int, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
 
 def run_trials(
-    study: Study,
     asker: Asker,
+    reporter: Reporter,
+    medians: Medians,
     trainer: Trainer,
     spec: WorkerSpec,
     arrays: SearchArrays,
@@ -45,7 +47,8 @@ def run_trials(
 
     A slot that a trial leaves takes the next one at once. Returns when the study needs no more, or
     when `should_stop()`: then trials under way are told as failures. So they are after an error of
-    the program, which is raised again: the next trial would meet it as well.
+    the program, which is raised again: the next trial would meet it as well. In any case asker and
+    reporter are closed.
     """
     live: dict[int, LiveTrial] = {}
     reason = INTERRUPTED
@@ -55,17 +58,18 @@ def run_trials(
             if not live:
                 continue
             for epoch in trainer.advance():
-                if _take_in(study, live[epoch.key], epoch, trainer, spec, arrays):
+                ended = _take_in(live[epoch.key], epoch, reporter, medians, trainer, spec, arrays)
+                if ended:
                     trainer.remove(epoch.key)
                     del live[epoch.key]
     except Exception as error:
         reason = f"error: {type(error).__name__}: {error}"
         raise
     finally:
-        for running in live.values():
-            _fail(study, running.trial, reason)
-        for asked in asker.close():
-            _fail(study, asked.trial, reason)
+        left = [running.trial for running in live.values()]
+        for trial in left + [asked.trial for asked in asker.close()]:
+            _fail(reporter, trial, reason)
+        reporter.close()
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:
@@ -93,45 +97,49 @@ def _fill_slots(
 
 
 def _take_in(
-    study: Study,
     running: LiveTrial,
     epoch: Epoch,
+    reporter: Reporter,
+    medians: Medians,
     trainer: Trainer,
     spec: WorkerSpec,
     arrays: SearchArrays,
 ) -> bool:
     """Report an epoch; tell the trial and return True when it was the last."""
-    trial = running.trial
     if epoch.ending is Ending.DIVERGED:
-        _describe(running, epoch)
-        _fail(study, trial, f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}")
+        reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}"
+        _fail(reporter, running.trial, reason, _describe(running))
         return True
-    trial.report(epoch.value, epoch.step)
-    running.best_value = min(running.best_value, epoch.value)
-    if trial.should_prune():
-        _describe(running, epoch)
-        study.tell(trial, state=TrialState.PRUNED)
+    running.values[epoch.step] = epoch.value
+    new = {epoch.step: epoch.value}
+    if medians.should_prune(running.values):
+        reporter.send(running.trial, new, _describe(running), Ended(TrialState.PRUNED))
         return True
     if epoch.ending is None:
+        reporter.send(running.trial, new)
         return False
-    _describe(running, epoch)
     measured = average_precision(
         arrays.labels[arrays.valid_rows],
         trainer.logits(epoch.key, arrays.valid_rows),
         spec.label_names,
     )
-    trial.set_user_attr("ap_weighted", round(measured.ap_weighted, 6))
-    trial.set_user_attr("ap_macro", round(measured.ap_macro, 6))
-    study.tell(trial, running.best_value)
+    attrs = {
+        **_describe(running),
+        "ap_weighted": round(measured.ap_weighted, 6),
+        "ap_macro": round(measured.ap_macro, 6),
+    }
+    best_value = min(running.values.values())
+    reporter.send(running.trial, new, attrs, Ended(TrialState.COMPLETE, best_value))
     return True
 
 
-def _describe(running: LiveTrial, epoch: Epoch) -> None:
-    running.trial.set_user_attr("epochs", epoch.step + (epoch.ending is not Ending.DIVERGED))
-    running.trial.set_user_attr("seconds", round(time.monotonic() - running.started, 3))
+def _describe(running: LiveTrial) -> dict[str, float]:
+    seconds = round(time.monotonic() - running.started, 3)
+    return {"epochs": len(running.values), "seconds": seconds}
 
 
-def _fail(study: Study, trial: Trial, reason: str) -> None:
+def _fail(
+    reporter: Reporter, trial: Trial, reason: str, attrs: dict[str, float] | None = None
+) -> None:
     logger.warning("Trial %d failed: %s", trial.number, reason)
-    trial.set_user_attr(FAILURE, reason)
-    study.tell(trial, state=TrialState.FAIL)
+    reporter.send(trial, attrs={**(attrs or {}), FAILURE: reason}, ended=Ended(TrialState.FAIL))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import optuna
 
 from shared.errors import TagsweepError
+from shared.search.pruning import Medians
 from shared.search.storage import open_storage
 from shared.search.study import FINGERPRINT, fail_running_trials, load_study
 from shared.training.capacity import auto_slots
@@ -13,6 +14,7 @@ from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers.asking import Asker
 from workers.objective import run_trials
+from workers.reporting import Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
 SLOTS_PER_ASK_AHEAD = 8
@@ -43,8 +45,10 @@ def run_worker(
     matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
     trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
     n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
+    medians = Medians(spec.config.study.pruner)
+    reporter = Reporter(study, storage, medians)
     asker = Asker(study, storage, spec, name, matrix.n_inputs, n_ahead)
-    run_trials(study, asker, trainer, spec, arrays, should_stop)
+    run_trials(asker, reporter, medians, trainer, spec, arrays, should_stop)
     storage.remove_session()
     storage.engine.dispose()
 

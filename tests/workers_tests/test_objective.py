@@ -5,12 +5,14 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from shared.search.pruning import Medians
 from shared.search.study import FAILURE, WORKER, load_study
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
 from workers.asking import Asker
 from workers.objective import run_trials, trial_seed
+from workers.reporting import Reporter
 
 
 def _run(
@@ -23,6 +25,8 @@ def _run(
     """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
     study = load_study(storage, spec.study_name, spec.config, worker=0)
     trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, n_slots, 128)
+    medians = Medians(spec.config.study.pruner)
+    reporter = Reporter(study, storage, medians)
     asker = Asker(study, storage, spec, "worker-0", n_inputs=8, n_ahead=1)
     n_looks = 0
 
@@ -31,8 +35,8 @@ def _run(
         n_looks += 1
         return stop_after is not None and n_looks > stop_after
 
-    run_trials(study, asker, trainer, spec, arrays, should_stop)
-    assert not any(thread.name == "asker" for thread in threading.enumerate())
+    run_trials(asker, reporter, medians, trainer, spec, arrays, should_stop)
+    assert not {"asker", "reporter"} & {thread.name for thread in threading.enumerate()}
     return study.trials
 
 

@@ -1,0 +1,76 @@
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from shared.config import PrunerConfig
+from shared.search.pruning import Medians
+from shared.search.study import load_study
+from workers.reporting import Ended, Reporter
+
+
+@pytest.fixture
+def study(storage: RDBStorage, make_spec) -> Study:
+    spec = make_spec()
+    return load_study(storage, spec.study_name, spec.config, worker=0)
+
+
+@pytest.fixture
+def medians() -> Medians:
+    return Medians(PrunerConfig(n_startup_trials=1))
+
+
+def test_all_that_was_sent_is_written_when_it_is_closed(
+    storage: RDBStorage, study: Study, medians: Medians
+) -> None:
+    reporter = Reporter(study, storage, medians)
+    complete, pruned, running = (study.ask() for _ in range(3))
+    for step in range(30):
+        for trial in (complete, pruned, running):
+            reporter.send(trial, {step: trial.number + step / 100})
+    reporter.send(complete, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, 0.0))
+    reporter.send(pruned, ended=Ended(TrialState.PRUNED))
+    reporter.close()
+    first, second, third = study.trials
+    assert [t.state for t in study.trials] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.RUNNING,
+    ]
+    assert first.intermediate_values == {step: step / 100 for step in range(30)} | {30: 0.5}
+    assert first.user_attrs == {"epochs": 31}
+    assert (first.value, second.value) == (0.0, 1.29)
+    assert len(third.intermediate_values) == 30
+
+
+def test_medians_follow_what_this_and_other_workers_complete(
+    storage: RDBStorage, study: Study, medians: Medians
+) -> None:
+    before, other, own = (study.ask() for _ in range(3))
+    before.report(0.2, 0)
+    study.tell(before, 0.2)
+    reporter = Reporter(study, storage, medians)
+    assert medians.should_prune({0: 0.3})
+    other.report(0.5, 0)
+    study.tell(other, 0.5)
+    reporter.send(own, {0: 0.6}, ended=Ended(TrialState.COMPLETE, 0.6))
+    reporter.close()
+    assert medians.known == {trial._trial_id for trial in study.trials}
+    assert not medians.should_prune({0: 0.3})
+    assert medians.should_prune({0: 0.55})
+
+
+def test_what_went_wrong_is_raised(
+    storage: RDBStorage, study: Study, medians: Medians, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no database")
+
+    reporter = Reporter(study, storage, medians)
+    monkeypatch.setattr("workers.reporting.write_reports", fail)
+    trial = study.ask()
+    reporter.send(trial, {0: 0.5})
+    with pytest.raises(ConnectionError, match="no database"):
+        reporter.close()
+    with pytest.raises(ConnectionError, match="no database"):
+        reporter.send(trial, {1: 0.5})

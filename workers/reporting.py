@@ -1,0 +1,97 @@
+"""Report and tell beside training, so that it does not wait for the database."""
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from shared.search.bulk import Report, read_complete_values, write_reports
+from shared.search.pruning import Medians
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Say how a trial ended; `value` is None unless it is COMPLETE."""
+
+    state: TrialState
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class _Message:
+    trial: Trial
+    report: Report
+    ended: Ended | None
+
+
+class Reporter:
+    """Write to the study from a thread of its own, in order, as much as there is at a time.
+
+    `medians` follow what others complete: they are read again after everything that is written.
+    """
+
+    def __init__(self, study: Study, storage: RDBStorage, medians: Medians) -> None:
+        """Start the thread."""
+        self._study, self._storage, self._medians = study, storage, medians
+        self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._follow()
+        self._thread.start()
+
+    def send(
+        self,
+        trial: Trial,
+        values: Mapping[int, float] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        ended: Ended | None = None,
+    ) -> None:
+        """Report intermediate values by step, set user attributes, and tell, in this order.
+
+        Returns at once; raises what went wrong with an earlier message.
+        """
+        if self._failure is not None:
+            raise self._failure
+        report = Report(trial._trial_id, values or {}, attrs or {})  # noqa: SLF001  has no public name
+        self._messages.put(_Message(trial, report, ended))
+
+    def close(self) -> None:
+        """Write all that was sent, then end; raise what went wrong."""
+        self._messages.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            is_open = True
+            while is_open:
+                messages = [self._messages.get()]
+                while not self._messages.empty():
+                    messages.append(self._messages.get())
+                is_open = messages[-1] is not None
+                self._write([message for message in messages if message is not None])
+        except BaseException as error:  # noqa: BLE001  whoever sends next raises it
+            self._failure = error
+        finally:
+            self._storage.remove_session()
+
+    def _write(self, messages: Sequence[_Message]) -> None:
+        if not messages:
+            return
+        write_reports(self._storage, [message.report for message in messages])
+        for message in messages:
+            if message.ended is not None:
+                self._study.tell(message.trial, message.ended.value, message.ended.state)
+        self._follow()
+
+    def _follow(self) -> None:
+        known = self._medians.known
+        new = read_complete_values(self._storage, self._study.study_name, known)
+        for trial_id, values in new.items():
+            self._medians.add(trial_id, values)
