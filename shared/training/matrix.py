@@ -9,8 +9,8 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.training.backends import current_backend
+from shared.training.batches import Data
 from shared.training.pack import Rows
-from shared.training.step import Data
 
 MatrixDtype = Literal["float32", "float16", "bfloat16"]
 DEVICE_SHARE = 0.5

@@ -9,13 +9,14 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.training.backends import current_backend
+from shared.training.batches import Data, Slots
 from shared.training.head import Weights, initial_weights
 from shared.training.layout import Row, n_trained, to_rows, to_weights
 from shared.training.network import ACTIVATIONS
 from shared.training.optimizers import Moments
 from shared.training.params import HeadParams, Structure
 from shared.training.schedule import Progress
-from shared.training.step import Data, Slots, State
+from shared.training.step import State
 
 Rows = npt.NDArray[np.int64]
 SHUFFLING = 1

@@ -6,8 +6,9 @@ from typing import Any, Protocol, cast
 import keras
 
 from shared.errors import InputError
+from shared.training.batches import Data, Slots
 from shared.training.params import Structure
-from shared.training.step import Data, Slots, State
+from shared.training.step import State
 
 _NAMES = ("tensorflow", "jax")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 
+from shared.training.batches import Data, Slots
 from shared.training.params import Structure
-from shared.training.step import Data, Slots, State, measure, only_where, train_step
+from shared.training.step import State, measure, only_where, train_step
 
 _traced: list[str] = []
 

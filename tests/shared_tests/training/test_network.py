@@ -7,7 +7,13 @@ from keras import ops
 
 from shared.training.head import initial_weights
 from shared.training.layout import cuts_of, layers_of, parts_of, to_rows
-from shared.training.network import ACTIVATIONS, backward, error_of, forward_in_training
+from shared.training.network import (
+    ACTIVATIONS,
+    backward,
+    error_of,
+    forward_in_training,
+    gates_of,
+)
 from shared.training.params import HeadParams
 from tests.shared_tests.training.reference import N_INPUTS, N_LABELS, heads, keras_gradients
 
@@ -31,9 +37,10 @@ def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
     labels = np.pad(y, ((0, WIDE - len(y)), (0, 0)))[None]
     share = ((np.arange(WIDE) < len(x)) / len(x)).astype(np.float32)[None, :, None]
     activation = np.array([[ACTIVATIONS.index(layer.activation) for layer in params.layers]])
+    gates = gates_of(ops.convert_to_tensor(activation), structure.n_layers)
     masks = [np.float32(1.0)] * structure.n_layers
     logits, passes, _ = forward_in_training(
-        layers, ops.convert_to_tensor(vectors), ops.convert_to_tensor(activation), masks, share
+        layers, ops.convert_to_tensor(vectors), gates, masks, share
     )
     targets = labels + (0.5 - labels) * np.float32(params.label_smoothing)
     gamma = np.float32(params.focal_gamma)
