@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,11 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from shared.search.bulk import Report, read_complete_values, write_reports
+from shared.search.bulk import CompleteTrials, Report, write_reports
 from shared.search.pruning import Medians
+
+FLUSH_EVERY_S = 0.1
+"""How long to gather before writing: a longer epoch is written as it ends."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,13 @@ class _Message:
 class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
-    `medians` follow what others complete: they are read again after everything that is written.
+    `medians` follow what this and other workers complete: it is read again after every writing.
     """
 
     def __init__(self, study: Study, storage: RDBStorage, medians: Medians) -> None:
         """Start the thread."""
         self._study, self._storage, self._medians = study, storage, medians
+        self._complete = CompleteTrials(storage, study.study_name)
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -69,13 +74,14 @@ class Reporter:
 
     def _run(self) -> None:
         try:
-            is_open = True
-            while is_open:
+            while True:
                 messages = [self._messages.get()]
                 while not self._messages.empty():
                     messages.append(self._messages.get())
-                is_open = messages[-1] is not None
                 self._write([message for message in messages if message is not None])
+                if messages[-1] is None:
+                    return
+                time.sleep(FLUSH_EVERY_S)
         except BaseException as error:  # noqa: BLE001  whoever sends next raises it
             self._failure = error
         finally:
@@ -91,7 +97,5 @@ class Reporter:
         self._follow()
 
     def _follow(self) -> None:
-        known = self._medians.known
-        new = read_complete_values(self._storage, self._study.study_name, known)
-        for trial_id, values in new.items():
-            self._medians.add(trial_id, values)
+        for values in self._complete.read_new().values():
+            self._medians.add(values)

@@ -5,7 +5,6 @@ have written: the same tables, columns and stored forms, so that every Optuna to
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,31 +68,39 @@ def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
             connection.execute(upsert, rows)
 
 
-def read_complete_values(
-    storage: RDBStorage, study_name: str, known: set[int]
-) -> dict[int, dict[int, float]]:
-    """Return the intermediate values of complete trials by id and step, but of `known` ids.
+class CompleteTrials:
+    """Read the intermediate values of a study's complete trials, each trial once.
 
-    A finished trial never changes, so nobody needs to read it twice.
+    A finished trial never changes, so only those are looked at that are new or were not finished.
     """
-    study_id = storage.get_study_id_from_name(study_name)
-    complete = select(TrialModel.trial_id).where(
-        TrialModel.study_id == study_id, TrialModel.state == TrialState.COMPLETE
-    )
-    model = TrialIntermediateValueModel
-    with storage.engine.begin() as connection:
-        new = set(connection.scalars(complete)) - known
-        if not new:
-            return {}
-        rows = connection.execute(
-            select(
+
+    def __init__(self, storage: RDBStorage, study_name: str) -> None:
+        """Know of no trial yet."""
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(study_name)
+        self._newest = -1
+        self._unfinished: set[int] = set()
+
+    def read_new(self) -> dict[int, dict[int, float]]:
+        """Return the values, by id and step, of trials that are complete since the last call."""
+        model = TrialIntermediateValueModel
+        changed = select(TrialModel.trial_id, TrialModel.state).where(
+            TrialModel.study_id == self._study_id,
+            (TrialModel.trial_id > self._newest) | TrialModel.trial_id.in_(self._unfinished),
+        )
+        with self._storage.engine.begin() as connection:
+            states = {row.trial_id: row.state for row in connection.execute(changed)}
+            new = {number for number, state in states.items() if state is TrialState.COMPLETE}
+            rows = select(
                 model.trial_id, model.step, model.intermediate_value, model.intermediate_value_type
             ).where(model.trial_id.in_(new))
-        ).all()
-    found: defaultdict[int, dict[int, float]] = defaultdict(dict, {number: {} for number in new})
-    for trial_id, step, value, kind in rows:
-        found[trial_id][step] = _from_stored(value, kind)
-    return dict(found)
+            found = connection.execute(rows).all() if new else []
+        self._newest = max(states, default=self._newest)
+        self._unfinished = {n for n, state in states.items() if not state.is_finished()}
+        values: dict[int, dict[int, float]] = {number: {} for number in new}
+        for trial_id, step, value, kind in found:
+            values[trial_id][step] = _from_stored(value, kind)
+        return values
 
 
 def _lock_running(connection: Connection, trial_ids: set[int]) -> set[int]:

@@ -33,18 +33,18 @@ class Medians:
         """Start without any complete trial; losses are minimised."""
         self._config = config
         self._values: defaultdict[int, list[float]] = defaultdict(list)
-        self.known: set[int] = set()
+        self.n_complete = 0
 
-    def add(self, trial_id: int, values: Mapping[int, float]) -> None:
+    def add(self, values: Mapping[int, float]) -> None:
         """Take in the intermediate values, by step, of a trial that is complete."""
         for step, value in values.items():
             self._values[step].append(value)
-        self.known.add(trial_id)
+        self.n_complete += 1
 
     def should_prune(self, values: Mapping[int, float]) -> bool:
         """Say whether a trial with these intermediate values, by step, is to be stopped now."""
         config = self._config
-        if not self.known or len(self.known) < config.n_startup_trials or not values:
+        if self.n_complete < max(1, config.n_startup_trials) or not values:
             return False
         step = max(values)
         since_warmup = step - config.n_warmup_steps

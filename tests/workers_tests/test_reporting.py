@@ -55,7 +55,7 @@ def test_medians_follow_what_this_and_other_workers_complete(
     study.tell(other, 0.5)
     reporter.send(own, {0: 0.6}, ended=Ended(TrialState.COMPLETE, 0.6))
     reporter.close()
-    assert medians.known == {trial._trial_id for trial in study.trials}
+    assert medians.n_complete == 3
     assert not medians.should_prune({0: 0.3})
     assert medians.should_prune({0: 0.55})
 

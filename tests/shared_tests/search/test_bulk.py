@@ -6,7 +6,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
-from shared.search.bulk import Report, read_complete_values, write_reports
+from shared.search.bulk import CompleteTrials, Report, write_reports
 from shared.search.study import open_study
 
 
@@ -72,14 +72,17 @@ def test_a_trial_that_has_ended_is_left_as_it_is(storage: RDBStorage, study: Stu
 
 
 def test_complete_trials_are_read_once(storage: RDBStorage, study: Study) -> None:
-    complete, pruned, silent = (study.ask() for _ in range(3))
-    study.ask().report(0.1, 0)
-    for trial in (complete, pruned):
+    complete, pruned, silent, later = (study.ask() for _ in range(4))
+    for trial in (complete, pruned, later):
         trial.report(0.5, 0)
         trial.report(math.inf, 2)
     study.tell(complete, 0.5)
     study.tell(pruned, state=TrialState.PRUNED)
     study.tell(silent, 0.7)
-    found = read_complete_values(storage, study.study_name, set())
-    assert found == {_id(complete): {0: 0.5, 2: math.inf}, _id(silent): {}}
-    assert read_complete_values(storage, study.study_name, {_id(complete)}) == {_id(silent): {}}
+    reader = CompleteTrials(storage, study.study_name)
+    assert reader.read_new() == {_id(complete): {0: 0.5, 2: math.inf}, _id(silent): {}}
+    assert reader.read_new() == {}
+    newest = study.ask()
+    for trial in (newest, later):
+        study.tell(trial, 0.9)
+    assert reader.read_new() == {_id(newest): {}, _id(later): {0: 0.5, 2: math.inf}}

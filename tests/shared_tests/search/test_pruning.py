@@ -66,9 +66,9 @@ STATES = st.sampled_from([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.P
 @pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value")
 def test_decisions_are_those_of_optunas_pruner(trials, values, config: PrunerConfig) -> None:
     study, medians = optuna.create_study(), Medians(config)
-    for number, (reported, state) in enumerate(trials):
+    for reported, state in trials:
         study.add_trial(create_trial(state=state, value=1.0, intermediate_values=reported))
         if state == TrialState.COMPLETE:
-            medians.add(number, reported)
+            medians.add(reported)
     running = create_trial(state=TrialState.RUNNING, intermediate_values=values)
     assert medians.should_prune(values) == build_pruner(config).prune(study, running)

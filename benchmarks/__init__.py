@@ -1,0 +1,1 @@
+"""Measure what the README claims; see benchmarks/README.md. Not tests: they fail nothing."""

@@ -1,0 +1,1 @@
+"""Compare the pace of trials: the article's program, Ray Tune, KerasTuner, tagsweep."""

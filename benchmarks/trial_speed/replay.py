@@ -1,0 +1,47 @@
+"""Train again what a study's trials trained, without study and workers: the arithmetic alone."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+
+from benchmarks.trial_speed.tagsweep import RUN
+from orchestrator.pipeline import prepare
+from orchestrator.run import database_of, load_run
+from shared.search.space import params_of
+from shared.search.storage import open_storage
+
+
+def replay(folder: Path, study_name: str) -> float:
+    """Return the processor time in seconds of all epochs of a study's trials, one after another."""
+    run = load_run(folder / RUN, None, {})
+    prepared = prepare(run, Console(quiet=True))
+    with database_of(run) as url:
+        trials = optuna.load_study(study_name=study_name, storage=open_storage(url)).trials
+    from shared.training.backends import current_backend
+    from shared.training.matrix import Matrix
+    from shared.training.trainer import Trainer
+
+    current_backend().use_one_thread()
+    config, vectors = run.config, prepared.embeddings.vectors
+    trainer = Trainer(Matrix(vectors, prepared.dataset.labels), config.training, 1, 128)
+    rows = (prepared.split.train, prepared.split.valid)
+    spent = 0.0
+    for trial in trials:
+        head = params_of(trial, config.space, vectors.shape[1])
+        for is_traced in (False, True):
+            before = time.process_time()
+            trainer.add(trial.number, head, trial.number, *rows)
+            for _ in range(trial.user_attrs["epochs"] if is_traced else 1):
+                if trainer.advance()[0].ending is not None:
+                    break
+            trainer.remove(trial.number)
+            spent += is_traced * (time.process_time() - before)
+    return spent
+
+
+if __name__ == "__main__":
+    print(json.dumps(replay(Path(sys.argv[1]), sys.argv[2])))
