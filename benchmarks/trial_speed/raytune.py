@@ -48,7 +48,9 @@ def search(folder: Path, n_trials: int, seed: int) -> Found:
             num_samples=n_trials,
             metric="val_loss",
             mode="min",
-            search_alg=OptunaSearch(lambda trial: _suggest(trial, n_inputs), seed=seed),
+            search_alg=OptunaSearch(
+                lambda trial: _suggest(trial, n_inputs), metric="val_loss", mode="min", seed=seed
+            ),
             scheduler=ASHAScheduler(max_t=MAX_EPOCHS),
         ),
         run_config=tune.RunConfig(storage_path=str(folder / "raytune"), verbose=0),
