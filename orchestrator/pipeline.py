@@ -36,7 +36,7 @@ from shared.search.study import (
     open_study,
     read_progress,
 )
-from workers import SearchArrays, WorkerSpec, launch_workers
+from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 KEY_CHARACTERS = 16
 """How much of an ensemble's key names its folder."""
@@ -116,7 +116,9 @@ def is_searched(run: Run, study: Study) -> bool:
     return out_of_time or read_progress(study).finished >= run.config.study.n_trials
 
 
-def search(run: Run, prepared: Prepared, opened: OpenStudy, console: Console) -> None:
+def search(
+    run: Run, prepared: Prepared, opened: OpenStudy, pool: WorkerPool, console: Console
+) -> None:
     """Let workers pull trials until the budget is spent."""
     config, study, storage = run.config, opened.study, opened.storage
     n_trials, timeout_s = config.study.n_trials, config.study.timeout_s
@@ -138,7 +140,7 @@ def search(run: Run, prepared: Prepared, opened: OpenStudy, console: Console) ->
         logger.info("Failed %d trials that an earlier start left running", n_orphans)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
-        pool = launch_workers(spec, arrays)
+        pool.start(spec, arrays)
         supervise(study, storage, pool, n_trials, timeout_s, update)
 
 
@@ -197,7 +199,8 @@ def run_all(run: Run, console: Console) -> Result:
         if searched and is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
-            search(run, prepared, opened, console)
+            with launch_workers(run.config.workers) as pool:
+                search(run, prepared, opened, pool, console)
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)
 
 
@@ -207,12 +210,13 @@ def run_prepare(run: Run, console: Console) -> None:
 
 
 def run_search(run: Run, console: Console) -> StudyProgress:
-    """Prepare what is not prepared, and search."""
-    prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
-        if not is_searched(run, opened.study):
-            search(run, prepared, opened, console)
-        return read_progress(opened.study)
+    """Prepare what is not prepared while the workers start, and search."""
+    with launch_workers(run.config.workers) as pool:
+        prepared = prepare(run, console)
+        with open_study_of(run, prepared) as opened:
+            if not is_searched(run, opened.study):
+                search(run, prepared, opened, pool, console)
+            return read_progress(opened.study)
 
 
 def run_ensemble(run: Run, console: Console) -> Result:

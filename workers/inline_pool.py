@@ -11,10 +11,14 @@ from workers.worker import run_worker
 class InlinePool:
     """Be a pool of one worker that a debugger can step into."""
 
-    def __init__(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
-        """Start the worker."""
+    def __init__(self) -> None:
+        """Have a worker without work."""
         self._stopping = threading.Event()
         self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        """Let the worker begin."""
         self._thread = threading.Thread(target=self._run, args=(spec, arrays), name="worker-0")
         self._thread.start()
 
@@ -22,7 +26,7 @@ class InlinePool:
         """Return the state of the worker; raise TagsweepError when it failed."""
         if self._error is not None:
             raise TagsweepError(f"The worker failed: {self._error}") from self._error
-        return PoolState(n_alive=int(self._thread.is_alive()))
+        return PoolState(n_alive=int(self._is_alive))
 
     def stop(self) -> None:
         """Tell the worker to give up its trial at the end of the epoch."""
@@ -30,9 +34,14 @@ class InlinePool:
 
     def join(self, timeout_s: float) -> None:
         """Wait for the worker to leave; a thread cannot be ended, so this may raise."""
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if self._is_alive:
             raise TagsweepError(f"The inline worker has not stopped within {timeout_s:g} s.")
+
+    @property
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         try:

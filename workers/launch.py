@@ -1,8 +1,11 @@
 """Start a pool of workers: the one thing that the orchestrator asks of this package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.config import WorkersConfig
 from workers.spec import SearchArrays, WorkerSpec
 
 
@@ -17,6 +20,9 @@ class PoolState:
 class WorkerPool(Protocol):
     """Be a set of workers that pull trials until the budget is spent or they are told to stop."""
 
+    def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        """Let all workers begin; waits until their processes are there."""
+
     def poll(self) -> PoolState:
         """Return the state of the workers; raise TagsweepError when one met an error."""
 
@@ -27,12 +33,23 @@ class WorkerPool(Protocol):
         """Wait until all workers have left, then end those that have not after `timeout_s`."""
 
 
-def launch_workers(spec: WorkerSpec, arrays: SearchArrays) -> WorkerPool:
-    """Start the configured workers on the study, in the pool that the configuration names."""
-    if spec.config.workers.pool == "inline":
+@contextmanager
+def launch_workers(config: WorkersConfig) -> Iterator[WorkerPool]:
+    """Have the configured workers for as long as the block lasts.
+
+    Returns at once: processes start and import what training needs while the caller opens the
+    study, then `start` gives them work.
+    """
+    pool: WorkerPool
+    if config.pool == "inline":
         from workers.inline_pool import InlinePool
 
-        return InlinePool(spec, arrays)
-    from workers.ray_pool import RayPool
+        pool = InlinePool()
+    else:
+        from workers.ray_pool import RayPool
 
-    return RayPool(spec, arrays)
+        pool = RayPool(config)
+    try:
+        yield pool
+    finally:
+        pool.join(timeout_s=0)

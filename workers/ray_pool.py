@@ -1,9 +1,10 @@
 """Run workers as Ray actors. The only file that imports Ray."""
 
+import importlib
 import logging
 import os
-import signal
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,12 @@ class Worker:
     """Be one worker in a process of its own; `stop` is heard while `run` works."""
 
     def __init__(self) -> None:
-        """Wait for work."""
+        """Import what training needs, and wait for work."""
         self._stopping = threading.Event()
+        from shared.training.backends import current_backend
+
+        current_backend().use_one_thread()
+        importlib.import_module("workers.worker")
 
     def run(
         self,
@@ -37,10 +42,8 @@ class Worker:
         number: int,
     ) -> None:
         """Pull trials until the budget is spent or `stop` was called."""
-        from shared.training.backends import current_backend
         from workers.worker import run_worker
 
-        current_backend().use_one_thread()
         run_worker(spec, SearchArrays(vectors, *arrays), number, self._stopping.is_set)
 
     def stop(self) -> None:
@@ -51,29 +54,23 @@ class Worker:
 class RayPool:
     """Be a pool of Ray actors on this machine."""
 
-    def __init__(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
-        """Start Ray and the workers; each takes one CPU and the configured share of a GPU."""
-        config = spec.config.workers
-        n_cpus = os.cpu_count() or 1
-        _start_ray(n_cpus=max(config.n_workers or 1, n_cpus))
-        n_workers = count_workers(config, n_cpus, ray.cluster_resources().get("GPU", 0.0))
+    def __init__(self, config: WorkersConfig) -> None:
+        """Start Ray and the workers in a thread; each takes a CPU and its share of a GPU."""
+        self._workers: Future[list[Any]] = Future()
+        self._runs: dict[Any, int] = {}
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._keep_ray, args=(config,), name="ray")
+        self._thread.start()
+
+    def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        """Send the arrays to the node once, and let all workers begin."""
+        workers = self._workers.result()
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
-        actor: Any = ray.remote(Worker)
-        self._workers = [
-            actor.options(
-                num_cpus=1,
-                num_gpus=config.gpus_per_worker,
-                max_restarts=MAX_RESTARTS,
-                max_task_retries=MAX_RESTARTS,
-                max_concurrency=2,
-            ).remote()
-            for _ in range(n_workers)
-        ]
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number
-            for number, worker in enumerate(self._workers)
+            for number, worker in enumerate(workers)
         }
 
     def poll(self) -> PoolState:
@@ -89,17 +86,28 @@ class RayPool:
 
     def stop(self) -> None:
         """Tell all workers to give up their trials at the end of the epoch."""
-        for worker in self._workers:
+        for worker in self._workers.result() if self._runs else ():
             worker.stop.remote()
 
     def join(self, timeout_s: float) -> None:
         """Wait until all workers have left, then end Ray and whatever is left of it."""
         try:
-            ray.wait(list(self._runs), num_returns=len(self._runs), timeout=timeout_s)
+            if self._runs and self._thread.is_alive():
+                ray.wait(list(self._runs), num_returns=len(self._runs), timeout=timeout_s)
         except RayError as error:
             logger.warning("Ray failed while the workers were leaving: %s", error)
         finally:
-            ray.shutdown()
+            self._leaving.set()
+            self._thread.join()
+
+    def _keep_ray(self, config: WorkersConfig) -> None:
+        """Start Ray and end it: its processes die with the thread that started them."""
+        try:
+            self._workers.set_result(_start_workers(config))
+        except BaseException as error:  # noqa: BLE001  whoever starts the pool raises it
+            self._workers.set_exception(error)
+        self._leaving.wait()
+        ray.shutdown()
 
     def _is_lost(self, run: ray.ObjectRef[None]) -> bool:
         number = self._runs[run]
@@ -130,15 +138,31 @@ def count_workers(config: WorkersConfig, n_cpus: int, n_gpus: float) -> int:
     return config.n_workers or n_held
 
 
-def _start_ray(n_cpus: int) -> None:
-    """Start a Ray of our own on this machine, and keep the signals as they were.
+def _start_workers(config: WorkersConfig) -> list[Any]:
+    """Start Ray and the actors."""
+    n_cpus = os.cpu_count() or 1
+    _start_ray(n_cpus=max(config.n_workers or 1, n_cpus))
+    n_workers = count_workers(config, n_cpus, ray.cluster_resources().get("GPU", 0.0))
+    actor: Any = ray.remote(Worker)
+    options = actor.options(
+        num_cpus=1,
+        num_gpus=config.gpus_per_worker,
+        max_restarts=MAX_RESTARTS,
+        max_task_retries=MAX_RESTARTS,
+        max_concurrency=2,
+    )
+    return [options.remote() for _ in range(n_workers)]
 
-    Ray puts a handler in the place of SIGTERM's that ends the process on the spot, without a
-    chance to stop workers and database.
+
+def _start_ray(n_cpus: int) -> None:
+    """Start a Ray of our own on this machine.
+
+    In a thread that is not the main one, Ray leaves SIGTERM alone: its own handler would end the
+    process on the spot, without a chance to stop workers and database.
     """
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    # It would tell every user that the cluster is protected, and how to unprotect it.
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    # They would tell every user that the cluster is protected, and that SIGTERM is not Ray's.
+    for name in ("ray._private.authentication", "ray._private.worker"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     ray.init(
         num_cpus=n_cpus,
         include_dashboard=False,
@@ -146,4 +170,3 @@ def _start_ray(n_cpus: int) -> None:
         logging_level=logging.WARNING,
         configure_logging=False,
     )
-    signal.signal(signal.SIGTERM, on_sigterm)

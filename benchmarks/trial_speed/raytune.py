@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def search(folder: Path, n_trials: int, seed: int) -> Found:
             metric="val_loss",
             mode="min",
             search_alg=OptunaSearch(
-                lambda trial: _suggest(trial, n_inputs), metric="val_loss", mode="min", seed=seed
+                partial(_suggest, n_inputs=n_inputs), metric="val_loss", mode="min", seed=seed
             ),
             scheduler=ASHAScheduler(max_t=MAX_EPOCHS),
         ),

@@ -8,6 +8,7 @@ from benchmarks.trial_speed.problem import Found
 from orchestrator.pipeline import open_study_of, prepare
 from orchestrator.pipeline import search as run_search_stage
 from orchestrator.run import Run, load_run
+from workers import launch_workers
 
 RUN = "run"
 NEVER = 1_000_000
@@ -30,13 +31,14 @@ def _run(folder: Path, study_name: str, study: dict[str, object]) -> Run:
 
 def _search(run: Run) -> Found:
     console = Console(stderr=True, quiet=True)
-    prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
-        run_search_stage(run, prepared, opened, console)
-        trials = opened.study.trials
-        return Found(
-            min(t.datetime_start.timestamp() for t in trials if t.datetime_start),
-            max(t.datetime_complete.timestamp() for t in trials if t.datetime_complete),
-            sum(t.state.name in {"COMPLETE", "PRUNED"} for t in trials),
-            opened.study.best_value,
-        )
+    with launch_workers(run.config.workers) as pool:
+        prepared = prepare(run, console)
+        with open_study_of(run, prepared) as opened:
+            run_search_stage(run, prepared, opened, pool, console)
+            trials = opened.study.trials
+            return Found(
+                min(t.datetime_start.timestamp() for t in trials if t.datetime_start),
+                max(t.datetime_complete.timestamp() for t in trials if t.datetime_complete),
+                sum(t.state.name in {"COMPLETE", "PRUNED"} for t in trials),
+                opened.study.best_value,
+            )

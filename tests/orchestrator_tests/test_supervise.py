@@ -8,7 +8,7 @@ from orchestrator.supervise import WORKERS, pace, supervise
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
-from workers import PoolState
+from workers import PoolState, SearchArrays, WorkerSpec
 
 
 class ScriptedPool:
@@ -17,6 +17,9 @@ class ScriptedPool:
     def __init__(self, *states: PoolState | TagsweepError) -> None:
         self.states = list(states)
         self.calls: list[str] = []
+
+    def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
+        raise NotImplementedError
 
     def poll(self) -> PoolState:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]

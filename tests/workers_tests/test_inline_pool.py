@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from optuna.storages import RDBStorage
 
+from shared.config import WorkersConfig
 from shared.errors import TagsweepError
 from shared.search.study import load_study
 from workers import SearchArrays, launch_workers
@@ -14,23 +15,32 @@ def test_the_inline_pool_spends_the_budget(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(workers=INLINE, study={"n_trials": 2})
-    pool = launch_workers(spec, arrays)
-    assert pool.poll().n_alive == 1
-    pool.join(timeout_s=60)
-    assert pool.poll().n_alive == 0
+    with launch_workers(spec.config.workers) as pool:
+        pool.start(spec, arrays)
+        assert pool.poll().n_alive == 1
+        pool.join(timeout_s=60)
+        assert pool.poll().n_alive == 0
     assert len(load_study(storage, spec.study_name, spec.config, 1).trials) == 2
 
 
 def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:
-    pool = launch_workers(make_spec(workers=INLINE, study={"n_trials": 1000}), arrays)
-    pool.stop()
-    pool.join(timeout_s=60)
-    assert pool.poll().n_alive == 0
+    spec = make_spec(workers=INLINE, study={"n_trials": 1000})
+    with launch_workers(spec.config.workers) as pool:
+        pool.start(spec, arrays)
+        pool.stop()
+        pool.join(timeout_s=60)
+        assert pool.poll().n_alive == 0
+
+
+def test_an_inline_pool_that_never_started_just_ends() -> None:
+    with launch_workers(WorkersConfig(pool="inline")) as pool:
+        assert pool.poll().n_alive == 0
 
 
 def test_the_inline_pool_says_why_its_worker_failed(make_spec, arrays: SearchArrays) -> None:
     spec = replace(make_spec(workers=INLINE), fingerprint="other")
-    pool = launch_workers(spec, arrays)
-    pool.join(timeout_s=60)
-    with pytest.raises(TagsweepError, match=r"The worker failed: .* fingerprint other"):
-        pool.poll()
+    with launch_workers(spec.config.workers) as pool:
+        pool.start(spec, arrays)
+        pool.join(timeout_s=60)
+        with pytest.raises(TagsweepError, match=r"The worker failed: .* fingerprint other"):
+            pool.poll()

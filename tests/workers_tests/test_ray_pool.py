@@ -1,7 +1,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psutil
@@ -12,7 +13,7 @@ from optuna.trial import TrialState
 from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
 from shared.search.study import FAILURE, WORKER, load_study
-from workers import SearchArrays, WorkerPool, launch_workers
+from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
 
 PATIENCE_S = 120
@@ -26,17 +27,21 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def _finish(pool: WorkerPool) -> None:
-    try:
+@contextmanager
+def _at_work(spec: WorkerSpec, arrays: SearchArrays) -> Iterator[WorkerPool]:
+    with launch_workers(spec.config.workers) as pool:
+        pool.start(spec, arrays)
+        yield pool
+
+
+def _run_to_the_end(spec: WorkerSpec, arrays: SearchArrays) -> None:
+    with _at_work(spec, arrays) as pool:
         _wait_until(lambda: pool.poll().n_alive == 0)
-    finally:
-        pool.stop()
-        pool.join(timeout_s=20)
 
 
 def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
     spec = make_spec(study={"n_trials": 8}, workers={"n_workers": 2})
-    _finish(launch_workers(spec, arrays))
+    _run_to_the_end(spec, arrays)
     trials = load_study(storage, spec.study_name, spec.config, 9).trials
     assert [t.number for t in trials] == list(range(8))
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
@@ -48,10 +53,10 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
 ) -> None:
     spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE)
     study = load_study(storage, spec.study_name, spec.config, 9)
-    pool = launch_workers(spec, arrays)
-    _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
-    os.kill(_worker_process().pid, signal.SIGKILL)
-    _finish(pool)
+    with _at_work(spec, arrays) as pool:
+        _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
+        os.kill(_worker_process().pid, signal.SIGKILL)
+        _wait_until(lambda: pool.poll().n_alive == 0)
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
     finished = [t for t in study.trials if t.state != TrialState.FAIL]
     assert len(finished) == 10
@@ -64,18 +69,30 @@ def test_stopped_workers_give_up_their_trials(
 ) -> None:
     spec = make_spec(study={"n_trials": 1000}, workers=ONE)
     study = load_study(storage, spec.study_name, spec.config, 9)
-    pool = launch_workers(spec, arrays)
-    _wait_until(lambda: len(study.trials) > 0)
-    pool.stop()
-    pool.join(timeout_s=30)
+    with _at_work(spec, arrays) as pool:
+        _wait_until(lambda: len(study.trials) > 0)
+        pool.stop()
+        pool.join(timeout_s=30)
     assert not any(t.state == TrialState.RUNNING for t in study.trials)
     assert len(study.trials) < 1000
 
 
 def test_a_failing_worker_is_one_clear_error(make_spec, arrays: SearchArrays) -> None:
-    pool = launch_workers(replace(make_spec(workers=ONE), fingerprint="other"), arrays)
     with pytest.raises(TagsweepError, match=r"Worker 0 failed: .* fingerprint other"):
-        _finish(pool)
+        _run_to_the_end(replace(make_spec(workers=ONE), fingerprint="other"), arrays)
+
+
+def test_workers_that_cannot_be_had_are_one_clear_error(make_spec, arrays: SearchArrays) -> None:
+    with pytest.raises(InputError, match="this machine's 0 GPUs hold 0 workers"):
+        _run_to_the_end(make_spec(workers={"gpus_per_worker": 1}), arrays)
+
+
+def test_a_pool_that_never_started_leaves_no_process_and_no_handler() -> None:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with launch_workers(WorkersConfig(n_workers=1)) as pool:
+        pool.stop()
+    assert not any("ray" in child.name() for child in psutil.Process().children(recursive=True))
+    assert signal.getsignal(signal.SIGTERM) is on_sigterm
 
 
 @pytest.mark.parametrize(
