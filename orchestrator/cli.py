@@ -99,6 +99,48 @@ def run(
 
 
 @app.command()
+def resume(
+    run_dir: RunDir,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Go on with a run where it stopped; more trials or time extend its budget."""
+    options = _overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_all
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, options)
+        _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
+
+
+@app.command()
+def worker(
+    storage: Annotated[
+        str,
+        typer.Option(
+            "--storage", envvar="TAGSWEEP_STORAGE", show_envvar=True, help="postgresql://..."
+        ),
+    ],
+    study_name: Annotated[str, typer.Option("--study-name", help="The study to work on.")],
+) -> None:
+    """Attach this machine to a study as one more worker, without Ray."""
+    with exit_codes():
+        from orchestrator.terminal import quiet_keras
+
+        quiet_keras()
+        from orchestrator.attach import attach
+
+        if not attach(storage, study_name):
+            raise KeyboardInterrupt
+        typer.echo(f"Study {study_name!r} needs no more trials.")
+
+
+@app.command()
 def prepare(
     config: ConfigFile = None,
     data: Csv = None,

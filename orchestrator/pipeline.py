@@ -17,7 +17,7 @@ from rich.console import Console
 from orchestrator.progress import show_progress, with_rate
 from orchestrator.report import write_report
 from orchestrator.run import Run, database_of, keep_config
-from orchestrator.supervise import supervise
+from orchestrator.supervise import hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.dataset import Dataset, load_dataset, require_rows
@@ -25,18 +25,19 @@ from shared.data.embeddings import Embeddings, embed
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
-from shared.search.budget import driving
+from shared.search.budget import driving, is_spent
 from shared.search.space import first_params, params_of
 from shared.search.storage import open_storage
 from shared.search.study import (
     FINGERPRINT,
+    LABELS,
     SEARCH_S,
+    STORE,
     StudyProgress,
-    fail_running_trials,
     open_study,
     read_progress,
 )
-from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
+from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers, write_arrays
 
 KEY_CHARACTERS = 16
 """How much of an ensemble's key names its folder."""
@@ -110,10 +111,10 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
 
 
 def is_searched(run: Run, study: Study) -> bool:
-    """Say whether the budget of trials or of time is spent."""
+    """Say whether the budget of trials or of time is spent, or the target reached."""
     limit_s = run.config.study.timeout_s
     out_of_time = limit_s is not None and study.user_attrs[SEARCH_S] >= limit_s
-    return out_of_time or read_progress(study).finished >= run.config.study.n_trials
+    return out_of_time or is_spent(study, run.config.study)
 
 
 def search(
@@ -128,6 +129,7 @@ def search(
         fingerprint=prepared.fingerprint,
         label_names=prepared.dataset.label_names,
         config=config,
+        store=config.workers.store or str(run.paths.store.absolute()),
     )
     arrays = SearchArrays(
         vectors=prepared.embeddings.vectors,
@@ -136,12 +138,15 @@ def search(
         valid_rows=prepared.split.valid,
     )
     with driving(storage, run.study_name), show_progress(console, "Search", n_trials) as update:
-        n_orphans = fail_running_trials(study, storage, "lost: its driver died")
-        logger.info("Failed %d trials that an earlier start left running", n_orphans)
+        max_retries = config.workers.max_retries
+        hand_back(study, storage, "lost: its driver died", max_retries=max_retries)
+        write_arrays(spec.store, spec.fingerprint, arrays)
+        study.set_user_attr(STORE, spec.store)
+        study.set_user_attr(LABELS, list(spec.label_names))
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
-        supervise(study, storage, pool, n_trials, timeout_s, update)
+        supervise(study, storage, pool, n_trials, timeout_s, max_retries, update)
 
 
 def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.progress import Update
-from shared.search.study import SEARCH_S, StudyProgress, fail_running_trials, read_progress
-from workers import WorkerPool
+from shared.search.liveness import retry, workers_of_running
+from shared.search.patience import patiently
+from shared.search.study import SEARCH_S, StudyProgress, read_progress
+from workers import POOL_WORKER, PoolState, WorkerPool, pool_worker_name
 
 POLL_S = 0.5
 """How often study and pool are looked at."""
@@ -36,24 +39,22 @@ def supervise(
     pool: WorkerPool,
     n_trials: int,
     timeout_s: float | None,
+    max_retries: int,
     update: Update,
 ) -> None:
     """Watch until all workers have left or the time is up; then stop what still runs.
 
     The time of earlier starts counts. On any exit, an interrupt too, the workers are told to stop,
-    waited for, and the trials they gave up are failed.
+    waited for, and the trials that they left are enqueued again.
     """
     earlier_s = float(study.user_attrs[SEARCH_S])
     started = time.monotonic()
     try:
         while True:
             state = pool.poll()
-            for number in state.lost:
-                fail_running_trials(study, storage, "lost: its worker died", f"worker-{number}")
             searched_s = earlier_s + time.monotonic() - started
-            study.set_user_attr(SEARCH_S, round(searched_s, 1))
-            study.set_user_attr(WORKERS, state.n_alive)
-            _show(read_progress(study), n_trials, timeout_s, searched_s, update)
+            record = partial(_record, study, storage, state, searched_s, max_retries)
+            _show(patiently(record), n_trials, timeout_s, searched_s, update)
             if state.n_alive == 0:
                 return
             if timeout_s is not None and searched_s >= timeout_s:
@@ -63,7 +64,41 @@ def supervise(
     finally:
         pool.stop()
         pool.join(GRACE_S)
-        fail_running_trials(study, storage, "interrupted: the search was stopped")
+        patiently(lambda: hand_back(study, storage, "interrupted: the search was stopped"))
+
+
+def _record(
+    study: Study, storage: RDBStorage, state: PoolState, searched_s: float, max_retries: int
+) -> StudyProgress:
+    """Write down how the search stands, have lost trials run again, and return the trials' state.
+
+    May be repeated.
+    """
+    for number in state.lost:
+        hand_back(study, storage, "lost: its worker died", number, max_retries)
+    study.set_user_attr(SEARCH_S, round(searched_s, 1))
+    study.set_user_attr(WORKERS, state.n_alive)
+    return read_progress(study)
+
+
+def hand_back(
+    study: Study,
+    storage: RDBStorage,
+    reason: str,
+    number: int | None = None,
+    max_retries: int | None = None,
+) -> int:
+    """Enqueue again what this driver's workers, or one of them, left running; return how many.
+
+    The caller must know that they are gone. Workers without a driver are left alone.
+    """
+    gone = None if number is None else pool_worker_name(number)
+    left = [
+        trial_id
+        for trial_id, worker in workers_of_running(study).items()
+        if worker == gone or (gone is None and worker.startswith(POOL_WORKER))
+    ]
+    return len(retry(study, storage, left, reason, max_retries))
 
 
 def pace(

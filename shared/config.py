@@ -143,6 +143,8 @@ class StudyConfig(Section):
     """The budget: trials that finish, complete or pruned. Failed ones do not count."""
     timeout_s: float | None = Field(None, gt=0)
     """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
+    target_value: float | None = None
+    """The validation loss at which the search is good enough and ends. null: no target."""
     seed: int = Field(42, ge=0)
     """What splits, samplers, initial weights and shuffling are derived from."""
     sampler: SamplerConfig = SamplerConfig()
@@ -177,6 +179,17 @@ class WorkersConfig(Section):
     """GPUs that each worker takes; 0.25 puts four workers on one."""
     pack: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
     """Heads that a worker trains at a time. auto: one on a CPU, what the memory holds on a GPU."""
+    heartbeat_interval_s: float = Field(5.0, gt=0)
+    """How often a worker shows that its trials are worked on, in seconds."""
+    heartbeat_grace_s: float = Field(30.0, gt=0)
+    """Seconds without a heartbeat after which a trial is taken from its worker and run again."""
+    max_retries: int = Field(5, ge=0)
+    """How often a trial is run again whose worker died; handing it back in order is not counted."""
+    checkpoint_interval_s: float = Field(30.0, ge=0)
+    """How often a trial is kept to be gone on from, in seconds. 0: after each of its epochs."""
+    store: str | None = None
+    """Where arrays and checkpoints are kept: a folder, or a URL such as s3://bucket/folder, that
+    all workers reach. null: the run directory."""
     pool: Literal["ray", "inline"] = "ray"
     """Where workers run: Ray processes, or one worker in this process, for debugging."""
 

@@ -40,6 +40,11 @@ class RunPaths:
         return self.root / "postgres"
 
     @property
+    def store(self) -> Path:
+        """What workers on other machines need too: arrays and checkpoints."""
+        return self.root / "store"
+
+    @property
     def ensemble(self) -> Path:
         """The folder of the folds trained so far."""
         return self.root / "ensemble"

@@ -1,29 +1,47 @@
 """Ask for trials ahead of time, so that training does not wait for sampler and database."""
 
+import logging
 import queue
 import threading
 from dataclasses import dataclass
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial
 
 from shared.search.budget import ask, is_spent
+from shared.search.liveness import CHECKPOINTS, RETRY_OF, retry
+from shared.search.patience import is_outage, patiently
 from shared.search.space import suggest
 from shared.search.study import WORKER
 from shared.training.params import HeadParams
+from workers.heartbeat import Heartbeat
 from workers.spec import WorkerSpec
 
 RETRY_ASK_S = 0.5
 """How long to wait when the budget is filled by trials that others still run."""
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold a trial that nobody trains yet, and its hyperparameters."""
+    """Hold a trial that nobody trains yet, and its hyperparameters.
+
+    `origin` is the number of the trial that it repeats, or its own; `checkpoints` the trial ids
+    whose checkpoint it may go on from, the latest first.
+    """
 
     trial: Trial
     params: HeadParams
+    origin: int
+    checkpoints: tuple[int, ...]
+
+    @property
+    def trial_id(self) -> int:
+        """The id in the storage, which numbers trials over all studies."""
+        return self.trial._trial_id  # noqa: SLF001  has no public name
 
 
 class Asker:
@@ -33,13 +51,14 @@ class Asker:
         self,
         study: Study,
         storage: RDBStorage,
+        heartbeat: Heartbeat,
         spec: WorkerSpec,
         worker: str,
         n_inputs: int,
         n_ahead: int,
     ) -> None:
         """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
-        self._study, self._storage, self._spec = study, storage, spec
+        self._study, self._storage, self._heartbeat, self._spec = study, storage, heartbeat, spec
         self._worker, self._n_inputs = worker, n_inputs
         self._room = threading.Semaphore(n_ahead - 1)
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()
@@ -94,13 +113,37 @@ class Asker:
 
     def _ask(self) -> Asked | None:
         """Wait until there is a trial to ask for; None when the budget is spent."""
-        config = self._spec.config
+        limits = self._spec.config.study
         while not self._closing.is_set():
-            trial = ask(self._study, self._storage, config.study.n_trials)
+            trial = patiently(lambda: ask(self._study, self._storage, limits), self._closing)
             if trial is not None:
-                trial.set_user_attr(WORKER, self._worker)
-                return Asked(trial, suggest(trial, config.space, self._n_inputs))
-            if is_spent(self._study, config.study.n_trials):
+                asked = self._prepare(trial)
+                if asked is not None:
+                    return asked
+            elif patiently(lambda: is_spent(self._study, limits), self._closing):
                 return None
-            self._closing.wait(RETRY_ASK_S)
+            else:
+                self._closing.wait(RETRY_ASK_S)
         return None
+
+    def _prepare(self, trial: Trial) -> Asked | None:
+        """Suggest a trial's parameters; give it back when the database goes away meanwhile.
+
+        A parameter whose writing was not confirmed may or may not be there, and asking for it again
+        could give another value than the one that the study has.
+        """
+        trial_id = trial._trial_id  # noqa: SLF001  has no public name
+        self._heartbeat.add(trial_id)
+        try:
+            trial.set_user_attr(WORKER, self._worker)
+            params = suggest(trial, self._spec.config.space, self._n_inputs)
+        except StorageInternalError as error:
+            if not is_outage(error):
+                raise
+            reason = "interrupted: the database went away while its parameters were suggested"
+            patiently(lambda: retry(self._study, self._storage, [trial_id], reason))
+            self._heartbeat.discard(trial_id)
+            return None
+        attrs = trial.user_attrs
+        origin, checkpoints = attrs.get(RETRY_OF, trial.number), attrs.get(CHECKPOINTS, ())
+        return Asked(trial, params, origin, tuple(checkpoints))

@@ -1,11 +1,13 @@
 """Start a pool of workers: the one thing that the orchestrator asks of this package."""
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.config import WorkersConfig
+from shared.errors import TagsweepError
 from workers.spec import SearchArrays, WorkerSpec
 
 
@@ -31,6 +33,27 @@ class WorkerPool(Protocol):
 
     def join(self, timeout_s: float) -> None:
         """Wait until all workers have left, then end those that have not after `timeout_s`."""
+
+
+def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) -> None:
+    """Be one worker in this process, without a pool, on the arrays that the study's store has.
+
+    Raises TagsweepError when the store does not have them.
+    """
+    from workers.store import read_arrays
+
+    try:
+        arrays = read_arrays(spec.store, spec.fingerprint)
+    except OSError as error:
+        raise TagsweepError(
+            f"The store {spec.store} of study {spec.study_name!r} cannot be read here: {error}."
+            " Set workers.store to a folder or URL that all machines reach."
+        ) from error
+    from shared.training.backends import current_backend
+    from workers.worker import run_worker
+
+    current_backend().use_one_thread()
+    run_worker(spec, arrays, zlib.crc32(name.encode()), should_stop, name)
 
 
 @contextmanager

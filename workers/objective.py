@@ -4,72 +4,107 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from optuna.trial import Trial, TrialState
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import TrialState
 
 from shared.search.budget import DIVERGED
+from shared.search.liveness import RESUMED_AT
 from shared.search.pruning import Medians
 from shared.search.study import FAILURE
 from shared.training.metrics import average_precision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
-from workers.asking import Asker
-from workers.reporting import Ended, Reporter
+from workers.asking import Asked, Asker
+from workers.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from workers.heartbeat import Heartbeat
+from workers.reporting import Ended, HandedBack, Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
 WAIT_S = 0.1
 """How long a worker without a trial waits before it looks whether it is to stop."""
-INTERRUPTED = "interrupted: the search was stopped"
+INTERRUPTED = "interrupted: its worker was stopped"
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Hold what a worker runs its trials with."""
+
+    spec: WorkerSpec
+    arrays: SearchArrays
+    trainer: Trainer
+    asker: Asker
+    reporter: Reporter
+    medians: Medians
+    heartbeat: Heartbeat
+
+
+def open_bench(
+    study: Study,
+    storage: RDBStorage,
+    spec: WorkerSpec,
+    arrays: SearchArrays,
+    trainer: Trainer,
+    worker: str,
+    n_ahead: int = 1,
+) -> Bench:
+    """Start the threads that ask, report and beat in the name of a worker."""
+    medians = Medians(spec.config.study.pruner)
+    heartbeat = Heartbeat(study, storage, spec.config.workers)
+    reporter = Reporter(study, storage, medians, heartbeat)
+    n_inputs = arrays.vectors.shape[1]
+    asker = Asker(study, storage, heartbeat, spec, worker, n_inputs, n_ahead)
+    return Bench(spec, arrays, trainer, asker, reporter, medians, heartbeat)
+
+
 @dataclass
 class LiveTrial:
-    """Hold a trial in training."""
+    """Hold a trial in training, and its intermediate values by step."""
 
-    trial: Trial
-    values: dict[int, float] = field(default_factory=dict)
+    asked: Asked
+    values: dict[int, float]
     started: float = field(default_factory=time.monotonic)
 
 
-def run_trials(
-    asker: Asker,
-    reporter: Reporter,
-    medians: Medians,
-    trainer: Trainer,
-    spec: WorkerSpec,
-    arrays: SearchArrays,
-    should_stop: Callable[[], bool],
-) -> None:
+def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
     """Run trials to their endings: COMPLETE, PRUNED, or FAIL with its reason.
 
     A slot that a trial leaves takes the next one at once. Returns when the study needs no more, or
-    when `should_stop()`: then trials under way are told as failures. So they are after an error of
-    the program, which is raised again: the next trial would meet it as well. In any case asker and
-    reporter are closed.
+    when `should_stop()`: then trials under way are kept and handed back, to run again. After an
+    error of the program, which is raised again, they are failures: the next run would meet it as
+    well. In any case the bench's asker, reporter and heartbeat are closed.
     """
     live: dict[int, LiveTrial] = {}
-    reason = INTERRUPTED
+    end: Ended | HandedBack = HandedBack(INTERRUPTED)
+    attrs: dict[str, Any] = {}
     try:
-        while not should_stop() and (live or not asker.is_exhausted):
-            _fill_slots(live, asker, trainer, spec, arrays)
+        kept_s = time.monotonic()
+        while not should_stop() and (live or not bench.asker.is_exhausted):
+            _fill_slots(live, bench)
+            _drop_taken(live, bench)
             if not live:
                 continue
-            for epoch in trainer.advance():
-                ended = _take_in(live[epoch.key], epoch, reporter, medians, trainer, spec, arrays)
-                if ended:
-                    trainer.remove(epoch.key)
-                    del live[epoch.key]
+            for epoch in bench.trainer.advance():
+                if _take_in(live[epoch.key], epoch, bench):
+                    _leave(live, epoch.key, bench)
+            if time.monotonic() - kept_s >= bench.spec.config.workers.checkpoint_interval_s:
+                _keep(live, bench)
+                kept_s = time.monotonic()
+        _keep(live, bench)
     except Exception as error:
-        reason = f"error: {type(error).__name__}: {error}"
+        end = Ended(TrialState.FAIL)
+        attrs = {FAILURE: f"error: {type(error).__name__}: {error}"}
         raise
     finally:
-        left = [running.trial for running in live.values()]
-        for trial in left + [asked.trial for asked in asker.close()]:
-            _fail(reporter, trial, reason)
-        reporter.close()
+        for asked in [trial.asked for trial in live.values()] + bench.asker.close():
+            bench.reporter.send(asked.trial, attrs=attrs, end=end)
+        bench.reporter.close()
+        bench.heartbeat.close()
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:
@@ -78,50 +113,73 @@ def trial_seed(study_seed: int, trial_number: int) -> int:
     return int(state[0] >> 1)
 
 
-def _fill_slots(
-    live: dict[int, LiveTrial],
-    asker: Asker,
-    trainer: Trainer,
-    spec: WorkerSpec,
-    arrays: SearchArrays,
-) -> None:
+def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Put trials that were asked for into free slots; wait for one only when all are free."""
+    trainer, arrays, spec = bench.trainer, bench.arrays, bench.spec
     while trainer.n_heads < trainer.n_slots:
-        asked = asker.take(timeout_s=0 if live else WAIT_S)
+        asked = bench.asker.take(timeout_s=0 if live else WAIT_S)
         if asked is None:
             return
-        number = asked.trial.number
-        seed = trial_seed(spec.config.study.seed, number)
-        live[number] = LiveTrial(asked.trial)
-        trainer.add(number, asked.params, seed, arrays.train_rows, arrays.valid_rows)
+        found = (read_checkpoint(spec.store, trial_id) for trial_id in asked.checkpoints)
+        kept = next((checkpoint for checkpoint in found if checkpoint is not None), None)
+        values = {} if kept is None else kept.values
+        if asked.checkpoints:
+            bench.reporter.send(asked.trial, values, {RESUMED_AT: len(values)})
+        live[asked.trial_id] = LiveTrial(asked, values)
+        trainer.add(
+            asked.trial_id,
+            asked.params,
+            trial_seed(spec.config.study.seed, asked.origin),
+            arrays.train_rows,
+            arrays.valid_rows,
+            None if kept is None else kept.snapshot,
+        )
 
 
-def _take_in(
-    running: LiveTrial,
-    epoch: Epoch,
-    reporter: Reporter,
-    medians: Medians,
-    trainer: Trainer,
-    spec: WorkerSpec,
-    arrays: SearchArrays,
-) -> bool:
+def _drop_taken(live: dict[int, LiveTrial], bench: Bench) -> None:
+    """Let go of trials that others have failed because they heard nothing from this worker."""
+    for trial_id in bench.heartbeat.taken & live.keys():
+        logger.warning("Trial %d was taken: it runs elsewhere", live[trial_id].asked.trial.number)
+        bench.trainer.remove(trial_id)
+        del live[trial_id]
+
+
+def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
+    """Forget a trial that has ended, and what was kept of it."""
+    bench.trainer.remove(trial_id)
+    asked = live.pop(trial_id).asked
+    for kept in (asked.trial_id, *asked.checkpoints):
+        remove_checkpoint(bench.spec.store, kept)
+
+
+def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
+    for trial_id, running in live.items():
+        if running.values:
+            snapshot = bench.trainer.snapshot(trial_id)
+            write_checkpoint(bench.spec.store, trial_id, snapshot, running.values)
+
+
+def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     """Report an epoch; tell the trial and return True when it was the last."""
+    trial, reporter, arrays = running.asked.trial, bench.reporter, bench.arrays
     if epoch.ending is Ending.DIVERGED:
         reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}"
-        _fail(reporter, running.trial, reason, _describe(running))
+        logger.warning("Trial %d failed: %s", trial.number, reason)
+        attrs = {**_describe(running), FAILURE: reason}
+        reporter.send(trial, attrs=attrs, end=Ended(TrialState.FAIL))
         return True
     running.values[epoch.step] = epoch.value
     new = {epoch.step: epoch.value}
-    if medians.should_prune(running.values):
-        reporter.send(running.trial, new, _describe(running), Ended(TrialState.PRUNED))
+    if bench.medians.should_prune(running.values):
+        reporter.send(trial, new, _describe(running), Ended(TrialState.PRUNED))
         return True
     if epoch.ending is None:
-        reporter.send(running.trial, new)
+        reporter.send(trial, new)
         return False
     measured = average_precision(
         arrays.labels[arrays.valid_rows],
-        trainer.logits(epoch.key, arrays.valid_rows),
-        spec.label_names,
+        bench.trainer.logits(epoch.key, arrays.valid_rows),
+        bench.spec.label_names,
     )
     attrs = {
         **_describe(running),
@@ -129,17 +187,10 @@ def _take_in(
         "ap_macro": round(measured.ap_macro, 6),
     }
     best_value = min(running.values.values())
-    reporter.send(running.trial, new, attrs, Ended(TrialState.COMPLETE, best_value))
+    reporter.send(trial, new, attrs, Ended(TrialState.COMPLETE, best_value))
     return True
 
 
-def _describe(running: LiveTrial) -> dict[str, float]:
+def _describe(running: LiveTrial) -> dict[str, Any]:
     seconds = round(time.monotonic() - running.started, 3)
     return {"epochs": len(running.values), "seconds": seconds}
-
-
-def _fail(
-    reporter: Reporter, trial: Trial, reason: str, attrs: dict[str, float] | None = None
-) -> None:
-    logger.warning("Trial %d failed: %s", trial.number, reason)
-    reporter.send(trial, attrs={**(attrs or {}), FAILURE: reason}, ended=Ended(TrialState.FAIL))

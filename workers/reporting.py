@@ -12,7 +12,10 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.search.bulk import CompleteTrials, Report, write_reports
+from shared.search.liveness import retry
+from shared.search.patience import patiently
 from shared.search.pruning import Medians
+from workers.heartbeat import Heartbeat
 
 FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
@@ -27,21 +30,32 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class HandedBack:
+    """Say that a trial was given up here, and is to run again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class _Message:
     trial: Trial
     report: Report
-    ended: Ended | None
+    end: Ended | HandedBack | None
 
 
 class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
     `medians` follow what this and other workers complete: it is read again after every writing.
+    While the database is away, training goes on and the messages wait.
     """
 
-    def __init__(self, study: Study, storage: RDBStorage, medians: Medians) -> None:
+    def __init__(
+        self, study: Study, storage: RDBStorage, medians: Medians, heartbeat: Heartbeat
+    ) -> None:
         """Start the thread."""
         self._study, self._storage, self._medians = study, storage, medians
+        self._heartbeat = heartbeat
         self._complete = CompleteTrials(storage, study.study_name)
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
@@ -54,16 +68,17 @@ class Reporter:
         trial: Trial,
         values: Mapping[int, float] | None = None,
         attrs: Mapping[str, Any] | None = None,
-        ended: Ended | None = None,
+        end: Ended | HandedBack | None = None,
     ) -> None:
-        """Report intermediate values by step, set user attributes, and tell, in this order.
+        """Report intermediate values by step, set user attributes, and end the trial, in order.
 
-        Returns at once; raises what went wrong with an earlier message.
+        Returns at once; raises what went wrong with an earlier message. What is sent about a trial
+        that others have failed meanwhile is dropped.
         """
         if self._failure is not None:
             raise self._failure
         report = Report(trial._trial_id, values or {}, attrs or {})  # noqa: SLF001  has no public name
-        self._messages.put(_Message(trial, report, ended))
+        self._messages.put(_Message(trial, report, end))
 
     def close(self) -> None:
         """Write all that was sent, then end; raise what went wrong."""
@@ -90,11 +105,20 @@ class Reporter:
     def _write(self, messages: Sequence[_Message]) -> None:
         if not messages:
             return
-        write_reports(self._storage, [message.report for message in messages])
+        reports = [message.report for message in messages]
+        patiently(lambda: write_reports(self._storage, reports))
         for message in messages:
-            if message.ended is not None:
-                self._study.tell(message.trial, message.ended.value, message.ended.state)
-        self._follow()
+            if message.end is not None:
+                self._end(message.trial, message.end)
+        patiently(self._follow)
+
+    def _end(self, trial: Trial, end: Ended | HandedBack) -> None:
+        trial_id = trial._trial_id  # noqa: SLF001  has no public name
+        if isinstance(end, HandedBack):
+            patiently(lambda: retry(self._study, self._storage, [trial_id], end.reason))
+        else:
+            patiently(lambda: self._study.tell(trial, end.value, end.state, skip_if_finished=True))
+        self._heartbeat.discard(trial_id)
 
     def _follow(self) -> None:
         for values in self._complete.read_new().values():

@@ -7,16 +7,23 @@ import numpy.typing as npt
 
 from shared.config import SweepConfig
 
+POOL_WORKER = "worker-"
+"""How the names of a pool's workers begin; of workers without a driver, none does."""
+
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """Say which study to work on; the storage URL may hold a password, so it is never shown."""
+    """Say which study to work on; the storage URL may hold a password, so it is never shown.
+
+    `store` is the folder or fsspec URL of checkpoints.
+    """
 
     storage_url: str = field(repr=False)
     study_name: str
     fingerprint: str
     label_names: tuple[str, ...]
     config: SweepConfig
+    store: str
 
 
 @dataclass(frozen=True)
@@ -31,3 +38,8 @@ class SearchArrays:
     labels: npt.NDArray[np.float32]
     train_rows: npt.NDArray[np.int64]
     valid_rows: npt.NDArray[np.int64]
+
+
+def pool_worker_name(number: int) -> str:
+    """Return the name of a pool's worker, which lives no longer than the pool's driver."""
+    return f"{POOL_WORKER}{number}"

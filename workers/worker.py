@@ -6,16 +6,14 @@ from collections.abc import Callable
 import optuna
 
 from shared.errors import TagsweepError
-from shared.search.pruning import Medians
+from shared.search.liveness import retry, workers_of_running
 from shared.search.storage import open_storage
-from shared.search.study import FINGERPRINT, fail_running_trials, load_study
+from shared.search.study import FINGERPRINT, load_study
 from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
-from workers.asking import Asker
-from workers.objective import run_trials
-from workers.reporting import Reporter
-from workers.spec import SearchArrays, WorkerSpec
+from workers.objective import open_bench, run_trials
+from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
 SLOTS_PER_ASK_AHEAD = 8
 """A trial is asked for ahead for each so many slots: about as many as are freed at a time."""
@@ -24,16 +22,20 @@ logger = logging.getLogger(__name__)
 
 
 def run_worker(
-    spec: WorkerSpec, arrays: SearchArrays, number: int, should_stop: Callable[[], bool]
+    spec: WorkerSpec,
+    arrays: SearchArrays,
+    number: int,
+    should_stop: Callable[[], bool],
+    name: str = "",
 ) -> None:
     """Pull trials until the budget is spent or `should_stop()` says so.
 
-    `number` is unique among the workers alive. A worker that starts again under the same number
-    first fails the trial that its predecessor left. Raises TagsweepError when the study is about
-    other data than the arrays.
+    `number` is unique among the workers alive, and so is the name that it gives by default. A
+    worker that starts again under the same name first has the trials run again that its
+    predecessor left. Raises TagsweepError when the study is about other data than the arrays.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    name = f"worker-{number}"
+    name = name or pool_worker_name(number)
     storage = open_storage(spec.storage_url)
     study = load_study(storage, spec.study_name, spec.config, number)
     if study.user_attrs[FINGERPRINT] != spec.fingerprint:
@@ -41,14 +43,13 @@ def run_worker(
             f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    fail_running_trials(study, storage, f"lost: {name} died and was started again", worker=name)
+    limits = spec.config.workers
+    left = [trial_id for trial_id, other in workers_of_running(study).items() if other == name]
+    retry(study, storage, left, f"lost: {name} died and was started again", limits.max_retries)
     matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
     trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
     n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
-    medians = Medians(spec.config.study.pruner)
-    reporter = Reporter(study, storage, medians)
-    asker = Asker(study, storage, spec, name, matrix.n_inputs, n_ahead)
-    run_trials(asker, reporter, medians, trainer, spec, arrays, should_stop)
+    run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
     storage.remove_session()
     storage.engine.dispose()
 

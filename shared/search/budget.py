@@ -5,47 +5,48 @@ from contextlib import contextmanager
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import text
 
+from shared.config import StudyConfig
 from shared.errors import TagsweepError
+from shared.search.liveness import alone, beat
 from shared.search.study import FAILURE
 
-ASKING = 0x7461_6773
-"""The class of the advisory lock under which trials are counted and created."""
 DRIVING = 0x7461_6774
 """The class of the advisory lock that the one driver of a study holds."""
 DIVERGED = "diverged"
 """How the failure of a trial begins whose loss was not finite."""
 
 
-def ask(study: Study, storage: RDBStorage, n_trials: int) -> Trial | None:
+def ask(study: Study, storage: RDBStorage, limits: StudyConfig) -> Trial | None:
     """Create a trial, or return None when those finished and running fill the budget.
 
-    Counting and creating happen under one lock in the database, so the budget holds for any
-    number of workers. None is not the end: a running trial may still fail and make room.
+    Trials that are enqueued come first. Counting and creating happen under one lock in the
+    database, so the budget holds for any number of workers. None is not the end: a running trial
+    may still fail and make room. The trial has its first heartbeat when it is returned.
     """
-    with storage.engine.begin() as connection:
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(:kind, :study)"),
-            {"kind": ASKING, "study": storage.get_study_id_from_name(study.study_name)},
-        )
+    with alone(storage, study.study_name):
         trials = study.get_trials(deepcopy=False)
-        if sum(trial.state in _COUNTED for trial in trials) >= n_trials:
+        counted = sum(trial.state in _COUNTED for trial in trials)
+        if counted >= limits.n_trials or _is_good_enough(trials, limits):
             return None
         diverged = sum(str(t.user_attrs.get(FAILURE)).startswith(DIVERGED) for t in trials)
-        if diverged >= n_trials:
+        if diverged >= limits.n_trials:
             raise TagsweepError(
                 f"{diverged} trials diverged, as many as the budget has. Narrow the search space,"
                 " the learning rate first, and start a new study."
             )
-        return study.ask()
+        trial = study.ask()
+        beat(storage, [trial._trial_id])  # noqa: SLF001  has no public name
+        return trial
 
 
-def is_spent(study: Study, n_trials: int) -> bool:
-    """Say whether the study has its full number of finished trials."""
+def is_spent(study: Study, limits: StudyConfig) -> bool:
+    """Say whether the study has its full number of finished trials, or a good enough one."""
     trials = study.get_trials(deepcopy=False)
-    return sum(trial.state in _FINISHED for trial in trials) >= n_trials
+    finished = sum(trial.state in _FINISHED for trial in trials)
+    return finished >= limits.n_trials or _is_good_enough(trials, limits)
 
 
 @contextmanager
@@ -83,3 +84,9 @@ def is_driven(storage: RDBStorage, study_name: str) -> bool:
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _COUNTED = (*_FINISHED, TrialState.RUNNING)
+
+
+def _is_good_enough(trials: list[FrozenTrial], limits: StudyConfig) -> bool:
+    target = limits.target_value
+    complete = (t.value for t in trials if t.state == TrialState.COMPLETE)
+    return target is not None and any(value is not None and value <= target for value in complete)

@@ -22,6 +22,8 @@ FINGERPRINT = "fingerprint"
 SEARCH_S = "search_s"
 FAILURE = "failure"
 WORKER = "worker"
+STORE = "store"
+LABELS = "labels"
 
 
 @dataclass(frozen=True)
@@ -109,26 +111,6 @@ def read_progress(study: Study) -> StudyProgress:
         waiting=counts[TrialState.WAITING],
         best=min(complete, key=lambda t: (t.value, t.number), default=None),
     )
-
-
-def fail_running_trials(
-    study: Study, storage: RDBStorage, reason: str, worker: str | None = None
-) -> int:
-    """Fail the running trials that nobody works on: all, or those of one worker.
-
-    Returns how many. The caller must know that their workers are gone.
-    """
-    study_id = storage.get_study_id_from_name(study.study_name)
-    orphans = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if worker is None or trial.user_attrs.get(WORKER) == worker
-    ]
-    for trial in orphans:
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-        storage.set_trial_user_attr(trial_id, FAILURE, reason)
-        study.tell(trial.number, state=TrialState.FAIL)
-    return len(orphans)
 
 
 def _require_same(

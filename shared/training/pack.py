@@ -16,6 +16,7 @@ from shared.training.network import ACTIVATIONS
 from shared.training.optimizers import Moments
 from shared.training.params import HeadParams, Structure
 from shared.training.schedule import Progress
+from shared.training.snapshot import Snapshot
 from shared.training.step import State
 
 Rows = npt.NDArray[np.int64]
@@ -63,6 +64,17 @@ class Head:
         """Shuffle the rows of the next pass."""
         self.order, self.position = self._rng.permutation(rows).astype(np.int32), 0
 
+    def go_on_from(self, snapshot: Snapshot) -> None:
+        """Stand where a snapshot was taken."""
+        self.progress, self.order = snapshot.progress, snapshot.order
+        self.position, self.step = snapshot.position, snapshot.step
+        self._rng.bit_generator.state = snapshot.random
+
+    @property
+    def random(self) -> dict[str, Any]:
+        """The state of the generator that shuffles."""
+        return dict(self._rng.bit_generator.state)
+
     @property
     def steps_left(self) -> int:
         """The steps to the end of the pass."""
@@ -108,25 +120,50 @@ class Pack:
         self._best = (ops.take(self._best[0], rows, axis=0), ops.take(self._best[1], rows, axis=0))
         self._order = ops.take(self._order, rows, axis=0)
 
-    def add(self, head: Head) -> None:
-        """Put a head with its first weights into a free slot."""
+    def add(self, head: Head, snapshot: Snapshot | None = None) -> None:
+        """Put a head into a free slot, with its first weights or those of a snapshot."""
         slot = self.slots.index(None)
         self.slots[slot] = head
-        widths = self.shape.widths
-        first = initial_weights(head.params, widths[0], widths[-1], head.seed)
-        weights, statistics = to_rows(first, widths, self.shape.structure)
-        blank, one = np.zeros_like(weights), np.ones(1, np.float32)
+        widths, structure = self.shape.widths, self.shape.structure
+        if snapshot is None:
+            first = initial_weights(head.params, widths[0], widths[-1], head.seed)
+            weights, statistics = to_rows(first, widths, structure)
+            blank = np.zeros_like(weights)
+            rows = [weights, statistics, blank, blank, np.ones(1, np.float32)]
+        else:
+            weights, statistics = to_rows(snapshot.weights, widths, structure)
+            moments = (to_rows(m, widths, structure)[0] for m in (snapshot.first, snapshot.second))
+            rows = [weights, statistics, *moments, np.full(1, snapshot.product, np.float32)]
+            best = to_rows(snapshot.best, widths, structure)
+            self._best = (
+                _with_row(self._best[0], slot, best[0]),
+                _with_row(self._best[1], slot, best[1]),
+            )
         state = self._state
-        moments = (
-            _with_row(array, slot, row)
-            for array, row in zip(state.moments, (blank, blank, one), strict=True)
+        arrays = (state.weights, state.statistics, *state.moments)
+        new = [_with_row(array, slot, row) for array, row in zip(arrays, rows, strict=True)]
+        self._state = state._replace(weights=new[0], statistics=new[1], moments=Moments(*new[2:]))
+        if snapshot is None:
+            self.begin(head, head.train_rows)
+        else:
+            head.go_on_from(snapshot)
+            self._put_order(head)
+
+    def snapshot(self, head: Head) -> Snapshot:
+        """Return all that a head goes on from."""
+        slot, moments = self.slots.index(head), self._state.moments
+        return Snapshot(
+            weights=self._own_weights(head, self._state.weights, self._state.statistics),
+            first=self._own_weights(head, moments.first, self._state.statistics),
+            second=self._own_weights(head, moments.second, self._state.statistics),
+            best=self._own_weights(head, *self._best),
+            product=float(ops.convert_to_numpy(moments.product[slot])[0]),
+            order=head.order,
+            position=head.position,
+            step=head.step,
+            progress=head.progress,
+            random=head.random,
         )
-        self._state = state._replace(
-            weights=_with_row(state.weights, slot, weights),
-            statistics=_with_row(state.statistics, slot, statistics),
-            moments=Moments(*moments),
-        )
-        self.begin(head, head.train_rows)
 
     def remove(self, head: Head) -> None:
         """Free a head's slot."""
@@ -135,9 +172,7 @@ class Pack:
     def begin(self, head: Head, rows: Rows) -> None:
         """Start a head's next pass, over some rows of the data."""
         head.begin(rows)
-        padded = np.zeros(self._order.shape[1], np.int32)
-        padded[: len(rows)] = head.order
-        self._order = _with_row(self._order, self.slots.index(head), padded)
+        self._put_order(head)
 
     def train(self, data: Data, n_steps: int) -> None:
         """Take `n_steps` steps, or a few more, in each head that has rows left."""
@@ -187,11 +222,19 @@ class Pack:
 
     def best_weights(self, head: Head) -> Weights:
         """Return a head's best weights, as Keras has them."""
-        slot = self.slots.index(head)
-        trained, statistics = (np.asarray(ops.convert_to_numpy(a[slot])) for a in self._best)
-        widths = self.shape.widths
+        return self._own_weights(head, *self._best)
+
+    def _own_weights(self, head: Head, trained: Any, statistics: Any) -> Weights:
+        """Cut a head's own part out of rows of its pack's, as Keras has them."""
+        slot, widths = self.slots.index(head), self.shape.widths
+        rows = [np.asarray(ops.convert_to_numpy(array[slot])) for array in (trained, statistics)]
         own = (widths[0], *(layer.units for layer in head.params.layers), widths[-1])
-        return to_weights(trained, statistics, widths, self.shape.structure, own)
+        return to_weights(rows[0], rows[1], widths, self.shape.structure, own)
+
+    def _put_order(self, head: Head) -> None:
+        padded = np.zeros(self._order.shape[1], np.int32)
+        padded[: len(head.order)] = head.order
+        self._order = _with_row(self._order, self.slots.index(head), padded)
 
     def _evaluate(
         self,

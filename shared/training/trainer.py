@@ -15,6 +15,7 @@ from shared.training.matrix import Matrix
 from shared.training.pack import Head, Pack, Rows, Shape
 from shared.training.params import HeadParams
 from shared.training.schedule import Ending, advance
+from shared.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from shared.config import TrainingConfig
@@ -60,11 +61,20 @@ class Trainer:
         return len(self._given)
 
     def add(
-        self, key: int, params: HeadParams, seed: int, train_rows: Rows, valid_rows: Rows
+        self,
+        key: int,
+        params: HeadParams,
+        seed: int,
+        train_rows: Rows,
+        valid_rows: Rows,
+        snapshot: Snapshot | None = None,
     ) -> None:
-        """Take in a head; `key` names it, and `seed` decides weights, dropout and shuffling."""
-        self._given[key] = 0
-        self._place(Head(key, params, seed, train_rows, valid_rows))
+        """Take in a head; `key` names it, and `seed` decides weights, dropout and shuffling.
+
+        With a snapshot of the same head, taken in any trainer, it goes on from there.
+        """
+        self._given[key] = 0 if snapshot is None else snapshot.progress.epochs
+        self._place(Head(key, params, seed, train_rows, valid_rows), snapshot)
 
     def remove(self, key: int) -> None:
         """Forget a head, and let a waiting one have its slot."""
@@ -100,6 +110,11 @@ class Trainer:
         """Return a head's best weights so far, as Keras has them."""
         pack, head = self._find(key)
         return pack.best_weights(head)
+
+    def snapshot(self, key: int) -> Snapshot:
+        """Return all that a head goes on from."""
+        pack, head = self._find(key)
+        return pack.snapshot(head)
 
     def logits(self, key: int, rows: Rows) -> npt.NDArray[np.float32]:
         """Return the (len(rows), L) logits of a head with its best weights for ascending rows."""
@@ -171,7 +186,7 @@ class Trainer:
                 return self._packs[-1]
         raise ValueError("advance needs a head that has not ended, but there is none.")
 
-    def _place(self, head: Head) -> None:
+    def _place(self, head: Head, snapshot: Snapshot | None = None) -> None:
         shape = self._shape_of(head.params)
         for pack in self._packs:
             if pack.shape == shape and len(pack.heads) < max(CAPACITIES):
@@ -181,7 +196,7 @@ class Trainer:
             self._packs.append(pack)
         if None not in pack.slots:
             self._fit_capacity(pack, len(pack.heads) + 1)
-        pack.add(head)
+        pack.add(head, snapshot)
 
     def _fit_capacity(self, pack: Pack, n_heads: int) -> None:
         """Give a pack room for so many heads and as few others as its program allows."""

@@ -51,7 +51,7 @@ def _supervise(
     timeout_s: float | None = None,
     update: Update = ignore,
 ) -> None:
-    supervise(study, storage, pool, n_trials=4, timeout_s=timeout_s, update=update)
+    supervise(study, storage, pool, n_trials=4, timeout_s=timeout_s, max_retries=5, update=update)
 
 
 def test_a_search_ends_when_all_workers_have_left(study: Study, storage: RDBStorage) -> None:
@@ -70,18 +70,21 @@ def test_the_time_of_earlier_starts_counts(study: Study, storage: RDBStorage) ->
     assert study.user_attrs[SEARCH_S] == pytest.approx(100, abs=1)
 
 
-def test_the_trial_of_a_lost_worker_is_failed(study: Study, storage: RDBStorage) -> None:
-    study.ask().set_user_attr(WORKER, "worker-1")
+def test_the_trials_of_a_lost_worker_are_enqueued_again(study: Study, storage: RDBStorage) -> None:
+    for name in ("worker-1", "worker-10", "laptop-7"):
+        study.ask().set_user_attr(WORKER, name)
     _supervise(study, storage, ScriptedPool(PoolState(1, lost=(1,)), PoolState(0, lost=(1,))))
-    (trial,) = study.trials
-    assert trial.state == TrialState.FAIL
-    assert trial.user_attrs[FAILURE] == "lost: its worker died"
+    lost, left, other, *again = study.trials
+    assert lost.user_attrs[FAILURE] == "lost: its worker died"
+    assert left.user_attrs[FAILURE].startswith("interrupted")
+    assert other.state == TrialState.RUNNING, "a worker without a driver is not the driver's"
+    assert [trial.state for trial in again] == [TrialState.WAITING] * 2
 
 
-def test_workers_are_stopped_and_their_trials_failed_when_a_worker_fails(
+def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails(
     study: Study, storage: RDBStorage
 ) -> None:
-    study.ask()
+    study.ask().set_user_attr(WORKER, "worker-0")
     pool = ScriptedPool(TagsweepError("boom"))
     with pytest.raises(TagsweepError, match="boom"):
         _supervise(study, storage, pool)

@@ -1,12 +1,20 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FixedTrial
 
-from shared.config import SweepConfig, with_values
+from shared.config import SpaceConfig, SweepConfig, WorkersConfig, with_values
+from shared.search.space import suggest
 from shared.search.study import open_study
-from workers import WorkerSpec
+from shared.training.matrix import Matrix
+from shared.training.params import HeadParams
+from shared.training.trainer import Trainer
+from workers import SearchArrays, WorkerSpec
+from workers.heartbeat import Heartbeat
 
 FAST: dict[str, dict[str, Any]] = {
     "space": {"n_layers": {"low": 1, "high": 2}, "max_units": 64},
@@ -18,12 +26,33 @@ MakeSpec = Callable[..., WorkerSpec]
 
 
 @pytest.fixture
-def make_spec(postgres_url: str, storage: RDBStorage, study_name: str) -> MakeSpec:
+def make_spec(postgres_url: str, storage: RDBStorage, study_name: str, tmp_path: Path) -> MakeSpec:
     """Return a function that opens a new study and gives the task of working on it."""
 
     def make(**sections: dict[str, Any]) -> WorkerSpec:
         config = with_values(with_values(SweepConfig(), FAST), sections)
         open_study(storage, study_name, config, "fingerprint")
-        return WorkerSpec(postgres_url, study_name, "fingerprint", ("a", "b", "c"), config)
+        names = ("a", "b", "c")
+        return WorkerSpec(postgres_url, study_name, "fingerprint", names, config, str(tmp_path))
 
     return make
+
+
+@pytest.fixture
+def trainer(arrays: SearchArrays) -> Trainer:
+    matrix = Matrix(arrays.vectors, arrays.labels)
+    return Trainer(matrix, SweepConfig().training, n_slots=1, max_batch_size=32)
+
+
+@pytest.fixture
+def params() -> HeadParams:
+    trial = FixedTrial({"n_layers": 1, "n_units_l0": 16, "dropout0": 0.1, "batch_size": 16})
+    return suggest(trial, SpaceConfig(activation=("relu",), min_units=8), 16)
+
+
+@pytest.fixture
+def heartbeat(study: Study, storage: RDBStorage) -> Iterator[Heartbeat]:
+    """Return the heartbeat of a worker on the study that the test module defines."""
+    opened = Heartbeat(study, storage, WorkersConfig())
+    yield opened
+    opened.close()

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from shared.search.study import WORKER, load_study
 from workers import WorkerSpec
 from workers.asking import Asker
+from workers.heartbeat import Heartbeat
 
 LONG_S = 30.0
 
@@ -23,8 +24,14 @@ def study(storage: RDBStorage, spec: WorkerSpec) -> Study:
     return load_study(storage, spec.study_name, spec.config, worker=0)
 
 
-def _asker(study: Study, storage: RDBStorage, spec: WorkerSpec, n_ahead: int) -> Asker:
-    return Asker(study, storage, spec, "worker-0", n_inputs=8, n_ahead=n_ahead)
+@pytest.fixture
+def make_asker(
+    study: Study, storage: RDBStorage, heartbeat: Heartbeat, spec: WorkerSpec
+) -> Callable[[int], Asker]:
+    """Return a function that makes an asker so many trials ahead."""
+    return lambda n_ahead: Asker(
+        study, storage, heartbeat, spec, "worker-0", n_inputs=8, n_ahead=n_ahead
+    )
 
 
 def _wait_for_trials(study: Study, count: int) -> None:
@@ -33,8 +40,8 @@ def _wait_for_trials(study: Study, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_trials_are_asked_for_before_they_are_taken(storage, study, spec) -> None:
-    asker = _asker(study, storage, spec, n_ahead=2)
+def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
+    asker = make_asker(2)
     _wait_for_trials(study, 2)
     time.sleep(0.3)
     assert len(study.trials) == 2
@@ -42,8 +49,8 @@ def test_trials_are_asked_for_before_they_are_taken(storage, study, spec) -> Non
     assert [asked.trial.number for asked in asker.close()] == [0, 1]
 
 
-def test_a_taken_trial_makes_room_for_the_next(storage, study, spec) -> None:
-    asker = _asker(study, storage, spec, n_ahead=1)
+def test_a_taken_trial_makes_room_for_the_next(study, make_asker) -> None:
+    asker = make_asker(1)
     taken = asker.take(LONG_S)
     assert taken
     assert 1 <= len(taken.params.layers) <= 2
@@ -51,8 +58,8 @@ def test_a_taken_trial_makes_room_for_the_next(storage, study, spec) -> None:
     assert [asked.trial.number for asked in asker.close()] == [1]
 
 
-def test_it_is_exhausted_when_the_budget_is_spent(storage, study, spec) -> None:
-    asker = _asker(study, storage, spec, n_ahead=1)
+def test_it_is_exhausted_when_the_budget_is_spent(study, make_asker) -> None:
+    asker = make_asker(1)
     for _ in range(3):
         taken = asker.take(LONG_S)
         assert taken
@@ -62,10 +69,10 @@ def test_it_is_exhausted_when_the_budget_is_spent(storage, study, spec) -> None:
     assert asker.close() == []
 
 
-def test_nothing_comes_while_others_run_the_last_trials(storage, study, spec) -> None:
+def test_nothing_comes_while_others_run_the_last_trials(study, make_asker) -> None:
     for _ in range(3):
         study.ask()
-    asker = _asker(study, storage, spec, n_ahead=1)
+    asker = make_asker(1)
     assert asker.take(timeout_s=0.7) is None
     assert not asker.is_exhausted
     study.tell(0, state=TrialState.FAIL)

@@ -1,18 +1,19 @@
 import threading
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.search.pruning import Medians
-from shared.search.study import FAILURE, WORKER, load_study
+from shared.config import with_values
+from shared.search.liveness import RETRY_OF, retry, workers_of_running
+from shared.search.study import FAILURE, WORKER, load_study, open_study
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
-from workers.asking import Asker
-from workers.objective import run_trials, trial_seed
-from workers.reporting import Reporter
+from workers.objective import open_bench, run_trials, trial_seed
 
 
 def _run(
@@ -25,9 +26,7 @@ def _run(
     """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
     study = load_study(storage, spec.study_name, spec.config, worker=0)
     trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, n_slots, 128)
-    medians = Medians(spec.config.study.pruner)
-    reporter = Reporter(study, storage, medians)
-    asker = Asker(study, storage, spec, "worker-0", n_inputs=8, n_ahead=1)
+    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
     n_looks = 0
 
     def should_stop() -> bool:
@@ -35,12 +34,14 @@ def _run(
         n_looks += 1
         return stop_after is not None and n_looks > stop_after
 
-    run_trials(asker, reporter, medians, trainer, spec, arrays, should_stop)
-    assert not {"asker", "reporter"} & {thread.name for thread in threading.enumerate()}
+    run_trials(bench, should_stop)
+    ours = {"asker", "reporter", "heartbeat"}
+    assert not ours & {thread.name for thread in threading.enumerate()}
     return study.trials
 
 
 QUICK = {"batch_size": {"low": 8, "high": 8}, "learning_rate": {"low": 1e-2, "high": 1e-2}}
+ALONE = {"n_trials": 2, "sampler": {"n_startup_trials": 100}}
 ONE_TRIAL = {"n_trials": 1, "pruner": {"n_startup_trials": 2}}
 
 
@@ -93,15 +94,68 @@ def test_a_diverged_trial_fails_with_its_reason(storage, make_spec, arrays) -> N
     assert trial.user_attrs[FAILURE].startswith("diverged: the loss was not finite")
 
 
-def test_trials_under_way_are_given_up_when_the_worker_is_to_stop(
+def test_trials_under_way_are_handed_back_when_the_worker_is_to_stop(
     storage, make_spec, arrays
 ) -> None:
     trials = _run(storage, make_spec(), arrays, n_slots=2, stop_after=4)
-    assert trials
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
     assert not any(trial.state == TrialState.RUNNING for trial in trials)
-    given_up = [trial for trial in trials if trial.state == TrialState.FAIL]
-    assert all(trial.user_attrs[FAILURE].startswith("interrupted") for trial in given_up)
-    assert any(trial.intermediate_values for trial in trials)
+    assert failed
+    assert all(trial.user_attrs[FAILURE].startswith("interrupted") for trial in failed)
+    assert [t.params for t in waiting] == [t.params for t in failed]
+
+
+def _curves(trials: list[FrozenTrial]) -> list[list[float]]:
+    """Return the finished trials' validation losses, in the order of the trials they repeat."""
+    finished = [t for t in trials if t.state != TrialState.FAIL]
+    finished.sort(key=lambda trial: trial.user_attrs.get(RETRY_OF, trial.number))
+    return [[t.intermediate_values[s] for s in sorted(t.intermediate_values)] for t in finished]
+
+
+@pytest.mark.parametrize("interval_s", [0, 1000])
+def test_an_interrupted_trial_goes_on_to_the_curve_that_it_would_have_had(
+    storage, make_spec, arrays, tmp_path, interval_s: int, study_name: str
+) -> None:
+    whole = make_spec(study=ALONE)
+    expected = _curves(_run(storage, whole, arrays))
+    workers = {"checkpoint_interval_s": interval_s}
+    open_study(storage, f"{study_name}-cut", whole.config, "fingerprint")
+    cut = replace(whole, study_name=f"{study_name}-cut")
+    cut = replace(cut, config=with_values(whole.config, {"workers": workers}))
+    for stop_after in (3, 4, None):
+        trials = _run(storage, cut, arrays, stop_after=stop_after)
+    assert sum(trial.state == TrialState.FAIL for trial in trials) >= 2
+    assert len(expected) == 2
+    for ours, theirs in zip(_curves(trials), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert all(trial.user_attrs["epochs"] == len(trial.intermediate_values) for trial in finished)
+    assert not list(tmp_path.glob("checkpoints/*")), "what is kept of a trial goes with it"
+
+
+def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
+    storage, make_spec, arrays
+) -> None:
+    spec = make_spec(study={"n_trials": 1}, workers={"heartbeat_interval_s": 0.05})
+    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    n_looks = 0
+
+    def take_the_first() -> bool:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks == 4:
+            retry(study, storage, list(workers_of_running(study)), "lost: a false alarm")
+            time.sleep(0.3)
+        return False
+
+    trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, 1, 128)
+    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
+    run_trials(bench, take_the_first)
+    first, second = study.trials
+    assert first.state == TrialState.FAIL
+    assert second.state == TrialState.COMPLETE
+    assert second.user_attrs[RETRY_OF] == first.number
 
 
 def test_an_error_of_the_program_fails_its_trials_and_is_raised(

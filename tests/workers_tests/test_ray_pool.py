@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
+from shared.search.liveness import RETRY_OF
 from shared.search.study import FAILURE, WORKER, load_study
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
@@ -51,7 +52,9 @@ def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: Sear
 def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
-    spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE)
+    spec = make_spec(
+        study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE | {"heartbeat_grace_s": 5}
+    )
     study = load_study(storage, spec.study_name, spec.config, 9)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
@@ -61,6 +64,9 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     finished = [t for t in study.trials if t.state != TrialState.FAIL]
     assert len(finished) == 10
     assert len(lost) <= 2, "the one in training and the one asked for ahead"
+    assert {t.user_attrs[RETRY_OF] for t in finished if RETRY_OF in t.user_attrs} == {
+        t.number for t in lost
+    }
     assert all(t.user_attrs[FAILURE].startswith("lost") for t in lost)
 
 

@@ -6,7 +6,8 @@ from optuna.trial import TrialState
 from shared.config import PrunerConfig
 from shared.search.pruning import Medians
 from shared.search.study import load_study
-from workers.reporting import Ended, Reporter
+from workers.heartbeat import Heartbeat
+from workers.reporting import Ended, HandedBack, Reporter
 
 
 @pytest.fixture
@@ -21,15 +22,15 @@ def medians() -> Medians:
 
 
 def test_all_that_was_sent_is_written_when_it_is_closed(
-    storage: RDBStorage, study: Study, medians: Medians
+    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
-    reporter = Reporter(study, storage, medians)
+    reporter = Reporter(study, storage, medians, heartbeat)
     complete, pruned, running = (study.ask() for _ in range(3))
     for step in range(30):
         for trial in (complete, pruned, running):
             reporter.send(trial, {step: trial.number + step / 100})
     reporter.send(complete, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, 0.0))
-    reporter.send(pruned, ended=Ended(TrialState.PRUNED))
+    reporter.send(pruned, end=Ended(TrialState.PRUNED))
     reporter.close()
     first, second, third = study.trials
     assert [t.state for t in study.trials] == [
@@ -44,16 +45,16 @@ def test_all_that_was_sent_is_written_when_it_is_closed(
 
 
 def test_medians_follow_what_this_and_other_workers_complete(
-    storage: RDBStorage, study: Study, medians: Medians
+    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
     before, other, own = (study.ask() for _ in range(3))
     before.report(0.2, 0)
     study.tell(before, 0.2)
-    reporter = Reporter(study, storage, medians)
+    reporter = Reporter(study, storage, medians, heartbeat)
     assert medians.should_prune({0: 0.3})
     other.report(0.5, 0)
     study.tell(other, 0.5)
-    reporter.send(own, {0: 0.6}, ended=Ended(TrialState.COMPLETE, 0.6))
+    reporter.send(own, {0: 0.6}, end=Ended(TrialState.COMPLETE, 0.6))
     reporter.close()
     assert medians.n_complete == 3
     assert not medians.should_prune({0: 0.3})
@@ -61,12 +62,16 @@ def test_medians_follow_what_this_and_other_workers_complete(
 
 
 def test_what_went_wrong_is_raised(
-    storage: RDBStorage, study: Study, medians: Medians, monkeypatch: pytest.MonkeyPatch
+    storage: RDBStorage,
+    study: Study,
+    medians: Medians,
+    heartbeat: Heartbeat,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
         raise ConnectionError("no database")
 
-    reporter = Reporter(study, storage, medians)
+    reporter = Reporter(study, storage, medians, heartbeat)
     monkeypatch.setattr("workers.reporting.write_reports", fail)
     trial = study.ask()
     reporter.send(trial, {0: 0.5})
@@ -74,3 +79,24 @@ def test_what_went_wrong_is_raised(
         reporter.close()
     with pytest.raises(ConnectionError, match="no database"):
         reporter.send(trial, {1: 0.5})
+
+
+def test_a_trial_that_is_handed_back_waits_to_run_again(
+    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+) -> None:
+    reporter = Reporter(study, storage, medians, heartbeat)
+    reporter.send(study.ask(), {0: 0.5}, end=HandedBack("interrupted"))
+    reporter.close()
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
+    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+) -> None:
+    reporter = Reporter(study, storage, medians, heartbeat)
+    trial = study.ask()
+    study.tell(trial, state=TrialState.FAIL)
+    reporter.send(trial, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, 0.5))
+    reporter.close()
+    (found,) = study.trials
+    assert (found.state, found.intermediate_values, found.user_attrs) == (TrialState.FAIL, {}, {})

@@ -4,7 +4,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from shared.config import SweepConfig
+from shared.config import StudyConfig, SweepConfig
 from shared.errors import TagsweepError
 from shared.search.budget import ask, driving, is_driven, is_spent
 from shared.search.storage import open_storage
@@ -13,25 +13,29 @@ from shared.search.study import FAILURE, load_study, open_study
 CONFIG = SweepConfig()
 
 
+def limits(n_trials: int, target_value: float | None = None) -> StudyConfig:
+    return StudyConfig(n_trials=n_trials, target_value=target_value)
+
+
 def test_asking_ends_when_running_and_finished_trials_fill_the_budget(
     storage: RDBStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    first, second = ask(study, storage, 2), ask(study, storage, 2)
+    first, second = ask(study, storage, limits(2)), ask(study, storage, limits(2))
     assert first
     assert second
-    assert ask(study, storage, 2) is None
-    assert not is_spent(study, 2)
+    assert ask(study, storage, limits(2)) is None
+    assert not is_spent(study, limits(2))
     study.tell(first, 1.0)
     study.tell(second, state=TrialState.PRUNED)
-    assert ask(study, storage, 2) is None
-    assert is_spent(study, 2)
+    assert ask(study, storage, limits(2)) is None
+    assert is_spent(study, limits(2))
 
 
 def test_a_failed_trial_makes_room_for_another(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    study.tell(ask(study, storage, 1), state=TrialState.FAIL)
-    assert ask(study, storage, 1)
+    study.tell(ask(study, storage, limits(1)), state=TrialState.FAIL)
+    assert ask(study, storage, limits(1))
 
 
 def test_a_waiting_trial_is_handed_out_before_a_new_one(
@@ -39,7 +43,7 @@ def test_a_waiting_trial_is_handed_out_before_a_new_one(
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     study.enqueue_trial({"x": 0.25})
-    trial = ask(study, storage, 1)
+    trial = ask(study, storage, limits(1))
     assert trial
     assert trial.suggest_float("x", 0, 1) == 0.25
 
@@ -54,7 +58,7 @@ def test_racing_workers_neither_exceed_nor_miss_the_budget(
         own = open_storage(postgres_url)
         study = load_study(own, study_name, CONFIG, worker)
         start.wait()
-        while (trial := ask(study, own, 20)) is not None:
+        while (trial := ask(study, own, limits(20))) is not None:
             study.tell(trial, float(worker))
         own.remove_session()
         own.engine.dispose()
@@ -72,12 +76,12 @@ def test_racing_workers_neither_exceed_nor_miss_the_budget(
 def test_a_search_whose_every_trial_diverges_gives_up(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     for _ in range(3):
-        trial = ask(study, storage, 3)
+        trial = ask(study, storage, limits(3))
         assert trial
         trial.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 0")
         study.tell(trial, state=TrialState.FAIL)
     with pytest.raises(TagsweepError, match="3 trials diverged"):
-        ask(study, storage, 3)
+        ask(study, storage, limits(3))
 
 
 def test_a_study_has_one_driver_at_a_time(
@@ -97,3 +101,13 @@ def test_a_study_has_one_driver_at_a_time(
         pass
     other.remove_session()
     other.engine.dispose()
+
+
+def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: str) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    enough = limits(9, target_value=0.4)
+    study.tell(ask(study, storage, enough), 0.5)
+    assert not is_spent(study, enough)
+    study.tell(ask(study, storage, enough), 0.4)
+    assert is_spent(study, enough)
+    assert ask(study, storage, enough) is None

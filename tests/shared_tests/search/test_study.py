@@ -8,9 +8,6 @@ from optuna.trial import TrialState
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.search.study import (
-    FAILURE,
-    WORKER,
-    fail_running_trials,
     load_study,
     open_study,
     read_config,
@@ -98,14 +95,3 @@ def test_progress_counts_each_state_and_finds_the_best(
     assert (progress.running, progress.waiting, progress.finished) == (1, 1, 4)
     assert progress.best is not None
     assert progress.best.number == 1
-
-
-def test_only_the_running_trials_of_the_named_worker_are_failed(
-    storage: RDBStorage, study_name: str
-) -> None:
-    study = open_study(storage, study_name, CONFIG, "f")
-    for worker in ("worker-0", "worker-1"):
-        study.ask().set_user_attr(WORKER, worker)
-    assert fail_running_trials(study, storage, "lost", "worker-1") == 1
-    assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.FAIL]
-    assert study.trials[1].user_attrs[FAILURE] == "lost"

@@ -1,0 +1,160 @@
+"""Kill workers, driver and database of a sweep at seeded random moments, and count what is lost.
+
+`--n-trials 100 --n-workers 4 --kill-every 5 --seconds 240`; exits with 1 when anything is amiss.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import psutil
+import typer
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.results import publish
+from orchestrator.database import _Server
+from shared.search.liveness import CHECKPOINTS, RESUMED_AT
+from shared.search.storage import open_storage
+from shared.search.study import FAILURE
+
+TAGSWEEP = Path(sys.executable).with_name("tagsweep")
+DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
+NAME = "chaos"
+HARMS = ("kill worker", "stop worker", "kill driver", "restart database")
+WEIGHTS = (5, 3, 2, 2)
+FAST = """
+workers: {heartbeat_interval_s: 1, heartbeat_grace_s: 5, checkpoint_interval_s: 0, max_retries: 99}
+"""
+PATIENCE_S = 900
+
+
+def main(
+    n_trials: Annotated[int, typer.Option()] = 100,
+    n_workers: Annotated[int, typer.Option()] = 4,
+    kill_every: Annotated[float, typer.Option(help="Seconds between two harms, on average.")] = 5,
+    seconds: Annotated[float, typer.Option(help="How long harm is done.")] = 240,
+    seed: Annotated[int, typer.Option()] = 0,
+    keep: Annotated[bool, typer.Option(help="Keep the line in results/.")] = False,
+) -> None:
+    """Run a search through all harm to its end, and print what it came to."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
+        folder = Path(temporary)
+        server = _Server((folder / "postgres").resolve())
+        server.start()
+        try:
+            run = _prepare(folder, n_trials, n_workers)
+            harms = _search(run, server, kill_every, seconds, random.Random(seed))
+            found = _examine(server.url, n_trials) | {
+                "kills": harms["kill worker"] + harms["stop worker"],
+                "driver_restarts": harms["kill driver"],
+                "db_restarts": harms["restart database"],
+            }
+        finally:
+            server.stop()
+    print(json.dumps(found)) if not keep else publish("chaos", found)
+    amiss = found["lost"] or found["doubled"] or found["unlinked"] or found["running"]
+    if amiss or found["waiting"] or found["finished"] != n_trials or not found["best_consistent"]:
+        sys.exit(1)
+
+
+def _prepare(folder: Path, n_trials: int, n_workers: int) -> Path:
+    run, config = folder / "run", folder / "chaos.yaml"
+    limits = f"study: {{name: {NAME}, n_trials: {n_trials}}}"
+    workers = FAST.replace("{", f"{{n_workers: {n_workers}, ", 1)
+    config.write_text(f"data: {{csv: {DATA.resolve()}}}\n{limits}\n{workers}")
+    subprocess.run([TAGSWEEP, "prepare", config, "--run-dir", run, "--quiet"], check=True)
+    return run
+
+
+def _search(
+    run: Path, server: _Server, kill_every: float, seconds: float, rng: random.Random
+) -> Counter[str]:
+    """Search, and do harm until `seconds` are over; start the driver again whenever it ended."""
+    harms: Counter[str] = Counter()
+    started = time.monotonic()
+    driver = _start(run, server.url)
+    while time.monotonic() < started + PATIENCE_S:
+        try:
+            if driver.wait(timeout=rng.uniform(0.5, 1.5) * kill_every) == 0:
+                return harms
+            driver = _start(run, server.url)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < started + seconds:
+                harm = rng.choices(HARMS, WEIGHTS)[0]
+                harms[harm] += _do(harm, driver, server, rng)
+    raise TimeoutError(f"The search has not ended in {PATIENCE_S} s, after {harms}.")
+
+
+def _start(run: Path, url: str) -> subprocess.Popen[bytes]:
+    command = [TAGSWEEP, "search", str(run), "--quiet"]
+    return subprocess.Popen(command, env=os.environ | {"TAGSWEEP_STORAGE": url})
+
+
+def _do(harm: str, driver: subprocess.Popen[bytes], server: _Server, rng: random.Random) -> bool:
+    """Do one harm; return whether there was anything to harm."""
+    print(harm, file=sys.stderr)
+    if harm == "restart database":
+        server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
+        time.sleep(rng.uniform(0, 3))
+        server.start()
+        return True
+    if harm == "kill driver":
+        driver.kill()
+        return True
+    workers = [
+        child
+        for child in psutil.Process(driver.pid).children(recursive=True)
+        if "ray::Worker" in " ".join(child.cmdline())
+    ]
+    if workers:
+        how = signal.SIGKILL if harm == "kill worker" else signal.SIGTERM
+        rng.choice(workers).send_signal(how)
+    return bool(workers)
+
+
+def _examine(url: str, n_trials: int) -> dict[str, Any]:
+    """Count what there must be and what there must not be."""
+    study = optuna.load_study(study_name=NAME, storage=open_storage(url))
+    trials = study.trials
+    states = Counter(trial.state for trial in trials)
+    by_id = {trial._trial_id: trial for trial in trials}
+    again = {t.user_attrs[CHECKPOINTS][0]: t for t in trials if CHECKPOINTS in t.user_attrs}
+    given_up = [t for t in trials if _was_given_up(t)]
+    complete = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    trained = sum(len(t.intermediate_values) - _resumed_at(t) for t in trials)
+    twice = sum(len(by_id[i].intermediate_values) - _resumed_at(t) for i, t in again.items())
+    numbers = Counter(trial.number for trial in trials)
+    return {
+        "budget": n_trials,
+        "finished": states[TrialState.COMPLETE] + states[TrialState.PRUNED],
+        "failed": states[TrialState.FAIL],
+        "running": states[TrialState.RUNNING],
+        "waiting": states[TrialState.WAITING],
+        "lost": len(set(range(len(trials))) - set(numbers)),
+        "doubled": sum(count - 1 for count in numbers.values()),
+        "unlinked": sum(trial._trial_id not in again for trial in given_up),
+        "epochs": trained,
+        "retrained_epochs_share": round(twice / trained, 4),
+        "best_consistent": study.best_value == min(complete),
+    }
+
+
+def _was_given_up(trial: FrozenTrial) -> bool:
+    return str(trial.user_attrs.get(FAILURE)).startswith(("lost", "interrupted"))
+
+
+def _resumed_at(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get(RESUMED_AT, 0))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,140 @@
+"""Tell trials that are worked on from those whose worker is gone, and have these run again.
+
+A running trial is alive while its heartbeat, a row of Optuna's own, is younger than a grace time.
+Rows are written and judged by the database's clock alone, so clocks of machines may differ.
+"""
+
+import logging
+import threading
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.search.study import FAILURE, WORKER
+
+ASKING = 0x7461_6773
+"""The class of the advisory lock under which trials are counted, created and failed."""
+RETRY_OF = "retry_of"
+"""The attribute of a retried trial that names the number of the one that was first."""
+CHECKPOINTS = "checkpoints"
+"""The attribute of a retried trial that names the trial ids whose checkpoint it may go on from, the
+latest first: not every run of a trial got as far as to one."""
+RESUMED_AT = "resumed_at"
+"""The attribute of a retried trial that says how many epochs it did not have to train again."""
+_TURN = threading.Lock()
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(storage: RDBStorage, study_name: str) -> Iterator[None]:
+    """Keep all others from counting, creating and failing trials of a study meanwhile."""
+    key = {"kind": ASKING, "study": storage.get_study_id_from_name(study_name)}
+    # Threads of a process wait here, and not each with a connection in its hands.
+    with _TURN, storage.engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:kind, :study)"), key)
+        yield
+
+
+def workers_of_running(study: Study) -> dict[int, str]:
+    """Return the running trials' ids, and the names of the workers that they run on."""
+    return {
+        trial._trial_id: trial.user_attrs.get(WORKER, "")  # noqa: SLF001  has no public name
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    }
+
+
+def beat(storage: RDBStorage, trial_ids: Collection[int]) -> set[int]:
+    """Record that the trials are worked on; return those of them that no longer run.
+
+    Whoever works on one of these must let it be: another has failed it, and it may run again.
+    """
+    if not trial_ids:
+        return set()
+    running = select(TrialModel.trial_id, func.now()).where(
+        TrialModel.trial_id.in_(trial_ids), TrialModel.state == TrialState.RUNNING
+    )
+    upsert = insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], running)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["trial_id"], set_={"heartbeat": upsert.excluded.heartbeat}
+    )
+    with storage.engine.begin() as connection:
+        alive = set(connection.scalars(upsert.returning(TrialHeartbeatModel.trial_id)))
+    return set(trial_ids) - alive
+
+
+def reap(study: Study, storage: RDBStorage, grace_s: float, max_retries: int) -> list[int]:
+    """Fail the running trials without a heartbeat in `grace_s`, and enqueue them again.
+
+    A running trial that has none at all, because its worker died at once, gets its first one here.
+    Returns the failed trials' ids. Any number of processes may do this at once.
+    """
+    study_id = storage.get_study_id_from_name(study.study_name)
+    running = (TrialModel.study_id == study_id) & (TrialModel.state == TrialState.RUNNING)
+    heartbeat = TrialHeartbeatModel.heartbeat
+    first = insert(TrialHeartbeatModel).from_select(
+        ["trial_id", "heartbeat"], select(TrialModel.trial_id, func.now()).where(running)
+    )
+    age_s = func.extract("epoch", func.localtimestamp() - heartbeat)
+    stale = (
+        select(TrialModel.trial_id)
+        .join(TrialHeartbeatModel, TrialHeartbeatModel.trial_id == TrialModel.trial_id)
+        .where(running, age_s > grace_s)
+    )
+    with storage.engine.begin() as connection:
+        connection.execute(first.on_conflict_do_nothing())
+        found = set(connection.scalars(stale))
+    return retry(study, storage, found, f"lost: no sign of life for {grace_s:g} s", max_retries)
+
+
+def retry(
+    study: Study,
+    storage: RDBStorage,
+    trial_ids: Collection[int],
+    reason: str,
+    max_retries: int | None = None,
+) -> list[int]:
+    """Fail running trials and enqueue each again with its parameters, unless it was too often.
+
+    None: however often, for trials that were handed back in order. Returns the ids that were
+    failed: others may have ended meanwhile, which is as well. No trial is created in between, so
+    the budget has room for each that is enqueued.
+    """
+    if not trial_ids:
+        return []
+    with alone(storage, study.study_name):
+        failed = [trial_id for trial_id in trial_ids if _fail(storage, trial_id, reason)]
+        logger.info("Enqueued %d trials again: %s", len(failed), reason)
+        for trial_id in failed:
+            _enqueue_again(study, storage.get_trial(trial_id), max_retries)
+    return failed
+
+
+def _fail(storage: RDBStorage, trial_id: int, reason: str) -> bool:
+    try:
+        storage.set_trial_user_attr(trial_id, FAILURE, reason)
+        return storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
+
+
+def _enqueue_again(study: Study, failed: FrozenTrial, max_retries: int | None) -> None:
+    """Leave it to Optuna's own callback, whose attributes its other tools know."""
+    trial = deepcopy(failed)
+    trial.user_attrs = {
+        RETRY_OF: failed.user_attrs.get(RETRY_OF, failed.number),
+        CHECKPOINTS: [failed._trial_id, *failed.user_attrs.get(CHECKPOINTS, [])],  # noqa: SLF001
+    }
+    with warnings.catch_warnings():
+        # Experimental since Optuna 2.8.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback(max_retries)(study, trial)

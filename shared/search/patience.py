@@ -1,0 +1,63 @@
+"""Outlast a database that is away for a while."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shared.errors import TagsweepError
+
+MAX_OUTAGE_S = 300.0
+"""How long a database may be away before a process gives up."""
+FIRST_WAIT_S = 0.1
+MAX_WAIT_S = 10.0
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+def patiently(
+    work: Callable[[], Result],
+    closing: threading.Event | None = None,
+    max_outage_s: float = MAX_OUTAGE_S,
+) -> Result:
+    """Return what `work` returns, tried again while the database cannot be reached.
+
+    The waits double, with jitter, so that workers do not come back all at once (Brooker 2015,
+    "Exponential backoff and jitter", AWS architecture blog). `work` must bear to be repeated:
+    what it did may have been done although the answer was lost. Raises TagsweepError after
+    `max_outage_s` seconds, or sooner when `closing` is set.
+    """
+    started, wait_s = time.monotonic(), FIRST_WAIT_S
+    closing = closing or threading.Event()
+    while True:
+        try:
+            return work()
+        except (DBAPIError, StorageInternalError, PoolTimeoutError) as error:
+            if not is_outage(error):
+                raise
+            waited_s = time.monotonic() - started
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            if waited_s > max_outage_s or closing.is_set():
+                raise TagsweepError(
+                    f"The database could not be used for {waited_s:.0f} s: {reason}."
+                    " Check that it runs, then run the same command again to go on."
+                ) from error
+            logger.warning("The database cannot be used, trying again: %s", reason)
+        closing.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+        wait_s = min(2 * wait_s, MAX_WAIT_S)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Say whether an error is the database's being away, full or busy, not the statement's."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, DBAPIError) and cause.connection_invalidated:
+        return True
+    return isinstance(cause, OperationalError | InterfaceError | PoolTimeoutError)

@@ -1,0 +1,70 @@
+import threading
+import time
+
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from shared.errors import TagsweepError
+from shared.search.patience import patiently
+
+
+def _away() -> None:
+    raise OperationalError("SELECT 1", {}, ConnectionError("server closed the connection"))
+
+
+def test_work_is_tried_again_until_the_database_is_back() -> None:
+    n_calls = 0
+
+    def work() -> int:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls < 3:
+            _away()
+        return 7
+
+    assert patiently(work) == 7
+    assert n_calls == 3
+
+
+def test_a_lost_connection_of_a_real_server_is_outlasted(storage: RDBStorage) -> None:
+    n_calls = 0
+
+    def work() -> int:
+        nonlocal n_calls
+        n_calls += 1
+        with storage.engine.begin() as connection:
+            if n_calls == 1:
+                own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+                with storage.engine.begin() as other:
+                    other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": own})
+            return int(connection.execute(text("SELECT 7")).scalar_one())
+
+    assert patiently(work) == 7
+    assert n_calls == 2
+
+
+def test_an_outage_that_lasts_is_one_clear_error() -> None:
+    with pytest.raises(
+        TagsweepError, match="could not be used for .* server closed the connection"
+    ):
+        patiently(_away, max_outage_s=0.3)
+
+
+def test_whoever_is_closing_does_not_wait() -> None:
+    closing = threading.Event()
+    closing.set()
+    started = time.monotonic()
+    with pytest.raises(TagsweepError):
+        patiently(_away, closing)
+    assert time.monotonic() - started < 1
+
+
+def test_an_error_of_the_program_is_raised_at_once(storage: RDBStorage) -> None:
+    def work() -> None:
+        with storage.engine.begin() as connection:
+            connection.execute(text("SELECT nonsense"))
+
+    with pytest.raises(ProgrammingError):
+        patiently(work)
