@@ -3,8 +3,10 @@
 import importlib
 import logging
 import os
+import signal
 import threading
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Be one worker in a process of its own; `stop` is heard while `run` works."""
+    """Be one worker in a process of its own; `stop` and SIGTERM are heard while `run` works."""
 
     def __init__(self) -> None:
         """Import what training needs, and wait for work."""
         self._stopping = threading.Event()
+        self._is_preempted = False
+        signal.signal(signal.SIGTERM, self._leave)
         from shared.training.backends import current_backend
 
         current_backend().use_one_thread()
@@ -45,9 +49,17 @@ class Worker:
         from workers.worker import run_worker
 
         run_worker(spec, SearchArrays(vectors, *arrays), number, self._stopping.is_set)
+        if self._is_preempted:
+            # Returning would say that the study needs no more; so Ray starts another worker.
+            os._exit(1)
 
     def stop(self) -> None:
         """Give up the trial at the end of its epoch."""
+        self._stopping.set()
+
+    def _leave(self, _signal: int, _frame: FrameType | None) -> None:
+        """Keep and hand back the trials under way, and go: the machine is about to be taken."""
+        self._is_preempted = True
         self._stopping.set()
 
 

@@ -70,6 +70,22 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     assert all(t.user_attrs[FAILURE].startswith("lost") for t in lost)
 
 
+def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    workers = ONE | {"heartbeat_grace_s": 1000}
+    spec = make_spec(study={"n_trials": 8}, training={"max_epochs": 40}, workers=workers)
+    study = load_study(storage, spec.study_name, spec.config, 9)
+    with _at_work(spec, arrays) as pool:
+        _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
+        os.kill(_worker_process().pid, signal.SIGTERM)
+        _wait_until(lambda: pool.poll().n_alive == 0)
+    back = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert back
+    assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
+    assert len(study.trials) == 8 + len(back)
+
+
 def test_stopped_workers_give_up_their_trials(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
