@@ -4,9 +4,12 @@ import logging
 from collections.abc import Callable
 
 import optuna
+from optuna.storages import RDBStorage
+from optuna.study import Study
 
 from shared.errors import TagsweepError
 from shared.search.liveness import retry, workers_of_running
+from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import FINGERPRINT, load_study
 from shared.training.capacity import auto_slots
@@ -36,6 +39,17 @@ def run_worker(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = name or pool_worker_name(number)
+    study, storage = patiently(lambda: _open_study(spec, number, name))
+    matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
+    trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
+    n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
+    run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBStorage]:
+    """Open the study, and take over from a predecessor of the same name."""
     storage = open_storage(spec.storage_url)
     study = load_study(storage, spec.study_name, spec.config, number)
     if study.user_attrs[FINGERPRINT] != spec.fingerprint:
@@ -43,15 +57,10 @@ def run_worker(
             f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    limits = spec.config.workers
     left = [trial_id for trial_id, other in workers_of_running(study).items() if other == name]
-    retry(study, storage, left, f"lost: {name} died and was started again", limits.max_retries)
-    matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
-    trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
-    n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
-    run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
-    storage.remove_session()
-    storage.engine.dispose()
+    max_retries = spec.config.workers.max_retries
+    retry(study, storage, left, f"lost: {name} died and was started again", max_retries)
+    return study, storage
 
 
 def _make_trainer(spec: WorkerSpec, matrix: Matrix, n_rows: int) -> Trainer:

@@ -67,7 +67,8 @@ def driving(storage: RDBStorage, study_name: str) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:kind, :study)"), key)
+            # The lock goes with its session, which the database may have ended long before.
+            connection.invalidate()
 
 
 def is_driven(storage: RDBStorage, study_name: str) -> bool:

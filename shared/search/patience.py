@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -40,7 +39,7 @@ def patiently(
     while True:
         try:
             return work()
-        except (DBAPIError, StorageInternalError, PoolTimeoutError) as error:
+        except Exception as error:
             if not is_outage(error):
                 raise
             waited_s = time.monotonic() - started
@@ -55,9 +54,12 @@ def patiently(
         wait_s = min(2 * wait_s, MAX_WAIT_S)
 
 
-def is_outage(error: BaseException) -> bool:
-    """Say whether an error is the database's being away, full or busy, not the statement's."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if isinstance(cause, DBAPIError) and cause.connection_invalidated:
-        return True
-    return isinstance(cause, OperationalError | InterfaceError | PoolTimeoutError)
+def is_outage(error: BaseException | None) -> bool:
+    """Say whether an error, or what caused it, is the database's being away, full or busy."""
+    while error is not None:
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+            return True
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return True
+        error = error.__cause__
+    return False

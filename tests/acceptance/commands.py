@@ -32,8 +32,8 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def status_of(tagsweep: Tagsweep, folder: Path) -> dict[str, Any]:
-    status: dict[str, Any] = json.loads(tagsweep("status", folder, "--json").stdout)
+def status_of(tagsweep: Tagsweep, folder: Path, *options: object) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(tagsweep("status", folder, "--json", *options).stdout)
     return status
 
 

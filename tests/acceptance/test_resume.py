@@ -80,10 +80,26 @@ def test_a_killed_run_goes_on_with_the_same_command(
 def test_a_larger_budget_runs_the_difference(
     tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
 ) -> None:
-    for budget in (2, 5):
-        tagsweep(*command, "--n-trials", budget)
+    tagsweep(*command, "--n-trials", 2)
+    for budget, resume in ((2, ()), (5, ("--n-trials", 5))):
+        shown = tagsweep("resume", prepared, *resume).stdout
+        assert ("Nothing to do" in shown) == (budget == 2)
         status = status_of(tagsweep, prepared)
         assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
+
+
+def test_a_worker_without_a_driver_goes_on_with_a_study_to_its_end(
+    tagsweep: Tagsweep, short_yaml: Path, prepared: Path, postgres_url: str, study_name: str
+) -> None:
+    study = ("--storage", postgres_url, "--study-name", study_name)
+    tagsweep("worker", *study, code=2)
+    limits = ("--n-trials", 6, "--timeout", 1, "--n-workers", 1)
+    tagsweep("run", short_yaml, *limits, *study, "--run-dir", prepared, code=1)
+    before = status_of(tagsweep, prepared, *study[:2])
+    assert before["finished"] < 6
+    assert "needs no more trials" in tagsweep("worker", *study).stdout
+    after = status_of(tagsweep, prepared, *study[:2])
+    assert (after["finished"], after["running"], after["waiting"]) == (6, 0, 0)
 
 
 def test_time_ends_a_search(

@@ -3,6 +3,7 @@ import threading
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy import text
 
 from shared.config import StudyConfig, SweepConfig
 from shared.errors import TagsweepError
@@ -111,3 +112,17 @@ def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: st
     study.tell(ask(study, storage, enough), 0.4)
     assert is_spent(study, enough)
     assert ask(study, storage, enough) is None
+
+
+def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    with driving(storage, study_name), storage.engine.begin() as other:
+        other.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        )
+    assert not is_driven(storage, study_name)
+    with driving(storage, study_name):
+        assert is_driven(storage, study_name)
