@@ -77,6 +77,8 @@ class RayPool:
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         """Send the arrays to the node once, and let all workers begin."""
         workers = self._workers.result()
+        # Ray has put a handler of its own below Python's, which aborts without stopping anything.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
@@ -167,11 +169,7 @@ def _start_workers(config: WorkersConfig) -> list[Any]:
 
 
 def _start_ray(n_cpus: int) -> None:
-    """Start a Ray of our own on this machine.
-
-    In a thread that is not the main one, Ray leaves SIGTERM alone: its own handler would end the
-    process on the spot, without a chance to stop workers and database.
-    """
+    """Start a Ray of our own on this machine."""
     # They would tell every user that the cluster is protected, and that SIGTERM is not Ray's.
     for name in ("ray._private.authentication", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
