@@ -1,6 +1,5 @@
 """Show that trials are worked on, and have those run again whose workers are gone."""
 
-import logging
 import threading
 
 from optuna.storages import RDBStorage
@@ -9,8 +8,6 @@ from optuna.study import Study
 from shared.config import WorkersConfig
 from shared.search.liveness import beat, reap
 from shared.search.patience import patiently
-
-logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
@@ -25,6 +22,7 @@ class Heartbeat:
         self._study, self._storage, self._config = study, storage, config
         self._alive: set[int] = set()
         self.taken: set[int] = set()
+        self.failure: BaseException | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
@@ -47,9 +45,8 @@ class Heartbeat:
         while not self._closing.wait(config.heartbeat_interval_s):
             try:
                 patiently(self._beat, self._closing)
-            except Exception:
-                # Reporting meets the same error, and ends the worker.
-                logger.exception("The heartbeat failed")
+            except BaseException as error:  # noqa: BLE001  whoever runs the trials raises it
+                self.failure = error
                 break
         self._storage.remove_session()
 

@@ -138,6 +138,8 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
 
 def _drop_taken(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Let go of trials that others have failed because they heard nothing from this worker."""
+    if bench.heartbeat.failure is not None:
+        raise bench.heartbeat.failure
     for trial_id in bench.heartbeat.taken & live.keys():
         logger.warning("Trial %d was taken: it runs elsewhere", live[trial_id].asked.trial.number)
         bench.trainer.remove(trial_id)

@@ -42,6 +42,7 @@ def _run(
 
 QUICK = {"batch_size": {"low": 8, "high": 8}, "learning_rate": {"low": 1e-2, "high": 1e-2}}
 ALONE = {"n_trials": 2, "sampler": {"n_startup_trials": 100}}
+RESTLESS = {"heartbeat_interval_s": 0.05}
 ONE_TRIAL = {"n_trials": 1, "pruner": {"n_startup_trials": 2}}
 
 
@@ -177,6 +178,15 @@ def test_an_error_of_the_asking_is_raised(storage, make_spec, arrays, monkeypatc
     monkeypatch.setattr("workers.asking.ask", fail)
     with pytest.raises(ConnectionError, match="no database"):
         _run(storage, make_spec(), arrays)
+
+
+def test_an_error_of_the_heartbeat_is_raised(storage, make_spec, arrays, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no database")
+
+    monkeypatch.setattr("workers.heartbeat.beat", fail)
+    with pytest.raises(ConnectionError, match="no database"):
+        _run(storage, make_spec(study={"n_trials": 1000}, workers=RESTLESS), arrays)
 
 
 def test_trials_have_seeds_of_their_own() -> None:
