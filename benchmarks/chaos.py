@@ -82,15 +82,18 @@ def _search(
     harms: Counter[str] = Counter()
     started = time.monotonic()
     driver = _start(run, server.url)
-    while time.monotonic() < started + PATIENCE_S:
-        try:
-            if driver.wait(timeout=rng.uniform(0.5, 1.5) * kill_every) == 0:
-                return harms
-            driver = _start(run, server.url)
-        except subprocess.TimeoutExpired:
-            if time.monotonic() < started + seconds:
-                harm = rng.choices(HARMS, WEIGHTS)[0]
-                harms[harm] += _do(harm, driver, server, rng)
+    try:
+        while time.monotonic() < started + PATIENCE_S:
+            try:
+                if driver.wait(timeout=rng.uniform(0.5, 1.5) * kill_every) == 0:
+                    return harms
+                driver = _start(run, server.url)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < started + seconds:
+                    harm = rng.choices(HARMS, WEIGHTS)[0]
+                    harms[harm] += _do(harm, driver, server, rng)
+    finally:
+        driver.kill()
     raise TimeoutError(f"The search has not ended in {PATIENCE_S} s, after {harms}.")
 
 
@@ -110,15 +113,18 @@ def _do(harm: str, driver: subprocess.Popen[bytes], server: _Server, rng: random
     if harm == "kill driver":
         driver.kill()
         return True
-    workers = [
-        child
-        for child in psutil.Process(driver.pid).children(recursive=True)
-        if "ray::Worker" in " ".join(child.cmdline())
-    ]
+    workers = [c for c in psutil.Process(driver.pid).children(recursive=True) if _is_worker(c)]
     if workers:
         how = signal.SIGKILL if harm == "kill worker" else signal.SIGTERM
         rng.choice(workers).send_signal(how)
     return bool(workers)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "ray::Worker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie, too
+        return False
 
 
 def _examine(url: str, n_trials: int) -> dict[str, Any]:

@@ -4,22 +4,27 @@ import os
 import signal
 import socket
 import threading
+import time
 from types import FrameType
 
 import optuna
+from optuna.storages import RDBStorage
 
 from shared.errors import InputError
+from shared.search.budget import is_driven, is_out_of_time
+from shared.search.patience import patiently
 from shared.search.storage import open_storage
-from shared.search.study import FINGERPRINT, LABELS, STORE, read_config
+from shared.search.study import FINGERPRINT, LABELS, SEARCH_S, STORE, read_config
 from workers import WorkerSpec, attach_worker
 
 
 def attach(storage_url: str, study_name: str) -> bool:
-    """Work on a study until its budget is spent; return False when a signal came before.
+    """Work on a study until its budget or time is spent; return False when a signal came before.
 
     SIGINT and SIGTERM hand the trials under way back, kept to be gone on from by others. Raises
     InputError when the storage has no such study, or its search has not begun.
     """
+    started = time.monotonic()
     storage = open_storage(storage_url)
     config = read_config(storage, study_name)
     attrs = (
@@ -27,8 +32,6 @@ def attach(storage_url: str, study_name: str) -> bool:
         if config is None
         else optuna.load_study(storage=storage, study_name=study_name).user_attrs
     )
-    storage.remove_session()
-    storage.engine.dispose()
     if config is None or STORE not in attrs:
         raise InputError(
             f"There is no search of a study {study_name!r} to work on. Start one first, with"
@@ -49,5 +52,25 @@ def attach(storage_url: str, study_name: str) -> bool:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    attach_worker(spec, f"{socket.gethostname()}-{os.getpid()}", stopping.is_set)
+
+    def searched_s() -> float:
+        """Go on counting where the study stood; a driver counts at the same pace."""
+        return float(attrs[SEARCH_S]) + time.monotonic() - started
+
+    def should_stop() -> bool:
+        return stopping.is_set() or is_out_of_time(searched_s(), config.study)
+
+    try:
+        attach_worker(spec, f"{socket.gethostname()}-{os.getpid()}", should_stop)
+    finally:
+        patiently(lambda: _record_time(storage, study_name, searched_s()))
+        storage.remove_session()
+        storage.engine.dispose()
     return not stopping.is_set()
+
+
+def _record_time(storage: RDBStorage, study_name: str, searched_s: float) -> None:
+    """Write down how long the search has taken, unless a driver does."""
+    study = optuna.load_study(storage=storage, study_name=study_name)
+    if not is_driven(storage, study_name) and searched_s > study.user_attrs[SEARCH_S]:
+        study.set_user_attr(SEARCH_S, round(searched_s, 1))

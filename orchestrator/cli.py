@@ -137,7 +137,7 @@ def worker(
 
         if not attach(storage, study_name):
             raise KeyboardInterrupt
-        typer.echo(f"Study {study_name!r} needs no more trials.")
+        typer.echo(f"The search of study {study_name!r} is over.")
 
 
 @app.command()

@@ -33,6 +33,8 @@ MAX_SOCKET_FOLDER = 107 - len("/.s.PGSQL.5432")
 SYSTEM_USER = "pgserver"
 """Who the server runs as when we are root, which PostgreSQL refuses to be."""
 SUPERUSER = "postgres"
+MAX_CONNECTIONS = 500
+"""Enough for a worker on each of 160 cores; PostgreSQL's own 100 would stop at 31."""
 LOG = "log"
 
 logger = logging.getLogger(__name__)
@@ -84,7 +86,8 @@ class _Server:
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
             self._open_socket_folder()
             (self.folder / "tagsweep.conf").write_text(
-                f"listen_addresses = ''\nunix_socket_directories = '{_quoted(self.sockets)}'\n",
+                f"listen_addresses = ''\nunix_socket_directories = '{_quoted(self.sockets)}'\n"
+                f"max_connections = {MAX_CONNECTIONS}\n",
                 encoding="utf-8",
             )
             self._run("pg_ctl", "start", "-w", "-t", START_TIMEOUT_S, "-l", LOG, "-D", ".")

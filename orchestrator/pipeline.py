@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,9 +26,9 @@ from shared.data.embeddings import Embeddings, embed
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
-from shared.search.budget import driving, is_spent
+from shared.search.budget import driving, is_out_of_time, is_spent
 from shared.search.space import first_params, params_of
-from shared.search.storage import open_storage
+from shared.search.storage import open_storage, require_connections
 from shared.search.study import (
     FINGERPRINT,
     LABELS,
@@ -57,8 +58,18 @@ class Prepared:
     @property
     def fingerprint(self) -> str:
         """The hash of texts, labels, encoder and split."""
-        facts = self.embeddings.key + self.split.fingerprint
-        return hashlib.sha256(facts.encode()).hexdigest()
+        return _hash(self.embeddings.key + self.split.fingerprint)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The hashes of what the fingerprint covers, causes before consequences."""
+        names, labels = self.dataset.label_names, self.dataset.labels
+        return {
+            "the texts": _hash(json.dumps(self.dataset.texts)),
+            "the labels": _hash(json.dumps([names, labels.tolist()])),
+            "the encoder's files": self.encoder.revision,
+            "the split": self.split.fingerprint,
+        }
 
 
 def prepare(run: Run, console: Console) -> Prepared:
@@ -102,7 +113,9 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
     with database_of(run) as url:
         storage = open_storage(url)
         try:
-            study = open_study(storage, run.study_name, run.config, prepared.fingerprint)
+            study = open_study(
+                storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
+            )
             keep(run, prepared)
             yield OpenStudy(study, storage)
         finally:
@@ -112,9 +125,8 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
 
 def is_searched(run: Run, study: Study) -> bool:
     """Say whether the budget of trials or of time is spent, or the target reached."""
-    limit_s = run.config.study.timeout_s
-    out_of_time = limit_s is not None and study.user_attrs[SEARCH_S] >= limit_s
-    return out_of_time or is_spent(study, run.config.study)
+    limits = run.config.study
+    return is_out_of_time(study.user_attrs[SEARCH_S], limits) or is_spent(study, limits)
 
 
 def search(
@@ -122,7 +134,6 @@ def search(
 ) -> None:
     """Let workers pull trials until the budget is spent."""
     config, study, storage = run.config, opened.study, opened.storage
-    n_trials, timeout_s = config.study.n_trials, config.study.timeout_s
     spec = WorkerSpec(
         storage_url=storage.url,
         study_name=run.study_name,
@@ -137,16 +148,20 @@ def search(
         train_rows=prepared.split.train,
         valid_rows=prepared.split.valid,
     )
-    with driving(storage, run.study_name), show_progress(console, "Search", n_trials) as update:
+    with (
+        driving(storage, run.study_name) as hold,
+        show_progress(console, "Search", config.study.n_trials) as update,
+    ):
         max_retries = config.workers.max_retries
         hand_back(study, storage, "lost: its driver died", max_retries=max_retries)
         write_arrays(spec.store, spec.fingerprint, arrays)
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
+        require_connections(storage, config.workers.n_workers or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
-        supervise(study, storage, pool, n_trials, timeout_s, max_retries, update)
+        supervise(study, storage, pool, config.study, max_retries, hold, update)
 
 
 def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
@@ -253,7 +268,11 @@ def ensemble_key(run: Run, study: Study) -> str:
         config.model_dump(mode="json", include={"space", "training", "ensemble"}),
         config.study.seed,
     ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return _hash(json.dumps(facts, sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_bundled(run: Run, study: Study) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.progress import Update
+from shared.config import StudyConfig
+from shared.search.budget import is_out_of_time
 from shared.search.liveness import retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.study import SEARCH_S, StudyProgress, read_progress
@@ -37,14 +40,15 @@ def supervise(
     study: Study,
     storage: RDBStorage,
     pool: WorkerPool,
-    n_trials: int,
-    timeout_s: float | None,
+    limits: StudyConfig,
     max_retries: int,
+    hold: Callable[[], None],
     update: Update,
 ) -> None:
     """Watch until all workers have left or the time is up; then stop what still runs.
 
-    The time of earlier starts counts. On any exit, an interrupt too, the workers are told to stop,
+    `hold` makes sure that this is still the study's only driver. The time of earlier starts counts.
+    On any exit, an interrupt too, the workers are told to stop,
     waited for, and the trials that they left are enqueued again.
     """
     earlier_s = float(study.user_attrs[SEARCH_S])
@@ -52,13 +56,14 @@ def supervise(
     try:
         while True:
             state = pool.poll()
+            patiently(hold)
             searched_s = earlier_s + time.monotonic() - started
             record = partial(_record, study, storage, state, searched_s, max_retries)
-            _show(patiently(record), n_trials, timeout_s, searched_s, update)
+            _show(patiently(record), limits, searched_s, update)
             if state.n_alive == 0:
                 return
-            if timeout_s is not None and searched_s >= timeout_s:
-                logger.info("The search time of %g s is spent", timeout_s)
+            if is_out_of_time(searched_s, limits):
+                logger.info("The search time of %g s is spent", limits.timeout_s)
                 return
             time.sleep(POLL_S)
     finally:
@@ -119,14 +124,8 @@ def describe(best: FrozenTrial | None) -> str:
     return "no complete trial yet" if best is None else f"best {best.value:.4f} (#{best.number})"
 
 
-def _show(
-    progress: StudyProgress,
-    n_trials: int,
-    timeout_s: float | None,
-    searched_s: float,
-    update: Update,
-) -> None:
-    now = pace(progress, n_trials, timeout_s, searched_s)
+def _show(progress: StudyProgress, limits: StudyConfig, searched_s: float, update: Update) -> None:
+    now = pace(progress, limits.n_trials, limits.timeout_s, searched_s)
     left = "" if now.seconds_left is None else f", {now.seconds_left:.0f} s left"
     update(
         progress.finished,

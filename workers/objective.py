@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from optuna.trial import TrialState
 
 from shared.search.budget import DIVERGED
 from shared.search.liveness import RESUMED_AT
+from shared.search.patience import patiently
 from shared.search.pruning import Medians
 from shared.search.study import FAILURE
 from shared.training.metrics import average_precision
@@ -20,6 +23,7 @@ from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
 from workers.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from workers.failing import is_last_straw, kind_of, reason_of
 from workers.heartbeat import Heartbeat
 from workers.reporting import Ended, HandedBack, Reporter
 from workers.spec import SearchArrays, WorkerSpec
@@ -35,6 +39,7 @@ logger = logging.getLogger(__name__)
 class Bench:
     """Hold what a worker runs its trials with."""
 
+    study: Study
     spec: WorkerSpec
     arrays: SearchArrays
     trainer: Trainer
@@ -42,6 +47,8 @@ class Bench:
     reporter: Reporter
     medians: Medians
     heartbeat: Heartbeat
+    failed: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The ids of the trials that errors have ended here, by kind of error."""
 
 
 def open_bench(
@@ -59,7 +66,7 @@ def open_bench(
     reporter = Reporter(study, storage, medians, heartbeat)
     n_inputs = arrays.vectors.shape[1]
     asker = Asker(study, storage, heartbeat, spec, worker, n_inputs, n_ahead)
-    return Bench(spec, arrays, trainer, asker, reporter, medians, heartbeat)
+    return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat)
 
 
 @dataclass
@@ -75,13 +82,11 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
     """Run trials to their endings: COMPLETE, PRUNED, or FAIL with its reason.
 
     A slot that a trial leaves takes the next one at once. Returns when the study needs no more, or
-    when `should_stop()`: then trials under way are kept and handed back, to run again. After an
-    error of the program, which is raised again, they are failures: the next run would meet it as
-    well. In any case the bench's asker, reporter and heartbeat are closed.
+    when `should_stop()`: then trials under way are kept and handed back, to run again. An error in
+    training fails its trials, and is raised when it is the third of its kind in the study. In any
+    case the bench's asker, reporter and heartbeat are closed.
     """
     live: dict[int, LiveTrial] = {}
-    end: Ended | HandedBack = HandedBack(INTERRUPTED)
-    attrs: dict[str, Any] = {}
     try:
         kept_s = time.monotonic()
         while not should_stop() and (live or not bench.asker.is_exhausted):
@@ -89,22 +94,23 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
             _drop_taken(live, bench)
             if not live:
                 continue
-            for epoch in bench.trainer.advance():
-                if _take_in(live[epoch.key], epoch, bench):
-                    _leave(live, epoch.key, bench)
+            with _failing(live, bench):
+                for epoch in bench.trainer.advance():
+                    if _take_in(live[epoch.key], epoch, bench):
+                        _leave(live, epoch.key, bench)
             if time.monotonic() - kept_s >= bench.spec.config.workers.checkpoint_interval_s:
                 _keep(live, bench)
                 kept_s = time.monotonic()
         _keep(live, bench)
-    except Exception as error:
-        end = Ended(TrialState.FAIL)
-        attrs = {FAILURE: f"error: {type(error).__name__}: {error}"}
-        raise
     finally:
-        for asked in [trial.asked for trial in live.values()] + bench.asker.close():
-            bench.reporter.send(asked.trial, attrs=attrs, end=end)
-        bench.reporter.close()
-        bench.heartbeat.close()
+        try:
+            for asked in [trial.asked for trial in live.values()] + bench.asker.close():
+                bench.reporter.send(asked.trial, end=HandedBack(INTERRUPTED))
+        finally:
+            try:
+                bench.reporter.close()
+            finally:
+                bench.heartbeat.close()
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:
@@ -126,14 +132,36 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
         if asked.checkpoints:
             bench.reporter.send(asked.trial, values, {RESUMED_AT: len(values)})
         live[asked.trial_id] = LiveTrial(asked, values)
-        trainer.add(
-            asked.trial_id,
-            asked.params,
-            trial_seed(spec.config.study.seed, asked.origin),
-            arrays.train_rows,
-            arrays.valid_rows,
-            None if kept is None else kept.snapshot,
-        )
+        with _failing(live, bench):
+            trainer.add(
+                asked.trial_id,
+                asked.params,
+                trial_seed(spec.config.study.seed, asked.origin),
+                arrays.train_rows,
+                arrays.valid_rows,
+                None if kept is None else kept.snapshot,
+            )
+
+
+@contextmanager
+def _failing(live: dict[int, LiveTrial], bench: Bench) -> Iterator[None]:
+    """Fail the trials in training when an error comes up; raise it when it keeps doing so."""
+    try:
+        yield
+    except Exception as error:
+        if error is bench.reporter.failure:
+            raise
+        reason = reason_of(error)
+        logger.exception("Trials %s failed", [t.asked.trial.number for t in live.values()])
+        bench.trainer.clear()
+        for trial_id, running in live.items():
+            attrs = {**_describe(running), FAILURE: reason}
+            bench.reporter.send(running.asked.trial, attrs=attrs, end=Ended(TrialState.FAIL))
+            bench.failed[kind_of(reason)].add(trial_id)
+        live.clear()
+        failed_here = bench.failed[kind_of(reason)]
+        if patiently(lambda: is_last_straw(bench.study, reason, failed_here)):
+            raise
 
 
 def _drop_taken(live: dict[int, LiveTrial], bench: Bench) -> None:
@@ -155,10 +183,16 @@ def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
 
 
 def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
+    """Write checkpoints; one that cannot be written costs epochs only should its worker die."""
     for trial_id, running in live.items():
-        if running.values:
-            snapshot = bench.trainer.snapshot(trial_id)
+        if not running.values:
+            continue
+        snapshot = bench.trainer.snapshot(trial_id)
+        try:
             write_checkpoint(bench.spec.store, trial_id, snapshot, running.values)
+        except OSError as error:
+            number = running.asked.trial.number
+            logger.warning("Trial %d cannot be kept in %s: %s", number, bench.spec.store, error)
 
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:

@@ -19,8 +19,9 @@ from shared.errors import InputError, TagsweepError
 from workers.launch import PoolState
 from workers.spec import SearchArrays, WorkerSpec
 
-MAX_RESTARTS = 3
-"""How often Ray starts a worker again whose process died, before it counts as lost."""
+MAX_RESTARTS = 100
+"""How often Ray starts a worker again whose process died, before it counts as lost: preempted
+machines are no fault of it, but what kills every worker at its start must end."""
 
 logger = logging.getLogger(__name__)
 

@@ -47,7 +47,8 @@ class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
     `medians` follow what this and other workers complete: it is read again after every writing.
-    While the database is away, training goes on and the messages wait.
+    While the database is away, training goes on and the messages wait. `failure` is what ended the
+    thread before its time; whoever sends next raises it.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Reporter:
         self._heartbeat = heartbeat
         self._complete = CompleteTrials(storage, study.study_name)
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._follow()
         self._thread.start()
@@ -75,8 +76,8 @@ class Reporter:
         Returns at once; raises what went wrong with an earlier message. What is sent about a trial
         that others have failed meanwhile is dropped.
         """
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         report = Report(trial._trial_id, values or {}, attrs or {})  # noqa: SLF001  has no public name
         self._messages.put(_Message(trial, report, end))
 
@@ -84,8 +85,8 @@ class Reporter:
         """Write all that was sent, then end; raise what went wrong."""
         self._messages.put(None)
         self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
 
     def _run(self) -> None:
         try:
@@ -98,7 +99,7 @@ class Reporter:
                     return
                 time.sleep(FLUSH_EVERY_S)
         except BaseException as error:  # noqa: BLE001  whoever sends next raises it
-            self._failure = error
+            self.failure = error
         finally:
             self._storage.remove_session()
 

@@ -2,6 +2,7 @@
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -40,6 +41,24 @@ def parse_url(url: str) -> URL:
 def redact(url: str) -> str:
     """Return a URL that may be shown: its password is replaced by stars."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def require_connections(storage: RDBStorage, n_workers: int) -> None:
+    """Raise InputError when the server does not let a driver and so many workers connect."""
+    query = text(
+        "SELECT current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
+        " - coalesce(current_setting('reserved_connections', true)::int, 0)"
+    )
+    with storage.engine.connect() as connection:
+        allowed = int(connection.execute(query).scalar_one())
+    needed = MAX_CONNECTIONS * (1 + n_workers)
+    if needed > allowed:
+        raise InputError(
+            f"{n_workers} workers and their driver may need {needed} connections, but the server"
+            f" {redact(storage.url)} allows {allowed}. Raise its max_connections, or have at most"
+            f" {max(0, allowed // MAX_CONNECTIONS - 1)} workers (--n-workers)."
+        )
 
 
 def open_storage(url: str) -> RDBStorage:

@@ -2,7 +2,9 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from shared.search.pruning import build_pruner
 
 CONFIG = "config"
 FINGERPRINT = "fingerprint"
+DATA = "data"
 SEARCH_S = "search_s"
 FAILURE = "failure"
 WORKER = "worker"
@@ -43,10 +46,17 @@ class StudyProgress:
         return self.complete + self.pruned
 
 
-def open_study(storage: RDBStorage, name: str, config: SweepConfig, fingerprint: str) -> Study:
+def open_study(
+    storage: RDBStorage,
+    name: str,
+    config: SweepConfig,
+    fingerprint: str,
+    parts: Mapping[str, str] = MappingProxyType({}),
+) -> Study:
     """Create the study, or load it and check that it is about the same data and the same space.
 
-    Raises InputError that says what differs; nothing has been changed then.
+    The fingerprint is that of all the data; `parts` names and hashes what it consists of, causes
+    before consequences. Raises InputError that says what differs; nothing has been changed then.
     """
     existing = read_config(storage, name)
     if existing is None:
@@ -58,10 +68,13 @@ def open_study(storage: RDBStorage, name: str, config: SweepConfig, fingerprint:
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["validation_loss"])
         study.set_user_attr(FINGERPRINT, fingerprint)
+        study.set_user_attr(DATA, dict(parts))
         study.set_user_attr(SEARCH_S, 0.0)
     else:
         study = optuna.load_study(storage=storage, study_name=name)
-        _require_same(name, existing, config, study.user_attrs[FINGERPRINT], fingerprint)
+        _require_same_settings(name, existing, config)
+        if study.user_attrs[FINGERPRINT] != fingerprint:
+            raise _refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
     study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
     return study
 
@@ -113,20 +126,26 @@ def read_progress(study: Study) -> StudyProgress:
     )
 
 
-def _require_same(
-    name: str, old: SweepConfig, new: SweepConfig, old_fingerprint: str, new_fingerprint: str
-) -> None:
+def _require_same_settings(name: str, old: SweepConfig, new: SweepConfig) -> None:
     differing = [
         f"{key} was {before!r} and is {after!r}"
         for key, before, after in _differences(_identity(old), _identity(new))
     ]
-    if not differing and old_fingerprint != new_fingerprint:
-        differing = ["the texts, the labels or the encoder's files are others"]
     if differing:
-        raise InputError(
-            f"Study {name!r} cannot go on, because {'; '.join(differing)}."
-            " Undo the change, or start anew with another --run-dir or --study-name."
-        )
+        raise _refusal(name, differing)
+
+
+def _refusal(name: str, differing: list[str]) -> InputError:
+    return InputError(
+        f"Study {name!r} cannot go on, because {'; '.join(differing)}."
+        " Undo the change, or start anew with another --run-dir or --study-name."
+    )
+
+
+def _changed_part(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Name the first part that differs: what follows from it does as well."""
+    changed = (part for part, value in new.items() if old.get(part, value) != value)
+    return f"{next(changed, 'something in its data')} changed"
 
 
 def _identity(config: SweepConfig) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from shared.errors import TagsweepError
 from shared.training.backends import current_backend
 from shared.training.head import Weights
 from shared.training.matrix import Matrix
@@ -85,11 +84,17 @@ class Trainer:
         while self._waiting and self._n_placed < self.n_slots:
             self._place(self._waiting.popleft())
 
+    def clear(self) -> None:
+        """Forget all heads, and whatever an error has left of their programs' state."""
+        self._packs.clear()
+        self._waiting.clear()
+        self._given.clear()
+
     def advance(self) -> list[Epoch]:
         """Train until a head or more have ended an epoch, and return these epochs.
 
         Out of memory, it goes on with half the slots: the heads start again from their seeds, and
-        epochs that were returned before are not returned twice. Raises TagsweepError when one head
+        epochs that were returned before are not returned twice. Raises MemoryError when one head
         alone does not fit.
         """
         while True:
@@ -221,7 +226,7 @@ class Trainer:
 
     def _halve(self, error: Exception) -> None:
         if self.n_slots == 1:
-            raise TagsweepError(
+            raise MemoryError(
                 "One head alone does not fit into the device's memory. Lower space.max_units,"
                 " or keep the embeddings in training.matrix_dtype: float16."
             ) from error

@@ -72,10 +72,20 @@ def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
     assert shown.stderr.count("\n") == 1
 
 
-def test_a_finished_run_refuses_other_data_and_loses_nothing(
-    tagsweep: Tagsweep, finished: FinishedRun, tmp_path: Path
+def test_a_finished_run_refuses_to_go_on_with_something_else_and_loses_nothing(
+    tagsweep: Tagsweep, finished: FinishedRun, short_yaml: Path, small_csv: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "other.csv").write_text(GOOD)
-    other = ("run", "--data", tmp_path / "other.csv", "--run-dir", finished.folder)
-    assert "cannot go on, because" in tagsweep(*other, "--quiet", code=2).stderr
+    changed = tmp_path / "changed.csv"
+    rows = small_csv.read_text()
+    for written, replacement, settings, said in (
+        ("", "", "study: {seed: 7}", "study.seed was 42 and is 7"),
+        (",1", ",0", "", "the labels changed"),
+        ("the", "a", "", "the texts changed"),
+    ):
+        changed.write_text(rows.replace(written, replacement, 1) if written else rows)
+        config = tmp_path / "changed.yaml"
+        config.write_text(f"{short_yaml.read_text()}\n{settings}")
+        again = ("run", config, "--data", changed, "--run-dir", finished.folder, "--n-trials", 9)
+        refused = tagsweep(*again, "--quiet", code=2).stderr
+        assert f"cannot go on, because {said}. Undo the change" in refused
     assert "Nothing to do" in tagsweep("run", "--run-dir", finished.folder).stdout

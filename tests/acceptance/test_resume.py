@@ -1,10 +1,14 @@
+import json
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from optuna import load_study
 
 from tests.acceptance.commands import (
     TAGSWEEP,
@@ -57,9 +61,23 @@ def test_a_stopped_run_goes_on_with_the_same_command(
     assert (status["finished"], status["running"], status["stage"]) == (14, 0, "done")
 
 
-def test_a_killed_run_goes_on_with_the_same_command(
+def _wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it did not come so"
+        time.sleep(0.02)
+
+
+def test_a_run_whose_driver_is_killed_in_each_stage_goes_on_with_the_same_command(
     tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, tmp_path: Path
 ) -> None:
+    shutil.rmtree(prepared)
+    process = start(*command, cwd=tmp_path)
+    _wait_until(lambda: bool(list(prepared.glob("embeddings/*.partial*"))), process)
+    process.kill()
+    process.communicate()
+
     process = start(*command, cwd=tmp_path)
     _wait_for_a_finished_trial(tagsweep, prepared)
     workers = [
@@ -71,9 +89,18 @@ def test_a_killed_run_goes_on_with_the_same_command(
     process.kill()
     process.communicate()
     assert psutil.wait_procs(workers, timeout=60)[1] == [], "workers outlive their driver"
+
+    process = start(*command, cwd=tmp_path)
+    _wait_until(lambda: bool(list(prepared.glob("ensemble/*/fold-*.keras"))), process)
+    process.kill()
+    process.communicate()
+    (kept,) = prepared.glob("ensemble/*/fold-*.keras")
+    written_ns = kept.stat().st_mtime_ns
+
     tagsweep(*command)
     status = status_of(tagsweep, prepared)
     assert (status["finished"], status["running"], status["stage"]) == (14, 0, "done")
+    assert kept.stat().st_mtime_ns == written_ns, "a finished fold is not trained again"
     assert processes_of(tmp_path) == []
 
 
@@ -97,9 +124,17 @@ def test_a_worker_without_a_driver_goes_on_with_a_study_to_its_end(
     tagsweep("run", short_yaml, *limits, *study, "--run-dir", prepared, code=1)
     before = status_of(tagsweep, prepared, *study[:2])
     assert before["finished"] < 6
-    assert "needs no more trials" in tagsweep("worker", *study).stdout
+    tagsweep("worker", *study)
+    assert status_of(tagsweep, prepared, *study[:2])["finished"] == before["finished"], "time is up"
+    kept = load_study(study_name=study_name, storage=postgres_url)
+    config = json.loads(kept.user_attrs["config"])
+    kept.set_user_attr(
+        "config", json.dumps(config | {"study": config["study"] | {"timeout_s": 90}})
+    )
+    assert "is over" in tagsweep("worker", *study).stdout
     after = status_of(tagsweep, prepared, *study[:2])
     assert (after["finished"], after["running"], after["waiting"]) == (6, 0, 0)
+    assert kept.user_attrs["search_s"] > 2, "the worker counts its time when there is no driver"
 
 
 def test_time_ends_a_search(

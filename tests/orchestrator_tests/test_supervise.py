@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from orchestrator.progress import Update
 from orchestrator.supervise import WORKERS, pace, supervise
-from shared.config import SweepConfig
+from shared.config import StudyConfig, SweepConfig
 from shared.errors import TagsweepError
 from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
 from workers import PoolState, SearchArrays, WorkerSpec
@@ -51,7 +51,8 @@ def _supervise(
     timeout_s: float | None = None,
     update: Update = ignore,
 ) -> None:
-    supervise(study, storage, pool, n_trials=4, timeout_s=timeout_s, max_retries=5, update=update)
+    limits = StudyConfig(n_trials=4, timeout_s=timeout_s)
+    supervise(study, storage, pool, limits, max_retries=5, hold=lambda: None, update=update)
 
 
 def test_a_search_ends_when_all_workers_have_left(study: Study, storage: RDBStorage) -> None:

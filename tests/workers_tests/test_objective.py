@@ -159,16 +159,48 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
     assert second.user_attrs[RETRY_OF] == first.number
 
 
-def test_an_error_of_the_program_fails_its_trials_and_is_raised(
+def test_an_error_that_meets_every_trial_is_raised_at_the_third(
     storage, make_spec, arrays: SearchArrays
 ) -> None:
     broken = SearchArrays(arrays.vectors, arrays.labels, arrays.train_rows, np.array([999]))
     spec = make_spec()
     with pytest.raises(Exception, match="999"):
         _run(storage, spec, broken)
-    trials = load_study(storage, spec.study_name, spec.config, 0).trials
-    assert {trial.state for trial in trials} == {TrialState.FAIL}
-    assert all(trial.user_attrs[FAILURE].startswith("error: ") for trial in trials)
+    study = load_study(storage, spec.study_name, spec.config, 0)
+    reasons = [str(t.user_attrs[FAILURE]) for t in study.get_trials(states=(TrialState.FAIL,))]
+    assert sum(reason.startswith("error: InvalidArgumentError") for reason in reasons) == 3
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
+def test_trials_that_meet_an_error_fail_and_the_others_go_on(
+    storage, make_spec, arrays, monkeypatch
+) -> None:
+    add, spec = Trainer.add, make_spec()
+
+    def add_badly(trainer: Trainer, key: int, params: object, seed: int, *rest: object) -> None:
+        if trial_seed(42, 1) == seed:
+            raise MemoryError("one head alone does not fit")
+        if trial_seed(42, 2) == seed:
+            raise KeyError("n_units_l9")
+        add(trainer, key, params, seed, *rest)
+
+    monkeypatch.setattr(Trainer, "add", add_badly)
+    _, second, third, *others = _run(storage, spec, arrays)
+    assert second.state == third.state == TrialState.FAIL
+    assert second.user_attrs[FAILURE] == "out of memory: one head alone does not fit"
+    assert third.user_attrs[FAILURE].startswith("error: KeyError in add_badly, line ")
+    assert len(others) == 5
+    assert all(trial.state != TrialState.FAIL for trial in others)
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_trial(
+    storage, make_spec, arrays, tmp_path, caplog
+) -> None:
+    (tmp_path / "checkpoints").write_text("a file is in the way")
+    spec = make_spec(study=ONE_TRIAL, workers={"checkpoint_interval_s": 0})
+    (trial,) = _run(storage, spec, arrays)
+    assert trial.state == TrialState.COMPLETE
+    assert "Trial 0 cannot be kept in" in caplog.text
 
 
 def test_an_error_of_the_asking_is_raised(storage, make_spec, arrays, monkeypatch) -> None:

@@ -1,4 +1,7 @@
-import threading
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
@@ -8,6 +11,7 @@ from sqlalchemy import text
 from shared.config import StudyConfig, SweepConfig
 from shared.errors import TagsweepError
 from shared.search.budget import ask, driving, is_driven, is_spent
+from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import FAILURE, load_study, open_study
 
@@ -49,39 +53,36 @@ def test_a_waiting_trial_is_handed_out_before_a_new_one(
     assert trial.suggest_float("x", 0, 1) == 0.25
 
 
-def test_racing_workers_neither_exceed_nor_miss_the_budget(
+def test_workers_that_race_for_the_last_trials_neither_exceed_nor_miss_the_budget(
     postgres_url: str, storage: RDBStorage, study_name: str
 ) -> None:
-    open_study(storage, study_name, CONFIG, "f")
-    start = threading.Barrier(6)
-
-    def work(worker: int) -> None:
-        own = open_storage(postgres_url)
-        study = load_study(own, study_name, CONFIG, worker)
-        start.wait()
-        while (trial := ask(study, own, limits(20))) is not None:
-            study.tell(trial, float(worker))
-        own.remove_session()
-        own.engine.dispose()
-
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    trials = load_study(storage, study_name, CONFIG, 9).trials
-    assert [t.number for t in trials] == list(range(20))
-    assert {t.state for t in trials} == {TrialState.COMPLETE}
+    names = [f"{study_name[:20]}-{study_name[-8:]}-{round_}" for round_ in range(200)]
+    for name in names:
+        open_study(storage, name, CONFIG, "f")
+    command = [sys.executable, Path(__file__).with_name("racer.py"), postgres_url]
+    racers = [
+        subprocess.Popen([*command, str(number), "16", ",".join(names)]) for number in range(16)
+    ]
+    assert [racer.wait() for racer in racers] == [0] * 16
+    for round_, name in enumerate(names):
+        trials = load_study(storage, name, CONFIG, 0).trials
+        assert [trial.number for trial in trials] == list(range(len(trials)))
+        states = Counter(trial.state for trial in trials)
+        assert states.pop(TrialState.FAIL, 0) <= 2
+        assert states == {TrialState.COMPLETE: 1 + round_ % 3}
 
 
-def test_a_search_whose_every_trial_diverges_gives_up(storage: RDBStorage, study_name: str) -> None:
+@pytest.mark.parametrize("reason", ["diverged: the loss was not finite", "out of memory: a head"])
+def test_a_search_whose_every_trial_fails_by_its_parameters_gives_up(
+    storage: RDBStorage, study_name: str, reason: str
+) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     for _ in range(3):
         trial = ask(study, storage, limits(3))
         assert trial
-        trial.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 0")
+        trial.set_user_attr(FAILURE, reason)
         study.tell(trial, state=TrialState.FAIL)
-    with pytest.raises(TagsweepError, match="3 trials diverged"):
+    with pytest.raises(TagsweepError, match="3 trials failed, as many as the budget has"):
         ask(study, storage, limits(3))
 
 
@@ -116,13 +117,18 @@ def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: st
 
 def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:
     open_study(storage, study_name, CONFIG, "f")
-    with driving(storage, study_name), storage.engine.begin() as other:
-        other.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    with driving(storage, study_name) as hold:
+        with storage.engine.begin() as other:
+            other.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                )
             )
-        )
+        assert not is_driven(storage, study_name)
+        patiently(hold)
+        hold()
+        assert is_driven(storage, study_name)
     assert not is_driven(storage, study_name)
     with driving(storage, study_name):
         assert is_driven(storage, study_name)

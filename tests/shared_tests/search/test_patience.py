@@ -45,6 +45,25 @@ def test_a_lost_connection_of_a_real_server_is_outlasted(storage: RDBStorage) ->
     assert n_calls == 2
 
 
+@pytest.mark.parametrize("code", ["53100", "53200", "53300", "40001", "40P01", "57P03"])
+def test_a_full_disk_a_busy_server_and_a_lost_race_are_outlasted(
+    storage: RDBStorage, code: str
+) -> None:
+    n_calls = 0
+
+    def work() -> int:
+        nonlocal n_calls
+        n_calls += 1
+        with storage.engine.begin() as connection:
+            if n_calls == 1:
+                raising = f"BEGIN RAISE EXCEPTION 'real trouble' USING ERRCODE = '{code}'; END"
+                connection.execute(text(f"DO $$ {raising} $$"))
+            return int(connection.execute(text("SELECT 7")).scalar_one())
+
+    assert patiently(work) == 7
+    assert n_calls == 2
+
+
 def test_an_outage_that_lasts_is_one_clear_error() -> None:
     with pytest.raises(
         TagsweepError, match="could not be used for .* server closed the connection"

@@ -3,7 +3,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import text
 
 from shared.errors import InputError, TagsweepError
-from shared.search.storage import open_storage, parse_url, redact
+from shared.search.storage import open_storage, parse_url, redact, require_connections
 
 SECRET = "s3cret"  # noqa: S105  the password that must not be seen
 
@@ -37,6 +37,12 @@ def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() ->
         open_storage(f"postgresql://user:{SECRET}@127.0.0.1:1/db")
     assert SECRET not in str(refused.value)
     assert "Connection refused" in str(refused.value)
+
+
+def test_more_workers_than_the_server_lets_connect_are_refused(storage: RDBStorage) -> None:
+    require_connections(storage, 160)
+    with pytest.raises(InputError, match=r"200 workers .* need 603 .* at most 16\d workers"):
+        require_connections(storage, 200)
 
 
 def test_the_server_is_postgresql(storage: RDBStorage) -> None:

@@ -48,10 +48,15 @@ def test_a_study_refuses_to_go_on_with_something_else(
     assert read_config(storage, study_name) == CONFIG
 
 
-def test_a_study_refuses_other_data(storage: RDBStorage, study_name: str) -> None:
-    open_study(storage, study_name, CONFIG, "f")
-    with pytest.raises(InputError, match="the texts, the labels or the encoder's files"):
-        open_study(storage, study_name, CONFIG, "g")
+@pytest.mark.parametrize("part", ["the texts", "the labels", "the split"])
+def test_a_study_refuses_other_data_and_says_what_changed(
+    storage: RDBStorage, study_name: str, part: str
+) -> None:
+    parts = {"the texts": "t", "the labels": "l", "the split": "s"}
+    open_study(storage, study_name, CONFIG, "f", parts)
+    changed = parts | {part: "x", "the split": "x"}
+    with pytest.raises(InputError, match=f"because {part} changed"):
+        open_study(storage, study_name, CONFIG, "g", changed)
 
 
 def test_a_study_of_another_program_is_left_alone(storage: RDBStorage, study_name: str) -> None:

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shared.config import TrainingConfig
-from shared.errors import TagsweepError
 from shared.training.backends import current_backend
 from shared.training.head import build_head
 from shared.training.matrix import Matrix
@@ -259,7 +258,7 @@ def test_one_head_that_does_not_fit_is_a_clear_error(
     monkeypatch.setattr(current_backend(), "is_out_of_memory", lambda _: True)
     trainer = make_trainer()
     _add(trainer, arrays, params)
-    with pytest.raises(TagsweepError, match="Lower space.max_units"):
+    with pytest.raises(MemoryError, match="Lower space.max_units"):
         trainer.advance()
 
 

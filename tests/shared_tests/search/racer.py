@@ -1,0 +1,37 @@
+"""Be one of several processes that race for the last trials of one study after the other."""
+
+import sys
+import time
+
+from optuna.trial import TrialState
+
+from shared.config import StudyConfig, SweepConfig
+from shared.search.budget import ask, is_spent
+from shared.search.storage import open_storage
+from shared.search.study import load_study
+
+
+def main(url: str, names: list[str], number: int, n_racers: int) -> None:
+    """Pull trials, every other racer failing the first ones, until each budget is spent."""
+    storage = open_storage(url)
+    first = load_study(storage, names[0], SweepConfig(), worker=0)
+    first.set_user_attr(f"racer-{number}", value=True)
+    while sum(key.startswith("racer-") for key in first.user_attrs) < n_racers:
+        time.sleep(0.05)
+    for round_, name in enumerate(names):
+        study, limits = load_study(storage, name, SweepConfig(), worker=0), budget(round_)
+        while not is_spent(study, limits):
+            trial = ask(study, storage, limits)
+            if trial is not None:
+                is_failing = number % 2 == 0 and trial.number < 2
+                end = (None, TrialState.FAIL) if is_failing else (0.5, TrialState.COMPLETE)
+                study.tell(trial, *end)
+
+
+def budget(round_: int) -> StudyConfig:
+    """Return what the racers of a round race for: one to three trials."""
+    return StudyConfig(n_trials=1 + round_ % 3)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[4].split(","), int(sys.argv[2]), int(sys.argv[3]))
