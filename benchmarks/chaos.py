@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.results import publish
 from orchestrator.database import _Server
-from shared.search.liveness import CHECKPOINTS, RESUMED_AT
+from shared.search.liveness import CHECKPOINTS, RESUMED_AT, RETRY_OF
 from shared.search.storage import open_storage
 from shared.search.study import FAILURE
 
@@ -132,12 +132,10 @@ def _examine(url: str, n_trials: int) -> dict[str, Any]:
     study = optuna.load_study(study_name=NAME, storage=open_storage(url))
     trials = study.trials
     states = Counter(trial.state for trial in trials)
-    by_id = {trial._trial_id: trial for trial in trials}
-    again = {t.user_attrs[CHECKPOINTS][0]: t for t in trials if CHECKPOINTS in t.user_attrs}
+    again = {t.user_attrs[CHECKPOINTS][0] for t in trials if CHECKPOINTS in t.user_attrs}
     given_up = [t for t in trials if _was_given_up(t)]
     complete = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    trained = sum(len(t.intermediate_values) - _resumed_at(t) for t in trials)
-    twice = sum(len(by_id[i].intermediate_values) - _resumed_at(t) for i, t in again.items())
+    trained, twice = count_epochs(trials)
     numbers = Counter(trial.number for trial in trials)
     return {
         "budget": n_trials,
@@ -154,12 +152,25 @@ def _examine(url: str, n_trials: int) -> dict[str, Any]:
     }
 
 
+def count_epochs(trials: list[FrozenTrial]) -> tuple[int, int]:
+    """Count the epochs that were trained, and those of them that had been trained before.
+
+    A checkpoint may know more epochs of a trial than were reported when its worker was killed;
+    epochs that neither knows are not counted.
+    """
+    trained = twice = 0
+    known: Counter[int] = Counter()
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        origin = trial.user_attrs.get(RETRY_OF, trial.number)
+        first, end = trial.user_attrs.get(RESUMED_AT, 0), len(trial.intermediate_values)
+        trained += end - first + max(0, first - known[origin])
+        twice += max(0, min(end, known[origin]) - first)
+        known[origin] = max(known[origin], end)
+    return trained, twice
+
+
 def _was_given_up(trial: FrozenTrial) -> bool:
     return str(trial.user_attrs.get(FAILURE)).startswith(("lost", "interrupted"))
-
-
-def _resumed_at(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs.get(RESUMED_AT, 0))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,14 @@ def main(url: str, names: list[str], number: int, n_racers: int) -> None:
         time.sleep(0.05)
     for round_, name in enumerate(names):
         study, limits = load_study(storage, name, SweepConfig(), worker=0), budget(round_)
-        while not is_spent(study, limits):
+        while True:
             trial = ask(study, storage, limits)
             if trial is not None:
                 is_failing = number % 2 == 0 and trial.number < 2
                 end = (None, TrialState.FAIL) if is_failing else (0.5, TrialState.COMPLETE)
                 study.tell(trial, *end)
+            elif is_spent(study, limits):
+                break
 
 
 def budget(round_: int) -> StudyConfig:
