@@ -135,6 +135,7 @@ def worker(
         quiet_keras()
         from orchestrator.attach import attach
 
+        open_terminal(None, LogLevel.WARNING, quiet=True)
         if not attach(storage, study_name):
             raise KeyboardInterrupt
         typer.echo(f"The search of study {study_name!r} is over.")

@@ -52,24 +52,34 @@ def exit_codes() -> Iterator[None]:
         _say(f"Error: {error}")
         raise typer.Exit(1) from None
     except Exception as error:
-        logger.exception("The command met an error of its own")
+        logger.info("The command met an error of its own", exc_info=error)
         _say(f"Error: this is a bug in tagsweep, please report it: {type(error).__name__}: {error}")
         raise typer.Exit(1) from None
 
 
-def open_terminal(log: Path, level: LogLevel, *, quiet: bool) -> Console:
-    """Start logging to the run's log file and, from `level` on, to the terminal.
+class _WithoutTraceback(logging.Formatter):
+    """Say what happened; where it came from stands in the log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname}: {record.getMessage()}"
+
+
+def open_terminal(log: Path | None, level: LogLevel, *, quiet: bool) -> Console:
+    """Start logging to the run's log file, if there is a run, and from `level` on to the terminal.
 
     Returns the console for progress; results go to standard output, all else to standard error.
     """
     console = Console(stderr=True, quiet=quiet)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler()
     to_terminal.setLevel(level.value.upper())
-    to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    to_terminal.setFormatter(_WithoutTraceback())
+    handlers: list[logging.Handler] = [to_terminal]
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.FileHandler(log, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(to_file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
     _quiet_libraries()
     return console

@@ -152,7 +152,9 @@ def _failing(live: dict[int, LiveTrial], bench: Bench) -> Iterator[None]:
         if error is bench.reporter.failure:
             raise
         reason = reason_of(error)
-        logger.exception("Trials %s failed", [t.asked.trial.number for t in live.values()])
+        numbers = [running.asked.trial.number for running in live.values()]
+        logger.warning("Trials %s failed: %s", numbers, reason)
+        logger.info("This is how they failed", exc_info=error)
         bench.trainer.clear()
         for trial_id, running in live.items():
             attrs = {**_describe(running), FAILURE: reason}

@@ -63,3 +63,27 @@ def test_the_log_file_has_what_the_terminal_hides(
     assert "INFO orchestrator: a detail" in log
     assert capsys.readouterr().err == "WARNING: a warning\n"
     assert console.quiet
+
+
+def test_a_traceback_stands_in_the_log_and_not_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_terminal(tmp_path / "tagsweep.log", LogLevel.WARNING, quiet=True)
+    with pytest.raises(typer.Exit), exit_codes():
+        raise ValueError("x")
+    try:
+        {}["y"]
+    except KeyError:
+        logging.getLogger("workers").exception("a trial failed")
+    log = (tmp_path / "tagsweep.log").read_text()
+    assert log.count("Traceback") == 2
+    bug, failed = capsys.readouterr().err.splitlines()
+    assert bug.startswith("Error: this is a bug in tagsweep")
+    assert failed == "ERROR: a trial failed"
+
+
+def test_a_command_without_a_run_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    open_terminal(None, LogLevel.WARNING, quiet=True)
+    logging.getLogger("workers").info("a detail")
+    logging.getLogger("workers").warning("a warning")
+    assert capsys.readouterr().err == "WARNING: a warning\n"
