@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.errors import TagsweepError
@@ -16,6 +16,9 @@ MAX_OUTAGE_S = 300.0
 """How long a database may be away before a process gives up."""
 FIRST_WAIT_S = 0.1
 MAX_WAIT_S = 10.0
+
+# The third is what Optuna meets when it goes on in a session whose connection has just been lost.
+_OUTAGES = (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)
 
 Result = TypeVar("Result")
 
@@ -57,7 +60,7 @@ def patiently(
 def is_outage(error: BaseException | None) -> bool:
     """Say whether an error, or what caused it, is the database's being away, full or busy."""
     while error is not None:
-        if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
+        if isinstance(error, _OUTAGES):
             return True
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             return True

@@ -4,10 +4,10 @@ import time
 import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError, PendingRollbackError, ProgrammingError
 
 from shared.errors import TagsweepError
-from shared.search.patience import patiently
+from shared.search.patience import is_outage, patiently
 
 
 def _away() -> None:
@@ -62,6 +62,18 @@ def test_a_full_disk_a_busy_server_and_a_lost_race_are_outlasted(
 
     assert patiently(work) == 7
     assert n_calls == 2
+
+
+def test_a_query_in_a_session_whose_connection_was_lost_is_tried_again(storage: RDBStorage) -> None:
+    with storage.engine.connect() as connection:
+        own = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with storage.engine.begin() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": own})
+        with pytest.raises(OperationalError):
+            connection.execute(text("SELECT 7"))
+        with pytest.raises(PendingRollbackError) as raised:
+            connection.execute(text("SELECT 7"))
+    assert is_outage(raised.value)
 
 
 def test_an_outage_that_lasts_is_one_clear_error() -> None:
