@@ -171,7 +171,7 @@ def test_a_worker_waits_for_a_server_whose_connections_are_all_taken(
 def test_a_worker_that_was_frozen_too_long_lets_its_trial_be_and_goes_on(
     spec: WorkerSpec, study: Study, arrays: SearchArrays
 ) -> None:
-    config = with_values(spec.config, {"study": {"n_trials": 40}})
+    config = with_values(spec.config, {"study": {"n_trials": 30}})
     spec = replace(spec, config=config)
     open_study(study._storage._backend, spec.study_name, config, spec.fingerprint)
     write_arrays(spec.store, spec.fingerprint, arrays)
@@ -193,7 +193,7 @@ def test_a_worker_that_was_frozen_too_long_lets_its_trial_be_and_goes_on(
     other.result(PATIENCE_S)
     _, errors = frozen.communicate(timeout=PATIENCE_S)
     assert frozen.returncode == 0, errors
-    _require_exact(study, 40)
+    _require_exact(study, 30)
     assert _n_finished_by(study, str(frozen.pid)) > n_of_frozen, "it goes on with new work"
     taken = [t for t in study.trials if t.state == TrialState.FAIL]
     again = {t.user_attrs.get(RETRY_OF) for t in study.trials}
