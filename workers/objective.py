@@ -4,7 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,10 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
     case the bench's asker, reporter and heartbeat are closed.
     """
     live: dict[int, LiveTrial] = {}
-    try:
+    with ExitStack() as closing:
+        closing.callback(bench.heartbeat.close)
+        closing.callback(bench.reporter.close)
+        closing.callback(_hand_back, live, bench)
         kept_s = time.monotonic()
         while not should_stop() and (live or not bench.asker.is_exhausted):
             _fill_slots(live, bench)
@@ -102,15 +105,6 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
                 _keep(live, bench)
                 kept_s = time.monotonic()
         _keep(live, bench)
-    finally:
-        try:
-            for asked in [trial.asked for trial in live.values()] + bench.asker.close():
-                bench.reporter.send(asked.trial, end=HandedBack(INTERRUPTED))
-        finally:
-            try:
-                bench.reporter.close()
-            finally:
-                bench.heartbeat.close()
 
 
 def trial_seed(study_seed: int, trial_number: int) -> int:
@@ -141,6 +135,12 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
                 arrays.valid_rows,
                 None if kept is None else kept.snapshot,
             )
+
+
+def _hand_back(live: dict[int, LiveTrial], bench: Bench) -> None:
+    """Let others run what is in training here, or was asked for and not begun."""
+    for asked in [trial.asked for trial in live.values()] + bench.asker.close():
+        bench.reporter.send(asked.trial, end=HandedBack(INTERRUPTED))
 
 
 @contextmanager
