@@ -13,8 +13,8 @@ from optuna.storages import RDBStorage
 from shared.errors import InputError
 from shared.search.budget import is_driven, is_out_of_time
 from shared.search.patience import patiently
-from shared.search.storage import open_storage
-from shared.search.study import FINGERPRINT, LABELS, SEARCH_S, STORE, read_config
+from shared.search.storage import opened_storage
+from shared.search.study import FINGERPRINT, LABELS, SEARCH_S, STORE, read_attrs, read_config
 from workers import WorkerSpec, attach_worker
 
 
@@ -24,15 +24,14 @@ def attach(storage_url: str, study_name: str) -> bool:
     SIGINT and SIGTERM hand the trials under way back, kept to be gone on from by others. Raises
     InputError when the storage has no such study, or its search has not begun.
     """
+    with opened_storage(storage_url) as storage:
+        return _attach(storage, storage_url, study_name)
+
+
+def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
     started = time.monotonic()
-    storage = open_storage(storage_url)
-    config = read_config(storage, study_name)
-    attrs = (
-        {}
-        if config is None
-        else optuna.load_study(storage=storage, study_name=study_name).user_attrs
-    )
-    if config is None or STORE not in attrs:
+    config, attrs = read_config(storage, study_name), read_attrs(storage, study_name)
+    if config is None or not attrs or STORE not in attrs:
         raise InputError(
             f"There is no search of a study {study_name!r} to work on. Start one first, with"
             f" `tagsweep run --storage ... --study-name {study_name}`."
@@ -64,8 +63,6 @@ def attach(storage_url: str, study_name: str) -> bool:
         attach_worker(spec, f"{socket.gethostname()}-{os.getpid()}", should_stop)
     finally:
         patiently(lambda: _record_time(storage, study_name, searched_s()))
-        storage.remove_session()
-        storage.engine.dispose()
     return not stopping.is_set()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from orchestrator.predict import predict_vectors
 from shared.config import TrainingConfig
 from shared.errors import TagsweepError
+from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
@@ -41,20 +43,22 @@ def train_ensemble(
     folds: Sequence[Fold],
     training: TrainingConfig,
     seed: int,
-    folder: Path,
+    store: str,
+    key: str,
     on_epoch: Callable[[int, int, float], None],
 ) -> Ensemble:
     """Train one member a fold on (n, d) vectors and (n, L) labels, all folds at a time.
 
-    Finished folds are read back. `folder` belongs to one ensemble key. `on_epoch(n_done, step,
-    value)` follows the training. Raises TagsweepError when a member diverges.
+    Finished folds are kept in the store under the ensemble's key, and read back from there.
+    `on_epoch(n_done, step, value)` follows the training. Raises TagsweepError when a member
+    diverges.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"fold-{i}.keras" for i in range(len(folds))]
+    names = [f"ensemble/{key}/fold-{i}.keras" for i in range(len(folds))]
+    found = {i: member for i, name in enumerate(names) if (member := _load(store, name))}
     jobs = [
         Job(i, params, seed + i, train_rows, held_out_rows)
         for i, (train_rows, held_out_rows) in enumerate(folds)
-        if not paths[i].exists()
+        if i not in found
     ]
     if jobs:
         matrix = Matrix(vectors, labels, training.matrix_dtype)
@@ -64,21 +68,40 @@ def train_ensemble(
             on_epoch(len(folds) - trainer.n_heads, epoch.step, epoch.value)
 
         for result in fit(trainer, jobs, follow):
-            _save(result, params, vectors.shape[1], labels.shape[1], paths[int(str(result.key))])
-    members = tuple(keras.models.load_model(path, compile=False) for path in paths)
+            i = int(str(result.key))
+            found[i] = _finish(result, params, vectors.shape[1], labels.shape[1], names[i])
+            _save(found[i], store, names[i])
+    members = tuple(found[i] for i in range(len(folds)))
     out_of_fold = np.full(labels.shape, np.nan, dtype=np.float32)
     for member, (_, held_out_rows) in zip(members, folds, strict=True):
         out_of_fold[held_out_rows] = predict_vectors([member], vectors[held_out_rows])
     return Ensemble(members, out_of_fold)
 
 
-def _save(result: FitResult, params: HeadParams, n_inputs: int, n_labels: int, path: Path) -> None:
+def _finish(
+    result: FitResult, params: HeadParams, n_inputs: int, n_labels: int, name: str
+) -> keras.Sequential:
     if result.ending is Ending.DIVERGED:
         raise TagsweepError(
-            f"The ensemble's member {path.stem} diverged after {len(result.values)} epochs, though"
+            f"The ensemble's member {name} diverged after {len(result.values)} epochs, though"
             " the trial that it repeats did not. Lower the learning rate's range."
         )
-    head = build_head(params, n_inputs, n_labels, result.weights)
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    with_probabilities(head).save(unfinished)
-    unfinished.replace(path)
+    return with_probabilities(build_head(params, n_inputs, n_labels, result.weights))
+
+
+def _load(store: str, name: str) -> keras.Sequential | None:
+    try:
+        content = read_file(store, name)
+    except FileNotFoundError:
+        return None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "member.keras"
+        path.write_bytes(content)
+        return keras.models.load_model(path, compile=False)
+
+
+def _save(member: keras.Sequential, store: str, name: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "member.keras"
+        member.save(path)
+        write_file(store, name, path.read_bytes())

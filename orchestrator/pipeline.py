@@ -17,6 +17,7 @@ from rich.console import Console
 
 from orchestrator.progress import show_progress, with_rate
 from orchestrator.report import write_report
+from orchestrator.restore import ENCODER, keep_data, restore
 from orchestrator.run import Run, database_of, keep_config
 from orchestrator.supervise import hand_back, supervise
 from orchestrator.terminal import quiet_keras
@@ -28,7 +29,7 @@ from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
 from shared.search.budget import driving, is_out_of_time, is_spent
 from shared.search.space import first_params, params_of
-from shared.search.storage import open_storage, require_connections
+from shared.search.storage import opened_storage, require_connections
 from shared.search.study import (
     FINGERPRINT,
     LABELS,
@@ -38,7 +39,7 @@ from shared.search.study import (
     open_study,
     read_progress,
 )
-from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers, write_arrays
+from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 KEY_CHARACTERS = 16
 """How much of an ensemble's key names its folder."""
@@ -67,13 +68,24 @@ class Prepared:
         return {
             "the texts": _hash(json.dumps(self.dataset.texts)),
             "the labels": _hash(json.dumps([names, labels.tolist()])),
-            "the encoder's files": self.encoder.revision,
+            ENCODER: self.encoder.revision,
             "the split": self.split.fingerprint,
         }
 
 
 def prepare(run: Run, console: Console) -> Prepared:
-    """Read the CSV, embed its texts and split its rows; what is there already is taken as it is."""
+    """Read the CSV, embed its texts and split its rows; what is there already is taken as it is.
+
+    Where there is no CSV, a study that has been searched gives the data from its store.
+    """
+    restored = restore(run) if run.config.data.csv is None else None
+    dataset, encoder, embeddings = restored or _read_and_embed(run, console)
+    require_rows(dataset, run.config.ensemble.n_folds)
+    split = make_split(dataset, run.config.data, run.config.study.seed)
+    return Prepared(dataset, encoder, embeddings, split)
+
+
+def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embeddings]:
     dataset = load_dataset(run.config.data)
     require_rows(dataset, run.config.ensemble.n_folds)
     encoder = resolve_encoder(run.config.encoder)
@@ -86,8 +98,7 @@ def prepare(run: Run, console: Console) -> Prepared:
             f"{embeddings.n_truncated} of {n_distinct} texts are longer than the encoder's"
             f" {embeddings.max_seq_length} tokens; what is beyond does not count."
         )
-    split = make_split(dataset, run.config.data, run.config.study.seed)
-    return Prepared(dataset, encoder, embeddings, split)
+    return dataset, encoder, embeddings
 
 
 def keep(run: Run, prepared: Prepared) -> None:
@@ -110,17 +121,12 @@ class OpenStudy:
 @contextmanager
 def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
     """Open or create the run's study for as long as the block lasts."""
-    with database_of(run) as url:
-        storage = open_storage(url)
-        try:
-            study = open_study(
-                storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
-            )
-            keep(run, prepared)
-            yield OpenStudy(study, storage)
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+    with database_of(run) as url, opened_storage(url) as storage:
+        study = open_study(
+            storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
+        )
+        keep(run, prepared)
+        yield OpenStudy(study, storage)
 
 
 def is_searched(run: Run, study: Study) -> bool:
@@ -140,7 +146,7 @@ def search(
         fingerprint=prepared.fingerprint,
         label_names=prepared.dataset.label_names,
         config=config,
-        store=config.workers.store or str(run.paths.store.absolute()),
+        store=run.store,
     )
     arrays = SearchArrays(
         vectors=prepared.embeddings.vectors,
@@ -154,7 +160,7 @@ def search(
     ):
         max_retries = config.workers.max_retries
         hand_back(study, storage, "lost: its driver died", max_retries=max_retries)
-        write_arrays(spec.store, spec.fingerprint, arrays)
+        keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
         require_connections(storage, config.workers.n_workers or os.cpu_count() or 1)
@@ -184,7 +190,8 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
             folds,
             config.training,
             config.study.seed,
-            run.paths.ensemble / key[:KEY_CHARACTERS],
+            run.store,
+            key[:KEY_CHARACTERS],
             lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
         )
         update(len(folds), "")

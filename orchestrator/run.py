@@ -9,6 +9,8 @@ from typing import Any
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
+from shared.search.storage import opened_storage, parse_url
+from shared.search.study import STORE, read_attrs, read_config
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Run:
     def study_name(self) -> str:
         """The study's name: the configured one, or the name of the run directory."""
         return self.config.study.name or self.paths.root.resolve().name
+
+    @property
+    def store(self) -> str:
+        """The folder or fsspec URL of what other machines need: the configured one, or our own."""
+        return self.config.workers.store or str(self.paths.store.absolute())
 
 
 def define_run(
@@ -63,8 +70,6 @@ def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str
 def _checked(storage_url: str | None) -> str | None:
     """Refuse a storage before hours have gone into embedding."""
     if storage_url is not None:
-        from shared.search.storage import parse_url
-
         parse_url(storage_url)
     return storage_url
 
@@ -92,13 +97,17 @@ def database_of(run: Run) -> Iterator[str]:
 def _config_of_study(
     storage_url: str | None, options: dict[str, dict[str, Any]]
 ) -> SweepConfig | None:
+    """Return what the study says; where its CSV is not at hand, its store takes the CSV's place."""
     name = options.get("study", {}).get("name")
     if storage_url is None or name is None:
         return None
-    from shared.search.storage import open_storage
-    from shared.search.study import read_config
-
-    return read_config(open_storage(storage_url), name)
+    with opened_storage(storage_url) as storage:
+        config, attrs = read_config(storage, name), read_attrs(storage, name)
+    if config is None or not attrs or STORE not in attrs:
+        return config
+    if config.data.csv is not None and config.data.csv.exists():
+        return config
+    return with_values(config, {"data": {"csv": None}, "workers": {"store": attrs[STORE]}})
 
 
 def _default_name(config: SweepConfig) -> str:

@@ -12,7 +12,7 @@ from orchestrator.supervise import WORKERS, pace
 from shared.bundle import read_metrics
 from shared.errors import TagsweepError
 from shared.search.budget import is_driven
-from shared.search.storage import open_storage, redact
+from shared.search.storage import opened_storage, redact
 from shared.search.study import SEARCH_S, read_config, read_progress
 
 
@@ -47,8 +47,7 @@ def read_status(run: Run) -> Status:
     """
     if run.storage_url is None and not run.paths.database.exists():
         raise _no_study(run)
-    with database_of(run) as url:
-        storage = open_storage(url)
+    with database_of(run) as url, opened_storage(url) as storage:
         if read_config(storage, run.study_name) is None:
             raise _no_study(run)
         study = load_study(storage=storage, study_name=run.study_name)

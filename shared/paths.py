@@ -41,13 +41,8 @@ class RunPaths:
 
     @property
     def store(self) -> Path:
-        """What workers on other machines need too: arrays and checkpoints."""
+        """What other machines need too: texts, arrays, checkpoints and the folds trained so far."""
         return self.root / "store"
-
-    @property
-    def ensemble(self) -> Path:
-        """The folder of the folds trained so far."""
-        return self.root / "ensemble"
 
     @property
     def bundle(self) -> Path:

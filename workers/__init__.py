@@ -1,8 +1,8 @@
 """Run trials: what the orchestrator may use of the workers is what this module offers."""
 
+from workers.arrays import read_arrays, write_arrays
 from workers.launch import PoolState, WorkerPool, attach_worker, launch_workers
 from workers.spec import POOL_WORKER, SearchArrays, WorkerSpec, pool_worker_name
-from workers.store import write_arrays
 
 __all__ = [
     "POOL_WORKER",
@@ -13,5 +13,6 @@ __all__ = [
     "attach_worker",
     "launch_workers",
     "pool_worker_name",
+    "read_arrays",
     "write_arrays",
 ]

@@ -40,7 +40,7 @@ def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) 
 
     Raises TagsweepError when the store does not have them.
     """
-    from workers.store import read_arrays
+    from workers.arrays import read_arrays
 
     try:
         arrays = read_arrays(spec.store, spec.fingerprint)

@@ -22,7 +22,7 @@ from shared.training.metrics import average_precision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
-from workers.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from workers.checkpoint import Keeper, read_checkpoint
 from workers.failing import is_last_straw, kind_of, reason_of
 from workers.heartbeat import Heartbeat
 from workers.reporting import Ended, HandedBack, Reporter
@@ -47,6 +47,7 @@ class Bench:
     reporter: Reporter
     medians: Medians
     heartbeat: Heartbeat
+    keeper: Keeper
     failed: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The ids of the trials that errors have ended here, by kind of error."""
 
@@ -60,13 +61,14 @@ def open_bench(
     worker: str,
     n_ahead: int = 1,
 ) -> Bench:
-    """Start the threads that ask, report and beat in the name of a worker."""
+    """Start the threads that ask, report, beat and keep in the name of a worker."""
     medians = Medians(spec.config.study.pruner)
     heartbeat = Heartbeat(study, storage, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
     n_inputs = arrays.vectors.shape[1]
     asker = Asker(study, storage, heartbeat, spec, worker, n_inputs, n_ahead)
-    return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat)
+    keeper = Keeper(spec.store)
+    return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper)
 
 
 @dataclass
@@ -84,13 +86,15 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
     A slot that a trial leaves takes the next one at once. Returns when the study needs no more, or
     when `should_stop()`: then trials under way are kept and handed back, to run again. An error in
     training fails its trials, and is raised when it is the third of its kind in the study. In any
-    case the bench's asker, reporter and heartbeat are closed.
+    case the bench's threads are closed: checkpoints are written before others can take a trial.
     """
     live: dict[int, LiveTrial] = {}
+    interval_s = bench.spec.config.workers.checkpoint_interval_s
     with ExitStack() as closing:
         closing.callback(bench.heartbeat.close)
         closing.callback(bench.reporter.close)
         closing.callback(_hand_back, live, bench)
+        closing.callback(bench.keeper.close)
         kept_s = time.monotonic()
         while not should_stop() and (live or not bench.asker.is_exhausted):
             _fill_slots(live, bench)
@@ -101,7 +105,8 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
                 for epoch in bench.trainer.advance():
                     if _take_in(live[epoch.key], epoch, bench):
                         _leave(live, epoch.key, bench)
-            if time.monotonic() - kept_s >= bench.spec.config.workers.checkpoint_interval_s:
+            is_due = time.monotonic() - kept_s >= interval_s
+            if is_due and not bench.keeper.is_busy:
                 _keep(live, bench)
                 kept_s = time.monotonic()
         _keep(live, bench)
@@ -180,21 +185,14 @@ def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
     """Forget a trial that has ended, and what was kept of it."""
     bench.trainer.remove(trial_id)
     asked = live.pop(trial_id).asked
-    for kept in (asked.trial_id, *asked.checkpoints):
-        remove_checkpoint(bench.spec.store, kept)
+    bench.keeper.remove((asked.trial_id, *asked.checkpoints))
 
 
 def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
-    """Write checkpoints; one that cannot be written costs epochs only should its worker die."""
+    """Have checkpoints written of all trials that have been through an epoch."""
     for trial_id, running in live.items():
-        if not running.values:
-            continue
-        snapshot = bench.trainer.snapshot(trial_id)
-        try:
-            write_checkpoint(bench.spec.store, trial_id, snapshot, running.values)
-        except OSError as error:
-            number = running.asked.trial.number
-            logger.warning("Trial %d cannot be kept in %s: %s", number, bench.spec.store, error)
+        if running.values:
+            bench.keeper.write(trial_id, bench.trainer.snapshot(trial_id), running.values)
 
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from concurrent.futures import Future
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,12 @@ class Worker:
         """Give up the trial at the end of its epoch."""
         self._stopping.set()
 
-    def _leave(self, _signal: int, _frame: FrameType | None) -> None:
+    def leave(self, node_ids: frozenset[str]) -> None:
+        """Go as on SIGTERM when this is on one of the nodes that are about to be taken."""
+        if ray.get_runtime_context().get_node_id() in node_ids:
+            self._leave()
+
+    def _leave(self, *_: object) -> None:
         """Keep and hand back the trials under way, and go: the machine is about to be taken."""
         self._is_preempted = True
         self._stopping.set()
@@ -71,6 +75,7 @@ class RayPool:
         """Start Ray and the workers in a thread; each takes a CPU and its share of a GPU."""
         self._workers: Future[list[Any]] = Future()
         self._runs: dict[Any, int] = {}
+        self._draining: frozenset[str] = frozenset()
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._keep_ray, args=(config,), name="ray")
         self._thread.start()
@@ -89,10 +94,11 @@ class RayPool:
         }
 
     def poll(self) -> PoolState:
-        """Return the state of the workers.
+        """Return the state of the workers; those on nodes that Ray drains are told to leave.
 
         Raises TagsweepError when a worker met an error of the program, or when all are lost.
         """
+        self._leave_draining_nodes()
         done, running = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=0)
         lost = tuple(self._runs[run] for run in done if self._is_lost(run))
         if len(lost) == len(self._runs):
@@ -114,6 +120,15 @@ class RayPool:
         finally:
             self._leaving.set()
             self._thread.join()
+
+    def _leave_draining_nodes(self) -> None:
+        """Pass Ray's notices of preemption on: it tells only whoever asks, as Ray Serve does."""
+        draining = frozenset(ray._private.state.state.get_draining_nodes())  # noqa: SLF001
+        if draining - self._draining:
+            logger.info("Nodes that are about to be taken: %s", ", ".join(sorted(draining)))
+            for worker in self._workers.result():
+                worker.leave.remote(draining)
+        self._draining = draining
 
     def _keep_ray(self, config: WorkersConfig) -> None:
         """Start Ray and end it: its processes die with the thread that started them."""

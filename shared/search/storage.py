@@ -1,5 +1,8 @@
 """Open the PostgreSQL storage of a study."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import text
@@ -80,3 +83,14 @@ def open_storage(url: str) -> RDBStorage:
         raise TagsweepError(
             f"The storage {redact(url)} was made by another version of Optuna: {error}"
         ) from error
+
+
+@contextmanager
+def opened_storage(url: str) -> Iterator[RDBStorage]:
+    """Have a storage open for as long as the block lasts; raises as open_storage does."""
+    storage = open_storage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()

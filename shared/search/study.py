@@ -81,14 +81,21 @@ def open_study(
 
 def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
     """Return the configuration that a study was last run with, or None when there is no study."""
-    if name not in optuna.get_all_study_names(storage):
+    attrs = read_attrs(storage, name)
+    if attrs is None:
         return None
-    attrs = optuna.load_study(storage=storage, study_name=name).user_attrs
     if CONFIG not in attrs or FINGERPRINT not in attrs:
         raise InputError(
             f"Study {name!r} was not made by tagsweep. Choose another name with --study-name."
         )
     return parse_config(json.loads(attrs[CONFIG]), f"study {name!r}")
+
+
+def read_attrs(storage: RDBStorage, name: str) -> dict[str, Any] | None:
+    """Return what a study says of itself, its user attributes, or None when there is no study."""
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(storage=storage, study_name=name).user_attrs
 
 
 def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int) -> Study:

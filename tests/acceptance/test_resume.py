@@ -92,10 +92,10 @@ def test_a_run_whose_driver_is_killed_in_each_stage_goes_on_with_the_same_comman
     assert psutil.wait_procs(workers, timeout=60)[1] == [], "workers outlive their driver"
 
     process = start(*command, cwd=tmp_path)
-    _wait_until(lambda: bool(list(prepared.glob("ensemble/*/fold-*.keras"))), process)
+    _wait_until(lambda: bool(list(prepared.glob("store/ensemble/*/fold-?.keras"))), process)
     process.kill()
     process.communicate()
-    (kept,) = prepared.glob("ensemble/*/fold-*.keras")
+    (kept,) = prepared.glob("store/ensemble/*/fold-?.keras")
     written_ns = kept.stat().st_mtime_ns
 
     tagsweep(*command)

@@ -24,19 +24,20 @@ PARAMS = HeadParams(
     loss="binary_crossentropy",
     focal_gamma=2.0,
 )
+KEY = "key"
 ROWS = np.arange(120)
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
 
 
 def _train(
     arrays: SearchArrays,
-    folder: Path,
+    store: Path,
     on_epoch: Callable[[int, int, float], None] = lambda *_: None,
     params: HeadParams = PARAMS,
 ) -> Ensemble:
     training = TrainingConfig(max_epochs=15)
     return train_ensemble(
-        params, arrays.vectors, arrays.labels, FOLDS, training, 1, folder, on_epoch
+        params, arrays.vectors, arrays.labels, FOLDS, training, 1, str(store), KEY, on_epoch
     )
 
 
@@ -68,16 +69,17 @@ def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Pa
     slow_last = replace(PARAMS, learning_rate=3e-2)
     with pytest.raises(KeyboardInterrupt):
         _train(arrays, tmp_path, die_when_one_is_done, slow_last)
-    (finished,) = tmp_path.iterdir()
+    folder = tmp_path / "ensemble" / KEY
+    (finished,) = folder.iterdir()
     before = finished.read_bytes()
     _train(arrays, tmp_path, params=slow_last)
     assert finished.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
+    assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
 
 
 def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:
     wild = replace(PARAMS, optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(TagsweepError, match="member fold-. diverged"):
+    with pytest.raises(TagsweepError, match="member ensemble/key/fold-..keras diverged"):
         _train(arrays, tmp_path, params=wild)
 
 

@@ -7,7 +7,7 @@ from shared.training.params import HeadParams
 from shared.training.snapshot import Snapshot
 from shared.training.trainer import Trainer
 from workers import SearchArrays
-from workers.checkpoint import read_checkpoint, remove_checkpoint, write_checkpoint
+from workers.checkpoint import Keeper, read_checkpoint, remove_checkpoint, write_checkpoint
 
 
 @pytest.fixture
@@ -50,3 +50,27 @@ def test_a_damaged_one_is_as_none(
     (tmp_path / "checkpoints" / "trial-3.npz").write_bytes(content)
     assert read_checkpoint(str(tmp_path), 3) is None
     assert "Checkpoint 3 in" in caplog.text
+
+
+def test_a_keeper_writes_and_removes_in_order(tmp_path: Path, snapshot: Snapshot) -> None:
+    keeper = Keeper(str(tmp_path))
+    keeper.write(3, snapshot, {0: 0.5})
+    keeper.write(4, snapshot, {0: 0.25})
+    keeper.remove([3, 5])
+    keeper.close()
+    assert not keeper.is_busy
+    assert read_checkpoint(str(tmp_path), 3) is None
+    kept = read_checkpoint(str(tmp_path), 4)
+    assert kept
+    assert kept.values == {0: 0.25}
+
+
+def test_a_keeper_keeps_what_was_known_when_it_was_told(tmp_path: Path, snapshot: Snapshot) -> None:
+    keeper, values = Keeper(str(tmp_path)), {0: 0.5}
+    for _ in range(20):
+        keeper.write(3, snapshot, values)
+    values[1] = 0.25
+    keeper.close()
+    kept = read_checkpoint(str(tmp_path), 3)
+    assert kept
+    assert kept.values == {0: 0.5}

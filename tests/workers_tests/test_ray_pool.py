@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import psutil
 import pytest
+import ray
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from ray._raylet import GcsClient
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
 from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
-from shared.search.liveness import RETRY_OF
+from shared.search.liveness import RETRY_OF, workers_of_running
 from shared.search.study import FAILURE, WORKER, load_study
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
@@ -84,6 +87,25 @@ def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
     assert len(study.trials) == 8 + len(back)
+
+
+def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec(study={"n_trials": 1000}, workers=ONE | {"heartbeat_grace_s": 1000})
+    study = load_study(storage, spec.study_name, spec.config, 9)
+    with _at_work(spec, arrays) as pool:
+        _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
+        context = ray.get_runtime_context()
+        reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        accepted, why = GcsClient(address=context.gcs_address).drain_node(
+            context.get_node_id(), reason, "the spot market wants it back", 0
+        )
+        assert accepted, why
+        _wait_until(lambda: pool.poll() and not workers_of_running(study))
+    back = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert back
+    assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
 
 
 def test_stopped_workers_give_up_their_trials(

@@ -1,0 +1,54 @@
+"""Take up a study where its CSV is not: from what its store holds."""
+
+import json
+from collections.abc import Sequence
+
+from orchestrator.run import Run
+from shared.data.dataset import Dataset
+from shared.data.embeddings import Embeddings, embeddings_key
+from shared.data.encoder import Encoder, resolve_encoder
+from shared.errors import InputError
+from shared.search.storage import opened_storage
+from shared.search.study import DATA, FINGERPRINT, LABELS, STORE, read_attrs
+from shared.store import read_file, write_once
+from workers import SearchArrays, read_arrays, write_arrays
+
+ENCODER = "the encoder's files"
+"""How the study's data attribute calls the encoder's revision."""
+
+
+def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
+    """Write texts and arrays to the store, once, for machines that have nothing else."""
+    write_arrays(store, fingerprint, arrays)
+    write_once(store, _texts_name(fingerprint), json.dumps(texts).encode())
+
+
+def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
+    """Read the data of the run's study from its store; None when it has not been searched yet.
+
+    Raises InputError when the store cannot be read from here.
+    """
+    if run.storage_url is None:
+        return None
+    with opened_storage(run.storage_url) as storage:
+        attrs = read_attrs(storage, run.study_name) or {}
+    if STORE not in attrs:
+        return None
+    fingerprint = attrs[FINGERPRINT]
+    try:
+        arrays = read_arrays(run.store, fingerprint)
+        texts = tuple(json.loads(read_file(run.store, _texts_name(fingerprint))))
+    except OSError as error:
+        raise InputError(
+            f"The CSV of study {run.study_name!r} is not here, and its store {run.store} cannot be"
+            f" read: {error}. Name the CSV with --data, or set workers.store to a folder or URL"
+            " that all machines reach."
+        ) from error
+    dataset = Dataset(texts, arrays.labels, tuple(attrs[LABELS]), run.store)
+    encoder = resolve_encoder(run.config.encoder, attrs[DATA][ENCODER])
+    embeddings = Embeddings(arrays.vectors, embeddings_key(texts, encoder), 0, None)
+    return dataset, encoder, embeddings
+
+
+def _texts_name(fingerprint: str) -> str:
+    return f"texts/{fingerprint}.json"

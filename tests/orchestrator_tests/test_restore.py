@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.storages import RDBStorage
+
+from orchestrator.restore import ENCODER, keep_data, restore
+from orchestrator.run import Run, define_run
+from shared.config import SweepConfig, with_values
+from shared.data.encoder import resolve_encoder
+from shared.errors import InputError
+from shared.search.study import LABELS, STORE, open_study
+from workers import SearchArrays
+
+TEXTS = [f"text {i}" for i in range(160)]
+
+
+@pytest.fixture
+def elsewhere(
+    storage: RDBStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
+) -> Run:
+    """Return a run by the name of a study alone, whose CSV is on another machine."""
+    values = {"study": {"name": study_name}, "data": {"csv": tmp_path / "not-here.csv"}}
+    config = with_values(SweepConfig(), values)
+    parts = {ENCODER: resolve_encoder(config.encoder).revision}
+    study = open_study(storage, study_name, config, "f", parts)
+    study.set_user_attr(STORE, str(tmp_path / "store"))
+    study.set_user_attr(LABELS, ["a", "b", "c"])
+    keep_data(str(tmp_path / "store"), "f", TEXTS, arrays)
+    return define_run(None, None, postgres_url, {"study": {"name": study_name}})
+
+
+def test_a_study_is_taken_up_with_nothing_but_its_store(
+    elsewhere: Run, arrays: SearchArrays
+) -> None:
+    restored = restore(elsewhere)
+    assert restored
+    dataset, _, embeddings = restored
+    assert (list(dataset.texts), dataset.label_names) == (TEXTS, ("a", "b", "c"))
+    np.testing.assert_array_equal(dataset.labels, arrays.labels)
+    np.testing.assert_array_equal(embeddings.vectors, arrays.vectors)
+
+
+def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -> None:
+    (tmp_path / "store").rename(tmp_path / "away")
+    with pytest.raises(InputError, match="its store .*/store cannot be read"):
+        restore(elsewhere)
+
+
+def test_a_csv_that_was_named_is_not_replaced_by_the_store(elsewhere: Run, tmp_path: Path) -> None:
+    options = {"study": {"name": elsewhere.study_name}, "data": {"csv": tmp_path / "typo.csv"}}
+    assert define_run(None, None, elsewhere.storage_url, options).config.data.csv is not None
+
+
+def test_without_a_searched_study_there_is_nothing_to_restore(
+    elsewhere: Run, postgres_url: str
+) -> None:
+    assert restore(Run(elsewhere.paths, SweepConfig())) is None
+    other = with_values(elsewhere.config, {"study": {"name": "no such study"}})
+    assert restore(Run(elsewhere.paths, other, postgres_url)) is None

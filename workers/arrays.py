@@ -1,0 +1,30 @@
+"""Keep what trials are trained on in the study's store, for workers that no driver sends it to."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from shared.store import read_file, write_once
+from workers.spec import SearchArrays
+
+_ARRAYS = ("vectors", "labels", "train_rows", "valid_rows")
+
+
+def write_arrays(store: str, fingerprint: str, arrays: SearchArrays) -> None:
+    """Keep the arrays under the fingerprint of the data, once."""
+    content = io.BytesIO()
+    parts: dict[str, Any] = {name: np.asarray(getattr(arrays, name)) for name in _ARRAYS}
+    np.savez(content, **parts)
+    write_once(store, _name(fingerprint), content.getvalue())
+
+
+def read_arrays(store: str, fingerprint: str) -> SearchArrays:
+    """Read the arrays; raise FileNotFoundError when the store does not have them."""
+    content = read_file(store, _name(fingerprint))
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return SearchArrays(**{name: arrays[name] for name in _ARRAYS})
+
+
+def _name(fingerprint: str) -> str:
+    return f"arrays/{fingerprint}.npz"
