@@ -46,9 +46,9 @@ def command(short_yaml: Path, prepared: Path) -> tuple[object, ...]:
 def test_a_stopped_run_goes_on_with_the_same_command(
     tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, tmp_path: Path
 ) -> None:
-    n_finished = 0
+    n_finished, endless = 0, ("--n-trials", 100_000)
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = start(*command, cwd=tmp_path)
+        process = start(*command, *endless, cwd=tmp_path)
         seen = _wait_for_a_finished_trial(tagsweep, prepared, n_finished)
         process.send_signal(number)
         _, errors = process.communicate(timeout=90)
@@ -57,9 +57,9 @@ def test_a_stopped_run_goes_on_with_the_same_command(
         assert processes_of(tmp_path) == []
         assert (seen["stage"], seen["workers"]) == ("search", 2)
         n_finished = status_of(tagsweep, prepared)["finished"]
-    tagsweep(*command)
+    tagsweep(*command, "--n-trials", n_finished + 2)
     status = status_of(tagsweep, prepared)
-    assert (status["finished"], status["running"], status["stage"]) == (N_TRIALS, 0, "done")
+    assert (status["finished"], status["running"], status["stage"]) == (n_finished + 2, 0, "done")
 
 
 def _wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -116,13 +116,19 @@ def test_a_larger_budget_runs_the_difference(
         assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
 
 
-def test_a_worker_without_a_driver_goes_on_with_a_study_to_its_end(
-    tagsweep: Tagsweep, short_yaml: Path, prepared: Path, postgres_url: str, study_name: str
+def test_a_study_goes_on_without_its_driver_and_on_another_machine(
+    tagsweep: Tagsweep,
+    short_yaml: Path,
+    prepared: Path,
+    postgres_url: str,
+    study_name: str,
+    tmp_path: Path,
 ) -> None:
+    here = shutil.copytree(short_yaml.parent, tmp_path / "here")
     study = ("--storage", postgres_url, "--study-name", study_name)
     tagsweep("worker", *study, code=2)
     limits = ("--n-trials", 6, "--timeout", 1, "--n-workers", 1)
-    tagsweep("run", short_yaml, *limits, *study, "--run-dir", prepared, code=1)
+    tagsweep("run", here / short_yaml.name, *limits, *study, "--run-dir", prepared, code=1)
     before = status_of(tagsweep, prepared, *study[:2])
     assert before["finished"] < 6
     tagsweep("worker", *study)
@@ -136,6 +142,9 @@ def test_a_worker_without_a_driver_goes_on_with_a_study_to_its_end(
     after = status_of(tagsweep, prepared, *study[:2])
     assert (after["finished"], after["running"], after["waiting"]) == (6, 0, 0)
     assert kept.user_attrs["search_s"] > 2, "the worker counts its time when there is no driver"
+    shutil.rmtree(here)
+    tagsweep("run", *study, "--run-dir", tmp_path / "there")
+    assert status_of(tagsweep, tmp_path / "there", *study[:2])["stage"] == "done"
 
 
 def test_time_ends_a_search(
