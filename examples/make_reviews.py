@@ -17,7 +17,7 @@ import csv
 import random
 from pathlib import Path
 
-N_REVIEWS = 6000
+N_REVIEWS = 3000
 SEED = 20260901
 TYPO_SHARE = 0.15
 """Share of the reviews with one typo."""
