@@ -129,10 +129,12 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
         yield OpenStudy(study, storage)
 
 
-def is_searched(run: Run, study: Study) -> bool:
+def is_searched(run: Run, study: Study, storage: RDBStorage) -> bool:
     """Say whether the budget of trials or of time is spent, or the target reached."""
     limits = run.config.study
-    return is_out_of_time(study.user_attrs[SEARCH_S], limits) or is_spent(study, limits)
+    return is_out_of_time(study.user_attrs[SEARCH_S], limits) or is_spent(
+        storage, run.study_name, limits
+    )
 
 
 def search(
@@ -222,7 +224,7 @@ def run_all(run: Run, console: Console) -> Result:
     """Run every stage that is not finished yet."""
     prepared = prepare(run, console)
     with open_study_of(run, prepared) as opened:
-        searched = is_searched(run, opened.study)
+        searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
@@ -241,7 +243,7 @@ def run_search(run: Run, console: Console) -> StudyProgress:
     with launch_workers(run.config.workers) as pool:
         prepared = prepare(run, console)
         with open_study_of(run, prepared) as opened:
-            if not is_searched(run, opened.study):
+            if not is_searched(run, opened.study, opened.storage):
                 search(run, prepared, opened, pool, console)
             return read_progress(opened.study)
 

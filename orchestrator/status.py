@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.storages import RDBStorage
 from optuna.study import Study, load_study
 
 from orchestrator.pipeline import is_bundled, is_searched
@@ -51,7 +52,7 @@ def read_status(run: Run) -> Status:
         if read_config(storage, run.study_name) is None:
             raise _no_study(run)
         study = load_study(storage=storage, study_name=run.study_name)
-        return _status_of(run, study, is_driven(storage, run.study_name), redact(url))
+        return _status_of(run, study, storage, redact(url))
 
 
 def describe_status(status: Status) -> str:
@@ -76,15 +77,15 @@ def describe_status(status: Status) -> str:
     return "\n".join(lines)
 
 
-def _status_of(run: Run, study: Study, is_searching: bool, storage: str) -> Status:
+def _status_of(run: Run, study: Study, storage: RDBStorage, url: str) -> Status:
     progress = read_progress(study)
     limits = run.config.study
     now = pace(progress, limits.n_trials, limits.timeout_s, study.user_attrs[SEARCH_S])
     metrics = read_metrics(run.paths.bundle) if run.paths.bundle.exists() else {}
     return Status(
         study=run.study_name,
-        storage=storage,
-        stage=_stage(run, study),
+        storage=url,
+        stage=_stage(run, study, storage),
         budget=limits.n_trials,
         finished=progress.finished,
         complete=progress.complete,
@@ -95,7 +96,7 @@ def _status_of(run: Run, study: Study, is_searching: bool, storage: str) -> Stat
         best_value=progress.best.value if progress.best else None,
         best_params=progress.best.params if progress.best else None,
         trials_per_min=round(now.trials_per_min, 2),
-        workers=study.user_attrs.get(WORKERS, 0) if is_searching else 0,
+        workers=study.user_attrs.get(WORKERS, 0) if is_driven(storage, run.study_name) else 0,
         seconds_left=now.seconds_left,
         test=metrics.get("test"),
         out_of_fold=metrics.get("out_of_fold"),
@@ -103,8 +104,8 @@ def _status_of(run: Run, study: Study, is_searching: bool, storage: str) -> Stat
     )
 
 
-def _stage(run: Run, study: Study) -> str:
-    if not is_searched(run, study):
+def _stage(run: Run, study: Study, storage: RDBStorage) -> str:
+    if not is_searched(run, study, storage):
         return "search"
     return "done" if is_bundled(run, study) else "ensemble"
 

@@ -1,18 +1,19 @@
 """Ask for trials ahead of time, so that training does not wait for sampler and database."""
 
-import logging
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import Trial
 
 from shared.search.budget import ask, is_spent
-from shared.search.liveness import CHECKPOINTS, RETRY_OF, retry
-from shared.search.patience import is_outage, patiently
+from shared.search.bulk_read import Params
+from shared.search.bulk_write import Begun, write_params
+from shared.search.history import History
+from shared.search.liveness import CHECKPOINTS, RETRY_OF
+from shared.search.patience import patiently
 from shared.search.space import suggest
 from shared.search.study import WORKER
 from shared.training.params import HeadParams
@@ -22,30 +23,25 @@ from workers.spec import WorkerSpec
 RETRY_ASK_S = 0.5
 """How long to wait when the budget is filled by trials that others still run."""
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Asked:
     """Hold a trial that nobody trains yet, and its hyperparameters.
 
-    `origin` is the number of the trial that it repeats, or its own; `checkpoints` the trial ids
-    whose checkpoint it may go on from, the latest first.
+    `trial_id` is its id in the storage, which numbers trials over all studies. `origin` is the
+    number of the trial that it repeats, or its own; `checkpoints` the trial ids whose checkpoint it
+    may go on from, the latest first.
     """
 
-    trial: Trial
+    trial_id: int
+    number: int
     params: HeadParams
     origin: int
     checkpoints: tuple[int, ...]
 
-    @property
-    def trial_id(self) -> int:
-        """The id in the storage, which numbers trials over all studies."""
-        return self.trial._trial_id  # noqa: SLF001  has no public name
-
 
 class Asker:
-    """Keep up to `n_ahead` trials at hand, asked for by a thread."""
+    """Keep up to `n_ahead` trials at hand, asked for by a thread, as many at a time as fit."""
 
     def __init__(
         self,
@@ -58,9 +54,11 @@ class Asker:
         n_ahead: int,
     ) -> None:
         """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
-        self._study, self._storage, self._heartbeat, self._spec = study, storage, heartbeat, spec
-        self._worker, self._n_inputs = worker, n_inputs
-        self._room = threading.Semaphore(n_ahead - 1)
+        self._study_name, self._storage = study.study_name, storage
+        self._heartbeat, self._spec = heartbeat, spec
+        self._attrs, self._n_inputs = {WORKER: worker}, n_inputs
+        self._history = History(storage, study, study.sampler)
+        self._room = threading.Semaphore(n_ahead)
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
@@ -100,50 +98,54 @@ class Asker:
 
     def _run(self) -> None:
         try:
-            asked = self._ask()
-            while asked is not None:
-                self._answers.put(asked)
-                self._room.acquire()
-                asked = self._ask()
+            while asked := self._ask(self._wait_for_room()):
+                for one in asked:
+                    self._answers.put(one)
             self._answers.put(None)
         except BaseException as error:  # noqa: BLE001  whoever takes the next trial raises it
             self._answers.put(error)
         finally:
             self._storage.remove_session()
 
-    def _ask(self) -> Asked | None:
-        """Wait until there is a trial to ask for; None when the budget is spent."""
+    def _wait_for_room(self) -> int:
+        """Return for how many trials there is room, once there is for one."""
+        self._room.acquire()
+        n = 1
+        while self._room.acquire(blocking=False):
+            n += 1
+        return n
+
+    def _ask(self, n: int) -> list[Asked]:
+        """Wait until there are trials to ask for, and ask for up to `n`; none: the budget is spent.
+
+        Room that is not filled is given back.
+        """
         limits = self._spec.config.study
         while not self._closing.is_set():
-            trial = patiently(lambda: ask(self._study, self._storage, limits), self._closing)
-            if trial is not None:
-                asked = self._prepare(trial)
-                if asked is not None:
-                    return asked
-            elif patiently(lambda: is_spent(self._study, limits), self._closing):
-                return None
-            else:
-                self._closing.wait(RETRY_ASK_S)
-        return None
+            begun = patiently(
+                lambda: ask(self._storage, self._study_name, limits, n, self._attrs), self._closing
+            )
+            if begun:
+                if len(begun) < n:
+                    self._room.release(n - len(begun))
+                return self._suggest(begun)
+            if patiently(lambda: is_spent(self._storage, self._study_name, limits), self._closing):
+                return []
+            self._closing.wait(RETRY_ASK_S)
+        return []
 
-    def _prepare(self, trial: Trial) -> Asked | None:
-        """Suggest a trial's parameters; give it back when the database goes away meanwhile.
-
-        A parameter whose writing was not confirmed may or may not be there, and asking for it again
-        could give another value than the one that the study has.
-        """
-        trial_id = trial._trial_id  # noqa: SLF001  has no public name
-        self._heartbeat.add(trial_id)
-        try:
-            trial.set_user_attr(WORKER, self._worker)
-            params = suggest(trial, self._spec.config.space, self._n_inputs)
-        except StorageInternalError as error:
-            if not is_outage(error):
-                raise
-            reason = "interrupted: the database went away while its parameters were suggested"
-            patiently(lambda: retry(self._study, self._storage, [trial_id], reason))
-            self._heartbeat.discard(trial_id)
-            return None
-        attrs = trial.user_attrs
-        origin, checkpoints = attrs.get(RETRY_OF, trial.number), attrs.get(CHECKPOINTS, ())
-        return Asked(trial, params, origin, tuple(checkpoints))
+    def _suggest(self, begun: Sequence[Begun]) -> list[Asked]:
+        """Suggest the trials' parameters and write them all at once."""
+        for one in begun:
+            self._heartbeat.add(one.trial_id)
+        patiently(self._history.refresh)
+        asked, params = [], dict[int, Params]()
+        for one in begun:
+            trial = self._history.begin(one)
+            heads = suggest(trial, self._spec.config.space, self._n_inputs)
+            params[one.trial_id] = self._history.end_of_asking(one.trial_id)
+            origin = one.user_attrs.get(RETRY_OF, one.number)
+            checkpoints = tuple(one.user_attrs.get(CHECKPOINTS, ()))
+            asked.append(Asked(one.trial_id, one.number, heads, origin, checkpoints))
+        patiently(lambda: write_params(self._storage, params))
+        return asked

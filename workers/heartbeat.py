@@ -6,7 +6,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from shared.config import WorkersConfig
-from shared.search.liveness import beat, reap
+from shared.search.bulk_write import beat
+from shared.search.liveness import reap
 from shared.search.patience import patiently
 
 

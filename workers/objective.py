@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from shared.search.budget import DIVERGED
+from shared.search.bulk_write import Ended
 from shared.search.liveness import RESUMED_AT
 from shared.search.patience import patiently
 from shared.search.pruning import Medians
@@ -25,7 +26,7 @@ from workers.asking import Asked, Asker
 from workers.checkpoint import Keeper, read_checkpoint
 from workers.failing import is_last_straw, kind_of, reason_of
 from workers.heartbeat import Heartbeat
-from workers.reporting import Ended, HandedBack, Reporter
+from workers.reporting import HandedBack, Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
 WAIT_S = 0.1
@@ -62,7 +63,7 @@ def open_bench(
     n_ahead: int = 1,
 ) -> Bench:
     """Start the threads that ask, report, beat and keep in the name of a worker."""
-    medians = Medians(spec.config.study.pruner)
+    medians = Medians(spec.config.study.pruner, study.direction)
     heartbeat = Heartbeat(study, storage, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
     n_inputs = arrays.vectors.shape[1]
@@ -129,7 +130,7 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
         kept = next((checkpoint for checkpoint in found if checkpoint is not None), None)
         values = {} if kept is None else kept.values
         if asked.checkpoints:
-            bench.reporter.send(asked.trial, values, {RESUMED_AT: len(values)})
+            bench.reporter.send(asked.trial_id, values, {RESUMED_AT: len(values)})
         live[asked.trial_id] = LiveTrial(asked, values)
         with _failing(live, bench):
             trainer.add(
@@ -145,7 +146,7 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
 def _hand_back(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Let others run what is in training here, or was asked for and not begun."""
     for asked in [trial.asked for trial in live.values()] + bench.asker.close():
-        bench.reporter.send(asked.trial, end=HandedBack(INTERRUPTED))
+        bench.reporter.send(asked.trial_id, end=HandedBack(INTERRUPTED))
 
 
 @contextmanager
@@ -157,13 +158,13 @@ def _failing(live: dict[int, LiveTrial], bench: Bench) -> Iterator[None]:
         if error is bench.reporter.failure:
             raise
         reason = reason_of(error)
-        numbers = [running.asked.trial.number for running in live.values()]
+        numbers = [running.asked.number for running in live.values()]
         logger.warning("Trials %s failed: %s", numbers, reason)
         logger.info("This is how they failed", exc_info=error)
         bench.trainer.clear()
         for trial_id, running in live.items():
             attrs = {**_describe(running), FAILURE: reason}
-            bench.reporter.send(running.asked.trial, attrs=attrs, end=Ended(TrialState.FAIL))
+            bench.reporter.send(trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
             bench.failed[kind_of(reason)].add(trial_id)
         live.clear()
         failed_here = bench.failed[kind_of(reason)]
@@ -176,7 +177,7 @@ def _drop_taken(live: dict[int, LiveTrial], bench: Bench) -> None:
     if bench.heartbeat.failure is not None:
         raise bench.heartbeat.failure
     for trial_id in bench.heartbeat.taken & live.keys():
-        logger.warning("Trial %d was taken: it runs elsewhere", live[trial_id].asked.trial.number)
+        logger.warning("Trial %d was taken: it runs elsewhere", live[trial_id].asked.number)
         bench.trainer.remove(trial_id)
         del live[trial_id]
 
@@ -197,20 +198,21 @@ def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     """Report an epoch; tell the trial and return True when it was the last."""
-    trial, reporter, arrays = running.asked.trial, bench.reporter, bench.arrays
+    asked, reporter, arrays = running.asked, bench.reporter, bench.arrays
     if epoch.ending is Ending.DIVERGED:
         reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}"
-        logger.warning("Trial %d failed: %s", trial.number, reason)
+        logger.warning("Trial %d failed: %s", asked.number, reason)
         attrs = {**_describe(running), FAILURE: reason}
-        reporter.send(trial, attrs=attrs, end=Ended(TrialState.FAIL))
+        reporter.send(asked.trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
         return True
     running.values[epoch.step] = epoch.value
     new = {epoch.step: epoch.value}
     if bench.medians.should_prune(running.values):
-        reporter.send(trial, new, _describe(running), Ended(TrialState.PRUNED))
+        end = Ended(TrialState.PRUNED, epoch.value)
+        reporter.send(asked.trial_id, new, _describe(running), end)
         return True
     if epoch.ending is None:
-        reporter.send(trial, new)
+        reporter.send(asked.trial_id, new)
         return False
     measured = average_precision(
         arrays.labels[arrays.valid_rows],
@@ -223,7 +225,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         "ap_macro": round(measured.ap_macro, 6),
     }
     best_value = min(running.values.values())
-    reporter.send(trial, new, attrs, Ended(TrialState.COMPLETE, best_value))
+    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, best_value))
     return True
 
 

@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
-from shared.search.bulk import CompleteTrials, Report, write_reports
+from shared.search.bulk_read import Changes, read_intermediate_values
+from shared.search.bulk_write import Ended, Report, write_reports
 from shared.search.liveness import retry
 from shared.search.patience import patiently
 from shared.search.pruning import Medians
@@ -19,14 +22,6 @@ from workers.heartbeat import Heartbeat
 
 FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Say how a trial ended; `value` is None unless it is COMPLETE."""
-
-    state: TrialState
-    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,8 @@ class HandedBack:
 
 @dataclass(frozen=True)
 class _Message:
-    trial: Trial
     report: Report
-    end: Ended | HandedBack | None
+    handed_back: HandedBack | None
 
 
 class Reporter:
@@ -57,7 +51,7 @@ class Reporter:
         """Start the thread."""
         self._study, self._storage, self._medians = study, storage, medians
         self._heartbeat = heartbeat
-        self._complete = CompleteTrials(storage, study.study_name)
+        self._changes = Changes(study._study_id)  # noqa: SLF001  has no public name
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -66,9 +60,9 @@ class Reporter:
 
     def send(
         self,
-        trial: Trial,
-        values: Mapping[int, float] | None = None,
-        attrs: Mapping[str, Any] | None = None,
+        trial_id: int,
+        values: Mapping[int, float] = MappingProxyType({}),
+        attrs: Mapping[str, Any] = MappingProxyType({}),
         end: Ended | HandedBack | None = None,
     ) -> None:
         """Report intermediate values by step, set user attributes, and end the trial, in order.
@@ -78,8 +72,10 @@ class Reporter:
         """
         if self.failure is not None:
             raise self.failure
-        report = Report(trial._trial_id, values or {}, attrs or {})  # noqa: SLF001  has no public name
-        self._messages.put(_Message(trial, report, end))
+        if isinstance(end, HandedBack):
+            self._messages.put(_Message(Report(trial_id, values, attrs), end))
+        else:
+            self._messages.put(_Message(Report(trial_id, values, attrs, end), None))
 
     def close(self) -> None:
         """Write all that was sent, then end; raise what went wrong."""
@@ -109,18 +105,19 @@ class Reporter:
         reports = [message.report for message in messages]
         patiently(lambda: write_reports(self._storage, reports))
         for message in messages:
-            if message.end is not None:
-                self._end(message.trial, message.end)
+            if message.handed_back is not None:
+                patiently(partial(self._hand_back, message.report.trial_id, message.handed_back))
+            if message.handed_back is not None or message.report.end is not None:
+                self._heartbeat.discard(message.report.trial_id)
         patiently(self._follow)
 
-    def _end(self, trial: Trial, end: Ended | HandedBack) -> None:
-        trial_id = trial._trial_id  # noqa: SLF001  has no public name
-        if isinstance(end, HandedBack):
-            patiently(lambda: retry(self._study, self._storage, [trial_id], end.reason))
-        else:
-            patiently(lambda: self._study.tell(trial, end.value, end.state, skip_if_finished=True))
-        self._heartbeat.discard(trial_id)
+    def _hand_back(self, trial_id: int, back: HandedBack) -> None:
+        retry(self._study, self._storage, [trial_id], back.reason)
 
     def _follow(self) -> None:
-        for values in self._complete.read_new().values():
+        with self._storage.engine.begin() as connection:
+            changed = self._changes.read(connection)
+            complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
+            found = read_intermediate_values(connection, complete)
+        for values in found.values():
             self._medians.add(values)

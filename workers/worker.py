@@ -57,7 +57,11 @@ def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBSto
             f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    left = [trial_id for trial_id, other in workers_of_running(study).items() if other == name]
+    left = [
+        trial_id
+        for trial_id, other in workers_of_running(storage, spec.study_name).items()
+        if other == name
+    ]
     max_retries = spec.config.workers.max_retries
     retry(study, storage, left, f"lost: {name} died and was started again", max_retries)
     return study, storage

@@ -1,16 +1,19 @@
 """Hand out trials so that a study never gets more than its budget."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import text
+from optuna.trial import TrialState
+from sqlalchemy import Connection, text
 
 from shared.config import StudyConfig
 from shared.errors import TagsweepError
-from shared.search.liveness import alone, beat
+from shared.search.bulk_read import count_failures, count_trials, read_least_value
+from shared.search.bulk_write import Begun, begin_trials
+from shared.search.liveness import alone
 from shared.search.study import FAILURE
 
 DRIVING = 0x7461_6774
@@ -21,29 +24,38 @@ OUT_OF_MEMORY = "out of memory"
 """How the failure of a trial begins whose head alone does not fit into the device's memory."""
 
 
-def ask(study: Study, storage: RDBStorage, limits: StudyConfig) -> Trial | None:
-    """Create a trial, or return None when those finished and running fill the budget.
+def ask(
+    storage: RDBStorage,
+    study_name: str,
+    limits: StudyConfig,
+    n: int = 1,
+    attrs: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Begun]:
+    """Have up to `n` trials run, fewer when those finished and running leave less of the budget.
 
     Trials that are enqueued come first. Counting and creating happen under one lock in the
     database, so the budget holds for any number of workers. None is not the end: a running trial
-    may still fail and make room. The trial has its first heartbeat when it is returned.
+    may still fail and make room. The trials have their first heartbeat and the user attributes
+    when they are returned.
     """
-    with alone(storage, study.study_name):
-        trials = study.get_trials(deepcopy=False)
-        counted = sum(trial.state in _COUNTED for trial in trials)
-        if counted >= limits.n_trials or _is_good_enough(trials, limits):
-            return None
-        _require_hope(trials, limits)
-        trial = study.ask()
-        beat(storage, [trial._trial_id])  # noqa: SLF001  has no public name
-        return trial
+    study_id = storage.get_study_id_from_name(study_name)
+    with alone(storage, study_name) as connection:
+        counts = count_trials(connection, study_id)
+        room = limits.n_trials - sum(counts[state] for state in _COUNTED)
+        if room <= 0 or _is_good_enough(connection, study_id, limits):
+            return []
+        if counts[TrialState.FAIL] >= limits.n_trials:
+            _require_hope(connection, study_id, limits)
+        return begin_trials(connection, study_id, min(n, room), counts.total(), attrs)
 
 
-def is_spent(study: Study, limits: StudyConfig) -> bool:
+def is_spent(storage: RDBStorage, study_name: str, limits: StudyConfig) -> bool:
     """Say whether the study has its full number of finished trials, or a good enough one."""
-    trials = study.get_trials(deepcopy=False)
-    finished = sum(trial.state in _FINISHED for trial in trials)
-    return finished >= limits.n_trials or _is_good_enough(trials, limits)
+    study_id = storage.get_study_id_from_name(study_name)
+    with storage.engine.begin() as connection:
+        counts = count_trials(connection, study_id)
+        finished = sum(counts[state] for state in _FINISHED)
+        return finished >= limits.n_trials or _is_good_enough(connection, study_id, limits)
 
 
 def is_out_of_time(searched_s: float, limits: StudyConfig) -> bool:
@@ -100,10 +112,10 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _COUNTED = (*_FINISHED, TrialState.RUNNING)
 
 
-def _require_hope(trials: list[FrozenTrial], limits: StudyConfig) -> None:
+def _require_hope(connection: Connection, study_id: int, limits: StudyConfig) -> None:
     """Raise TagsweepError when as many trials as the budget has failed by their parameters."""
     for reason, cure in ((DIVERGED, "the learning rate"), (OUT_OF_MEMORY, "space.max_units")):
-        n_failed = sum(str(trial.user_attrs.get(FAILURE)).startswith(reason) for trial in trials)
+        n_failed = count_failures(connection, study_id, FAILURE, reason)
         if n_failed >= limits.n_trials:
             raise TagsweepError(
                 f"{n_failed} trials failed, as many as the budget has: {reason}."
@@ -111,7 +123,8 @@ def _require_hope(trials: list[FrozenTrial], limits: StudyConfig) -> None:
             )
 
 
-def _is_good_enough(trials: list[FrozenTrial], limits: StudyConfig) -> bool:
-    target = limits.target_value
-    complete = (t.value for t in trials if t.state == TrialState.COMPLETE)
-    return target is not None and any(value is not None and value <= target for value in complete)
+def _is_good_enough(connection: Connection, study_id: int, limits: StudyConfig) -> bool:
+    if limits.target_value is None:
+        return False
+    least = read_least_value(connection, study_id)
+    return least is not None and least <= limits.target_value

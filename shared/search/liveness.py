@@ -13,12 +13,12 @@ from copy import deepcopy
 
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, text
 
+from shared.search.bulk_read import read_running
+from shared.search.bulk_write import read_stale
 from shared.search.study import FAILURE, WORKER
 
 ASKING = 0x7461_6773
@@ -36,63 +36,32 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(storage: RDBStorage, study_name: str) -> Iterator[None]:
-    """Keep all others from counting, creating and failing trials of a study meanwhile."""
+def alone(storage: RDBStorage, study_name: str) -> Iterator[Connection]:
+    """Keep all others from counting, creating and failing trials of a study meanwhile.
+
+    Yields the connection, in a transaction, that holds the lock for as long as the block lasts.
+    """
     key = {"kind": ASKING, "study": storage.get_study_id_from_name(study_name)}
     # Threads of a process wait here, and not each with a connection in its hands.
     with _TURN, storage.engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:kind, :study)"), key)
-        yield
+        yield connection
 
 
-def workers_of_running(study: Study) -> dict[int, str]:
+def workers_of_running(storage: RDBStorage, study_name: str) -> dict[int, str]:
     """Return the running trials' ids, and the names of the workers that they run on."""
-    return {
-        trial._trial_id: trial.user_attrs.get(WORKER, "")  # noqa: SLF001  has no public name
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    }
-
-
-def beat(storage: RDBStorage, trial_ids: Collection[int]) -> set[int]:
-    """Record that the trials are worked on; return those of them that no longer run.
-
-    Whoever works on one of these must let it be: another has failed it, and it may run again.
-    """
-    if not trial_ids:
-        return set()
-    running = select(TrialModel.trial_id, func.now()).where(
-        TrialModel.trial_id.in_(trial_ids), TrialModel.state == TrialState.RUNNING
-    )
-    upsert = insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], running)
-    upsert = upsert.on_conflict_do_update(
-        index_elements=["trial_id"], set_={"heartbeat": upsert.excluded.heartbeat}
-    )
+    study_id = storage.get_study_id_from_name(study_name)
     with storage.engine.begin() as connection:
-        alive = set(connection.scalars(upsert.returning(TrialHeartbeatModel.trial_id)))
-    return set(trial_ids) - alive
+        names = read_running(connection, study_id, WORKER)
+    return {trial_id: name or "" for trial_id, name in names.items()}
 
 
 def reap(study: Study, storage: RDBStorage, grace_s: float, max_retries: int) -> list[int]:
     """Fail the running trials without a heartbeat in `grace_s`, and enqueue them again.
 
-    A running trial that has none at all, because its worker died at once, gets its first one here.
     Returns the failed trials' ids. Any number of processes may do this at once.
     """
-    study_id = storage.get_study_id_from_name(study.study_name)
-    running = (TrialModel.study_id == study_id) & (TrialModel.state == TrialState.RUNNING)
-    heartbeat = TrialHeartbeatModel.heartbeat
-    first = insert(TrialHeartbeatModel).from_select(
-        ["trial_id", "heartbeat"], select(TrialModel.trial_id, func.now()).where(running)
-    )
-    age_s = func.extract("epoch", func.localtimestamp() - heartbeat)
-    stale = (
-        select(TrialModel.trial_id)
-        .join(TrialHeartbeatModel, TrialHeartbeatModel.trial_id == TrialModel.trial_id)
-        .where(running, age_s > grace_s)
-    )
-    with storage.engine.begin() as connection:
-        connection.execute(first.on_conflict_do_nothing())
-        found = set(connection.scalars(stale))
+    found = read_stale(storage, study._study_id, grace_s)  # noqa: SLF001  has no public name
     return retry(study, storage, found, f"lost: no sign of life for {grace_s:g} s", max_retries)
 
 

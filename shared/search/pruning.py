@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from optuna.pruners import MedianPruner
+from optuna.study import StudyDirection
 
 from shared.config import PrunerConfig
 
@@ -29,9 +30,12 @@ class Medians:
     nothing else.
     """
 
-    def __init__(self, config: PrunerConfig) -> None:
-        """Start without any complete trial; losses are minimised."""
+    def __init__(
+        self, config: PrunerConfig, direction: StudyDirection = StudyDirection.MINIMIZE
+    ) -> None:
+        """Start without any complete trial."""
         self._config = config
+        self._sign = 1 if direction == StudyDirection.MINIMIZE else -1
         self._values: defaultdict[int, list[float]] = defaultdict(list)
         self.n_complete = 0
 
@@ -57,7 +61,8 @@ class Medians:
         if np.isnan(others).all():
             return False
         with np.errstate(invalid="ignore"):  # the median of infinities alone is NaN
-            return bool(np.nanmin(reported) > np.nanpercentile(others, 50))
+            best, median = np.nanmin(self._sign * reported), np.nanpercentile(others, 50)
+            return bool(best > self._sign * median)
 
     def _is_first_of_interval(
         self, since_warmup: int, step: int, values: Mapping[int, float]

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config import SweepConfig, parse_config
 from shared.errors import InputError
+from shared.search.bulk_read import count_trials
 from shared.search.pruning import build_pruner
+from shared.search.tpe import FastTPESampler
 
 CONFIG = "config"
 FINGERPRINT = "fingerprint"
@@ -106,13 +107,11 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     count as bad ones (Optuna's `constant_liar`), so that workers do not try the same at a time.
     """
     study = optuna.load_study(storage=storage, study_name=name)
-    seeds = np.random.SeedSequence(
-        [config.study.seed, worker, len(study.get_trials(deepcopy=False))]
-    )
-    study.sampler = TPESampler(
-        seed=int(seeds.generate_state(1)[0]),
-        n_startup_trials=config.study.sampler.n_startup_trials,
-        constant_liar=True,
+    with storage.engine.begin() as connection:
+        n_trials = count_trials(connection, study._study_id).total()  # noqa: SLF001
+    seeds = np.random.SeedSequence([config.study.seed, worker, n_trials])
+    study.sampler = FastTPESampler(
+        int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
     )
     study.pruner = build_pruner(config.study.pruner)
     return study

@@ -46,7 +46,7 @@ def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
     time.sleep(0.3)
     assert len(study.trials) == 2
     assert {trial.user_attrs[WORKER] for trial in study.trials} == {"worker-0"}
-    assert [asked.trial.number for asked in asker.close()] == [0, 1]
+    assert [asked.number for asked in asker.close()] == [0, 1]
 
 
 def test_a_taken_trial_makes_room_for_the_next(study, make_asker) -> None:
@@ -55,7 +55,7 @@ def test_a_taken_trial_makes_room_for_the_next(study, make_asker) -> None:
     assert taken
     assert 1 <= len(taken.params.layers) <= 2
     _wait_for_trials(study, 2)
-    assert [asked.trial.number for asked in asker.close()] == [1]
+    assert [asked.number for asked in asker.close()] == [1]
 
 
 def test_it_is_exhausted_when_the_budget_is_spent(study, make_asker) -> None:
@@ -63,7 +63,7 @@ def test_it_is_exhausted_when_the_budget_is_spent(study, make_asker) -> None:
     for _ in range(3):
         taken = asker.take(LONG_S)
         assert taken
-        study.tell(taken.trial, state=TrialState.PRUNED)
+        study.tell(taken.number, state=TrialState.PRUNED)
     assert asker.take(LONG_S) is None
     assert asker.is_exhausted
     assert asker.close() == []
@@ -78,5 +78,5 @@ def test_nothing_comes_while_others_run_the_last_trials(study, make_asker) -> No
     study.tell(0, state=TrialState.FAIL)
     asked = asker.take(LONG_S)
     assert asked
-    assert asked.trial.number == 3
+    assert asked.number == 3
     asker.close()

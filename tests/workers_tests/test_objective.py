@@ -146,7 +146,12 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
         nonlocal n_looks
         n_looks += 1
         if n_looks == 4:
-            retry(study, storage, list(workers_of_running(study)), "lost: a false alarm")
+            retry(
+                study,
+                storage,
+                list(workers_of_running(storage, spec.study_name)),
+                "lost: a false alarm",
+            )
             time.sleep(0.3)
         return False
 

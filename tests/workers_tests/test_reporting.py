@@ -4,10 +4,11 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from shared.config import PrunerConfig
+from shared.search.bulk_write import Ended
 from shared.search.pruning import Medians
 from shared.search.study import load_study
 from workers.heartbeat import Heartbeat
-from workers.reporting import Ended, HandedBack, Reporter
+from workers.reporting import HandedBack, Reporter
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def test_all_that_was_sent_is_written_when_it_is_closed(
     complete, pruned, running = (study.ask() for _ in range(3))
     for step in range(30):
         for trial in (complete, pruned, running):
-            reporter.send(trial, {step: trial.number + step / 100})
-    reporter.send(complete, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, 0.0))
-    reporter.send(pruned, end=Ended(TrialState.PRUNED))
+            reporter.send(trial._trial_id, {step: trial.number + step / 100})
+    reporter.send(complete._trial_id, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, 0.0))
+    reporter.send(pruned._trial_id, end=Ended(TrialState.PRUNED, 1.29))
     reporter.close()
     first, second, third = study.trials
     assert [t.state for t in study.trials] == [
@@ -54,7 +55,7 @@ def test_medians_follow_what_this_and_other_workers_complete(
     assert medians.should_prune({0: 0.3})
     other.report(0.5, 0)
     study.tell(other, 0.5)
-    reporter.send(own, {0: 0.6}, end=Ended(TrialState.COMPLETE, 0.6))
+    reporter.send(own._trial_id, {0: 0.6}, end=Ended(TrialState.COMPLETE, 0.6))
     reporter.close()
     assert medians.n_complete == 3
     assert not medians.should_prune({0: 0.3})
@@ -74,18 +75,18 @@ def test_what_went_wrong_is_raised(
     reporter = Reporter(study, storage, medians, heartbeat)
     monkeypatch.setattr("workers.reporting.write_reports", fail)
     trial = study.ask()
-    reporter.send(trial, {0: 0.5})
+    reporter.send(trial._trial_id, {0: 0.5})
     with pytest.raises(ConnectionError, match="no database"):
         reporter.close()
     with pytest.raises(ConnectionError, match="no database"):
-        reporter.send(trial, {1: 0.5})
+        reporter.send(trial._trial_id, {1: 0.5})
 
 
 def test_a_trial_that_is_handed_back_waits_to_run_again(
     storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
     reporter = Reporter(study, storage, medians, heartbeat)
-    reporter.send(study.ask(), {0: 0.5}, end=HandedBack("interrupted"))
+    reporter.send(study.ask()._trial_id, {0: 0.5}, end=HandedBack("interrupted"))
     reporter.close()
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
@@ -96,7 +97,7 @@ def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
     reporter = Reporter(study, storage, medians, heartbeat)
     trial = study.ask()
     study.tell(trial, state=TrialState.FAIL)
-    reporter.send(trial, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, 0.5))
+    reporter.send(trial._trial_id, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, 0.5))
     reporter.close()
     (found,) = study.trials
     assert (found.state, found.intermediate_values, found.user_attrs) == (TrialState.FAIL, {}, {})

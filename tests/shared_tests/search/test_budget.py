@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from sqlalchemy import text
 
 from shared.config import StudyConfig, SweepConfig
@@ -26,21 +26,21 @@ def test_asking_ends_when_running_and_finished_trials_fill_the_budget(
     storage: RDBStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    first, second = ask(study, storage, limits(2)), ask(study, storage, limits(2))
-    assert first
-    assert second
-    assert ask(study, storage, limits(2)) is None
-    assert not is_spent(study, limits(2))
-    study.tell(first, 1.0)
-    study.tell(second, state=TrialState.PRUNED)
-    assert ask(study, storage, limits(2)) is None
-    assert is_spent(study, limits(2))
+    (first,) = ask(storage, study_name, limits(2))
+    (second,) = ask(storage, study_name, limits(2), n=5)
+    assert ask(storage, study_name, limits(2)) == []
+    assert not is_spent(storage, study_name, limits(2))
+    study.tell(first.number, 1.0)
+    study.tell(second.number, state=TrialState.PRUNED)
+    assert ask(storage, study_name, limits(2)) == []
+    assert is_spent(storage, study_name, limits(2))
 
 
 def test_a_failed_trial_makes_room_for_another(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    study.tell(ask(study, storage, limits(1)), state=TrialState.FAIL)
-    assert ask(study, storage, limits(1))
+    (failed,) = ask(storage, study_name, limits(1))
+    study.tell(failed.number, state=TrialState.FAIL)
+    assert ask(storage, study_name, limits(1))
 
 
 def test_a_waiting_trial_is_handed_out_before_a_new_one(
@@ -48,9 +48,9 @@ def test_a_waiting_trial_is_handed_out_before_a_new_one(
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     study.enqueue_trial({"x": 0.25})
-    trial = ask(study, storage, limits(1))
-    assert trial
-    assert trial.suggest_float("x", 0, 1) == 0.25
+    (begun,) = ask(storage, study_name, limits(1))
+    assert Trial(study, begun.trial_id).suggest_float("x", 0, 1) == 0.25
+    assert begun.system_attrs == {"fixed_params": {"x": 0.25}}
 
 
 def test_workers_that_race_for_the_last_trials_neither_exceed_nor_miss_the_budget(
@@ -78,12 +78,10 @@ def test_a_search_whose_every_trial_fails_by_its_parameters_gives_up(
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     for _ in range(3):
-        trial = ask(study, storage, limits(3))
-        assert trial
-        trial.set_user_attr(FAILURE, reason)
-        study.tell(trial, state=TrialState.FAIL)
+        (begun,) = ask(storage, study_name, limits(3), attrs={FAILURE: reason})
+        study.tell(begun.number, state=TrialState.FAIL)
     with pytest.raises(TagsweepError, match="3 trials failed, as many as the budget has"):
-        ask(study, storage, limits(3))
+        ask(storage, study_name, limits(3))
 
 
 def test_a_study_has_one_driver_at_a_time(
@@ -108,11 +106,12 @@ def test_a_study_has_one_driver_at_a_time(
 def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     enough = limits(9, target_value=0.4)
-    study.tell(ask(study, storage, enough), 0.5)
-    assert not is_spent(study, enough)
-    study.tell(ask(study, storage, enough), 0.4)
-    assert is_spent(study, enough)
-    assert ask(study, storage, enough) is None
+    for value in (0.5, 0.4):
+        assert not is_spent(storage, study_name, enough)
+        (begun,) = ask(storage, study_name, enough)
+        study.tell(begun.number, value)
+    assert is_spent(storage, study_name, enough)
+    assert ask(storage, study_name, enough) == []
 
 
 def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:

@@ -8,10 +8,10 @@ from optuna.trial import Trial, TrialState
 
 from shared.config import StudyConfig, SweepConfig
 from shared.search.budget import ask
+from shared.search.bulk_write import beat
 from shared.search.liveness import (
     CHECKPOINTS,
     RETRY_OF,
-    beat,
     reap,
     retry,
     workers_of_running,
@@ -30,9 +30,8 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 
 def _ask(study: Study, storage: RDBStorage) -> Trial:
-    trial = ask(study, storage, LIMITS)
-    assert trial
-    return trial
+    (begun,) = ask(storage, study.study_name, LIMITS)
+    return Trial(study, begun.trial_id)
 
 
 def _id(trial: Trial) -> int:
@@ -136,4 +135,7 @@ def test_running_trials_are_known_by_their_workers(study: Study, storage: RDBSto
     named, nameless, ended = (_ask(study, storage) for _ in range(3))
     named.set_user_attr(WORKER, "worker-1")
     study.tell(ended, 0.5)
-    assert workers_of_running(study) == {_id(named): "worker-1", _id(nameless): ""}
+    assert workers_of_running(storage, study.study_name) == {
+        _id(named): "worker-1",
+        _id(nameless): "",
+    }

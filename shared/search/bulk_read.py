@@ -1,0 +1,174 @@
+"""Read from Optuna's own tables, only what is asked for and only what is new.
+
+Optuna's API reads whole trials, and every unfinished one again at each call.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
+from optuna.trial import TrialState
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    any_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
+
+_from_stored = TrialIntermediateValueModel.stored_repr_to_intermediate_value
+_to_distribution = lru_cache(maxsize=1024)(json_to_distribution)
+
+Params = Mapping[str, tuple[float, BaseDistribution]]
+"""A trial's parameters by name: the value in Optuna's internal form, and its distribution."""
+
+
+def among(column: Any, ids: Collection[int]) -> ColumnElement[bool]:
+    """Say `column = ANY(ids)`: one parameter, however many ids there are."""
+    is_one: ColumnElement[bool] = column == any_(bindparam(None, list(ids), type_=ARRAY(Integer)))
+    return is_one
+
+
+def count_trials(connection: Connection, study_id: int) -> Counter[TrialState]:
+    """Count the trials of a study by state."""
+    counts = (
+        select(TrialModel.state, func.count().label("n"))
+        .where(TrialModel.study_id == study_id)
+        .group_by(TrialModel.state)
+    )
+    return Counter({row.state: row.n for row in connection.execute(counts)})
+
+
+def count_failures(connection: Connection, study_id: int, key: str, beginning: str) -> int:
+    """Count the failed trials whose user attribute `key` is a text with this beginning."""
+    model = TrialUserAttributeModel
+    failed = (
+        select(func.count())
+        .select_from(TrialModel)
+        .join(model, model.trial_id == TrialModel.trial_id)
+        .where(
+            TrialModel.study_id == study_id,
+            TrialModel.state == TrialState.FAIL,
+            model.key == key,
+            model.value_json.startswith(json.dumps(beginning)[:-1], autoescape=True),
+        )
+    )
+    return int(connection.execute(failed).scalar_one())
+
+
+def read_least_value(connection: Connection, study_id: int) -> float | None:
+    """Return the least value of a study's complete trials, or None when there is none."""
+    least = (
+        select(func.min(TrialValueModel.value))
+        .join(TrialModel, TrialModel.trial_id == TrialValueModel.trial_id)
+        .where(
+            TrialModel.study_id == study_id,
+            TrialModel.state == TrialState.COMPLETE,
+            TrialValueModel.value_type == TrialValueModel.TrialValueType.FINITE,
+        )
+    )
+    value: float | None = connection.execute(least).scalar_one()
+    return value
+
+
+def read_running(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
+    """Return a user attribute of the running trials, by id; None for those without it."""
+    model = TrialUserAttributeModel
+    has_key = and_(model.trial_id == TrialModel.trial_id, model.key == key)
+    running = (
+        select(TrialModel.trial_id, model.value_json)
+        .outerjoin(model, has_key)
+        .where(TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING)
+    )
+    found = connection.execute(running)
+    return {trial_id: None if value is None else json.loads(value) for trial_id, value in found}
+
+
+class Changes:
+    """Follow the states of a study's trials; a finished trial never changes."""
+
+    def __init__(self, study_id: int) -> None:
+        """Know of no trial yet."""
+        self._study_id = study_id
+        self._newest = -1
+        self._unfinished: set[int] = set()
+
+    def read(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
+        """Return trial_id, number and state of trials that are new, or were unfinished before."""
+        changed = select(TrialModel.trial_id, TrialModel.number, TrialModel.state).where(
+            TrialModel.study_id == self._study_id,
+            (TrialModel.trial_id > self._newest) | among(TrialModel.trial_id, self._unfinished),
+        )
+        rows = connection.execute(changed).all()
+        self._newest = max((row.trial_id for row in rows), default=self._newest)
+        self._unfinished = {row.trial_id for row in rows if not row.state.is_finished()}
+        return rows
+
+
+def read_intermediate_values(
+    connection: Connection, trial_ids: Collection[int], *, last_only: bool = False
+) -> dict[int, dict[int, float]]:
+    """Return the intermediate values of trials, by id and step, or only each one's last."""
+    values: dict[int, dict[int, float]] = {trial_id: {} for trial_id in trial_ids}
+    if not values:
+        return values
+    model = TrialIntermediateValueModel
+    rows = select(
+        model.trial_id, model.step, model.intermediate_value, model.intermediate_value_type
+    ).where(among(model.trial_id, trial_ids))
+    if last_only:
+        last = (
+            select(model.trial_id, func.max(model.step))
+            .where(among(model.trial_id, trial_ids))
+            .group_by(model.trial_id)
+        )
+        rows = rows.where(tuple_(model.trial_id, model.step).in_(last))
+    for trial_id, step, value, kind in connection.execute(rows):
+        values[trial_id][step] = _from_stored(value, kind)
+    return values
+
+
+def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int, float]:
+    """Return the values of trials that have one, by id."""
+    if not trial_ids:
+        return {}
+    model = TrialValueModel
+    rows = select(model.trial_id, model.value, model.value_type).where(
+        among(model.trial_id, trial_ids), model.objective == 0
+    )
+    return {
+        trial_id: model.stored_repr_to_value(value, kind)
+        for trial_id, value, kind in connection.execute(rows)
+    }
+
+
+def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, Params]:
+    """Return the parameters of trials that have some, by id."""
+    if not trial_ids:
+        return {}
+    model = TrialParamModel
+    rows = (
+        select(model.trial_id, model.param_name, model.param_value, model.distribution_json)
+        .where(among(model.trial_id, trial_ids))
+        .order_by(model.param_id)
+    )
+    params: defaultdict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
+    for trial_id, name, value, distribution in connection.execute(rows):
+        params[trial_id][name] = (value, _to_distribution(distribution))
+    return dict(params)

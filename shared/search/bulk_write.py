@@ -1,0 +1,259 @@
+"""Write to Optuna's own tables, many rows a round trip.
+
+Optuna's API makes one to seven round trips for each value. What is written here is what it would
+have written: the same tables, columns and stored forms, so that every Optuna tool reads it. No
+file but this one and `bulk_read` knows Optuna's tables.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import isnan
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import (
+    StudyModel,
+    TrialHeartbeatModel,
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
+from optuna.trial import TrialState
+from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.search.bulk_read import Params, among, read_params
+
+_to_stored = TrialIntermediateValueModel.intermediate_value_to_stored_repr
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Say how a trial ended. As with `Study.tell`, a pruned trial's value is its last one."""
+
+    state: TrialState
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Hold what is new about a running trial: intermediate values, user attributes, its end."""
+
+    trial_id: int
+    values: Mapping[int, float] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    end: Ended | None = None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Hold a trial that runs from now on; one that was enqueued comes with what it was given."""
+
+    trial_id: int
+    number: int
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
+
+
+def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
+    """Write values, by step, attributes and ends; trials that no longer run are left alone.
+
+    A step that was reported before keeps its first value, as with `Trial.report`.
+    """
+    with storage.engine.begin() as connection:
+        running = _lock_running(connection, {report.trial_id for report in reports})
+        reports = [report for report in reports if report.trial_id in running]
+        values = [
+            _value_row(report.trial_id, step, value)
+            for report in reports
+            for step, value in report.values.items()
+        ]
+        if values:
+            statement = insert(TrialIntermediateValueModel).on_conflict_do_nothing()
+            connection.execute(statement, values)
+        attrs = [
+            (report.trial_id, key, value)
+            for report in reports
+            for key, value in report.attrs.items()
+        ]
+        _write_attrs(connection, attrs)
+        _write_ends(connection, {report.trial_id: report.end for report in reports if report.end})
+
+
+def begin_trials(
+    connection: Connection, study_id: int, n: int, n_before: int, attrs: Mapping[str, Any]
+) -> list[Begun]:
+    """Have `n` trials run, enqueued ones first, with a heartbeat and user attributes each.
+
+    `n_before` is how many trials the study has. The caller keeps all others from creating trials,
+    but for those who use Optuna's own way, which the study's row keeps waiting.
+    """
+    study = select(StudyModel.study_id).where(StudyModel.study_id == study_id)
+    connection.execute(study.with_for_update())
+    begun = _begin_waiting(connection, study_id, n)
+    rows = [
+        {
+            "study_id": study_id,
+            "number": n_before + i,
+            "state": TrialState.RUNNING,
+            "datetime_start": datetime.now(),  # noqa: DTZ005  Optuna's times are local
+        }
+        for i in range(n - len(begun))
+    ]
+    if rows:
+        created = insert(TrialModel).returning(
+            TrialModel.trial_id, TrialModel.number, sort_by_parameter_order=True
+        )
+        begun += [Begun(*row) for row in connection.execute(created, rows)]
+    _write_attrs(connection, [(one.trial_id, *attr) for one in begun for attr in attrs.items()])
+    _beat(connection, [one.trial_id for one in begun])
+    return begun
+
+
+def write_params(storage: RDBStorage, params: Mapping[int, Params]) -> None:
+    """Write the parameters of running trials, by id; may be repeated."""
+    with storage.engine.begin() as connection:
+        running = _lock_running(connection, set(params))
+        rows = [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": value,
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for trial_id in running
+            for name, (value, distribution) in params[trial_id].items()
+        ]
+        if rows:
+            connection.execute(insert(TrialParamModel).on_conflict_do_nothing(), rows)
+
+
+def beat(storage: RDBStorage, trial_ids: Collection[int]) -> set[int]:
+    """Record that the trials are worked on; return those of them that no longer run.
+
+    Whoever works on one of these must let it be: another has failed it, and it may run again.
+    """
+    if not trial_ids:
+        return set()
+    with storage.engine.begin() as connection:
+        return set(trial_ids) - _beat(connection, trial_ids)
+
+
+def read_stale(storage: RDBStorage, study_id: int, grace_s: float) -> set[int]:
+    """Return the running trials without a heartbeat in `grace_s`, by the database's clock.
+
+    One that has none at all, because its worker died at once, gets its first one here.
+    """
+    running = and_(TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING)
+    heartbeat = TrialHeartbeatModel.heartbeat
+    first = insert(TrialHeartbeatModel).from_select(
+        ["trial_id", "heartbeat"], select(TrialModel.trial_id, func.now()).where(running)
+    )
+    age_s = func.extract("epoch", func.localtimestamp() - heartbeat)
+    stale = (
+        select(TrialModel.trial_id)
+        .join(TrialHeartbeatModel, TrialHeartbeatModel.trial_id == TrialModel.trial_id)
+        .where(running, age_s > grace_s)
+    )
+    with storage.engine.begin() as connection:
+        connection.execute(first.on_conflict_do_nothing())
+        return set(connection.scalars(stale))
+
+
+def _begin_waiting(connection: Connection, study_id: int, n: int) -> list[Begun]:
+    waiting = (
+        select(TrialModel.trial_id, TrialModel.number)
+        .where(TrialModel.study_id == study_id, TrialModel.state == TrialState.WAITING)
+        .order_by(TrialModel.number)
+        .limit(n)
+        .with_for_update(skip_locked=True)
+    )
+    begun = [Begun(*row) for row in connection.execute(waiting)]
+    if begun:
+        ids = [one.trial_id for one in begun]
+        running = update(TrialModel).where(among(TrialModel.trial_id, ids))
+        now = datetime.now()  # noqa: DTZ005  Optuna's times are local
+        connection.execute(running.values(state=TrialState.RUNNING, datetime_start=now))
+        params = read_params(connection, ids)
+        begun = [replace(one, params=params.get(one.trial_id, {})) for one in begun]
+        by_id = {one.trial_id: one for one in begun}
+        for model, kind in (
+            (TrialUserAttributeModel, "user_attrs"),
+            (TrialSystemAttributeModel, "system_attrs"),
+        ):
+            rows = select(model.trial_id, model.key, model.value_json)
+            for trial_id, key, value in connection.execute(rows.where(among(model.trial_id, ids))):
+                getattr(by_id[trial_id], kind)[key] = json.loads(value)
+    return begun
+
+
+def _write_ends(connection: Connection, ends: Mapping[int, Ended]) -> None:
+    now = datetime.now()  # noqa: DTZ005  Optuna's times are local
+    for state in {end.state for end in ends.values()}:
+        ids = [trial_id for trial_id, end in ends.items() if end.state is state]
+        ended = update(TrialModel).where(among(TrialModel.trial_id, ids))
+        connection.execute(ended.values(state=state, datetime_complete=now))
+    rows = []
+    for trial_id, end in ends.items():
+        if end.value is not None and not isnan(end.value):
+            value, kind = TrialValueModel.value_to_stored_repr(end.value)
+            row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": kind}
+            rows.append(row)
+    if rows:
+        connection.execute(insert(TrialValueModel), rows)
+
+
+def _write_attrs(connection: Connection, attrs: Sequence[tuple[int, str, Any]]) -> None:
+    """Write user attributes; of several values for a key, the last one stays."""
+    if not attrs:
+        return
+    upsert = insert(TrialUserAttributeModel)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["trial_id", "key"], set_={"value_json": upsert.excluded.value_json}
+    )
+    last = {(trial_id, key): value for trial_id, key, value in attrs}
+    rows = [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for (trial_id, key), value in last.items()
+    ]
+    connection.execute(upsert, rows)
+
+
+def _beat(connection: Connection, trial_ids: Collection[int]) -> set[int]:
+    """Write heartbeats of running trials by the database's clock; return those that run."""
+    running = select(TrialModel.trial_id, func.now()).where(
+        among(TrialModel.trial_id, trial_ids), TrialModel.state == TrialState.RUNNING
+    )
+    upsert = insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], running)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["trial_id"], set_={"heartbeat": upsert.excluded.heartbeat}
+    )
+    return set(connection.scalars(upsert.returning(TrialHeartbeatModel.trial_id)))
+
+
+def _lock_running(connection: Connection, trial_ids: Collection[int]) -> set[int]:
+    """Return which of the trials run, and keep others from ending them until the transaction is."""
+    running = (
+        select(TrialModel.trial_id)
+        .where(among(TrialModel.trial_id, trial_ids), TrialModel.state == TrialState.RUNNING)
+        .order_by(TrialModel.trial_id)
+        .with_for_update(key_share=True)
+    )
+    return set(connection.scalars(running))
+
+
+def _value_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    stored, kind = _to_stored(value)
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": stored,
+        "intermediate_value_type": kind,
+    }

@@ -1,0 +1,161 @@
+"""Show the sampler what it needs of a study, kept in memory and read once."""
+
+from collections.abc import Container
+from copy import deepcopy as copy_of
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from shared.search.bulk_read import (
+    Changes,
+    Params,
+    read_intermediate_values,
+    read_params,
+    read_values,
+)
+from shared.search.bulk_write import Begun
+
+KEPT_BEST = 25
+"""As many finished trials as TPE takes for good ones at most (`optuna.samplers._tpe`)."""
+KEPT_LATEST = 1000
+"""So many of the others, the latest: TPE's weights fade with age, its cost does not."""
+SLACK = 100
+"""By how much the others may outnumber `KEPT_LATEST` before the oldest are let go of."""
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class History(InMemoryStorage):
+    """Be the storage of a study in memory that follows one in PostgreSQL, for one thread's sampler.
+
+    It holds the best and the latest finished trials, and the running ones with their parameters: of
+    a study of up to a thousand trials, all that TPE looks at. What the sampler writes stays here.
+    """
+
+    def __init__(self, storage: RDBStorage, study: Study, sampler: BaseSampler) -> None:
+        """Know of no trial yet."""
+        super().__init__()
+        self.create_new_study(study.directions, study.study_name)
+        self.study = optuna.load_study(
+            study_name=study.study_name, storage=self, sampler=sampler, pruner=study.pruner
+        )
+        self._source = storage
+        self._changes = Changes(study._study_id)  # noqa: SLF001  has no public name
+        self._finished: dict[int, FrozenTrial] = {}
+        self._running: dict[int, FrozenTrial] = {}
+        self._ordered: list[FrozenTrial] = []
+        self.n_changes = 0
+        """How many trials have finished or got parameters so far."""
+
+    def refresh(self) -> None:
+        """Take in what is new in the study."""
+        with self._source.engine.begin() as connection:
+            rows = self._changes.read(connection)
+            ended = {row.trial_id for row in rows if row.state in _FINISHED}
+            pruned = {row.trial_id for row in rows if row.state is TrialState.PRUNED}
+            values = read_values(connection, ended)
+            last_values = read_intermediate_values(connection, pruned, last_only=True)
+            for row in rows:
+                trial = self._running.pop(row.trial_id, None) or _trial(row.trial_id, row.number)
+                if row.state in _FINISHED:
+                    trial.state = row.state
+                    trial.values = [values[row.trial_id]] if row.trial_id in values else None
+                    trial.intermediate_values = last_values.get(row.trial_id, {})
+                    self._finished[row.trial_id] = trial
+                elif row.state is TrialState.RUNNING:
+                    self._running[row.trial_id] = trial
+            self._let_go()
+            nameless = [i for i in ended & self._finished.keys() if not self._finished[i].params]
+            nameless += [i for i, trial in self._running.items() if not trial.params]
+            described = read_params(connection, nameless)
+        for trial_id, params in described.items():
+            _describe(self.get_trial(trial_id), params)
+        self._order()
+        self.n_changes += len(ended | described.keys())
+
+    def begin(self, begun: Begun) -> Trial:
+        """Return a running trial whose parameters are to be suggested."""
+        trial = _trial(begun.trial_id, begun.number)
+        trial.user_attrs, trial.system_attrs = begun.user_attrs, begun.system_attrs
+        _describe(trial, begun.params)
+        self._running[begun.trial_id] = trial
+        self._order()
+        self.study._thread_local.cached_all_trials = None  # noqa: SLF001  as in Study.ask
+        return Trial(self.study, begun.trial_id)
+
+    def end_of_asking(self, trial_id: int) -> Params:
+        """Return the parameters that were suggested for a trial."""
+        self.n_changes += 1
+        trial = self._running[trial_id]
+        return {
+            name: (distribution.to_internal_repr(trial.params[name]), distribution)
+            for name, distribution in trial.distributions.items()
+        }
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials that are held, in the order of their numbers."""
+        del study_id
+        chosen = [trial for trial in self._ordered if states is None or trial.state in states]
+        return copy_of(chosen) if deepcopy else chosen
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial that is held."""
+        return self._finished.get(trial_id) or self._running[trial_id]
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """Keep a parameter of a running trial."""
+        _describe(self._running[trial_id], {param_name: (param_value_internal, distribution)})
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep a system attribute of a running trial."""
+        self._running[trial_id].system_attrs[key] = value
+
+    def _order(self) -> None:
+        trials = (*self._finished.values(), *self._running.values())
+        self._ordered = sorted(trials, key=lambda trial: trial.number)
+
+    def _let_go(self) -> None:
+        """Forget the oldest of the finished trials that are not among the best."""
+        if len(self._finished) <= KEPT_BEST + KEPT_LATEST + SLACK:
+            return
+        finished = sorted(self._finished.values(), key=lambda trial: trial.number)
+        best, others = _split_trials(self.study, finished, KEPT_BEST)
+        self._finished = {t._trial_id: t for t in best + others[-KEPT_LATEST:]}  # noqa: SLF001
+
+
+def _trial(trial_id: int, number: int) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=trial_id,
+    )
+
+
+def _describe(trial: FrozenTrial, params: Params) -> None:
+    # FrozenTrial.params returns the dict itself; both need their setters.
+    trial.distributions = trial.distributions | {name: d for name, (_, d) in params.items()}
+    trial.params = trial.params | {
+        name: distribution.to_external_repr(value) for name, (value, distribution) in params.items()
+    }

@@ -1,0 +1,137 @@
+"""Sample as Optuna's TPE does, at a cost that does not grow with the study.
+
+Three things differ from `optuna.samplers.TPESampler`, none of which changes what it suggests in a
+study of up to 50 trials. The normal distribution comes from SciPy, for all kernels at once, where
+Optuna loops over them in Python. The two densities are made once for all parameters, and anew when
+2 % of the study is new to them. And `History` shows no more than a thousand trials. Measured in
+`benchmarks/results/sampler.json`.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import logsumexp, ndtr
+
+from shared.search.history import History
+
+TRIALS_PER_CHANGE = 50
+"""The densities may have missed one change of the study for each so many finished trials."""
+
+Array = npt.NDArray[np.float64]
+
+
+class Densities(_ParzenEstimator):
+    """Be Optuna's estimator with the same density, computed for all kernels at once."""
+
+    def log_pdf(self, samples_dict: dict[str, Array]) -> Array:
+        """Return the (n,) log densities of n samples."""
+        total = np.log(self._mixture_distribution.weights)[np.newaxis]
+        for name, density in zip(self._search_space, self._kernels, strict=True):
+            total = total + density(samples_dict[name])
+        return np.asarray(logsumexp(total, axis=1))
+
+    @cached_property
+    def _kernels(self) -> list[Any]:
+        return [
+            _Categorical(batch)
+            if isinstance(batch, _BatchedCategoricalDistributions)
+            else _Normal(batch)
+            for batch in self._mixture_distribution.distributions
+        ]
+
+
+class _Categorical:
+    """Compute the (n, K) log probabilities of n choices under K kernels."""
+
+    def __init__(self, batch: Any) -> None:
+        self._log_weights = np.log(batch.weights).T
+
+    def __call__(self, x: Array) -> Array:
+        return np.asarray(self._log_weights[x.astype(int)])
+
+
+class _Normal:
+    """Compute the (n, K) log densities of n numbers under K truncated normals, or log masses."""
+
+    def __init__(self, batch: Any) -> None:
+        kernels, self._places = np.unique([batch.mu, batch.sigma], axis=1, return_inverse=True)
+        self._mu, self._sigma = kernels
+        self._batch = batch
+        self._log_total = self._log_mass(batch.adapted_low, batch.adapted_high)
+
+    def __call__(self, x: Array) -> Array:
+        half, scale = self._batch.step / 2, np.log if self._batch.is_log else np.asarray
+        x, where = np.unique(x, return_inverse=True)
+        if half:
+            log_density = self._log_mass(scale(x - half)[:, None], scale(x + half)[:, None])
+        else:
+            z = (scale(x)[:, None] - self._mu) / self._sigma
+            log_density = -(z**2) / 2 - np.log(np.sqrt(2 * np.pi) * self._sigma)
+        return np.asarray((log_density - self._log_total)[np.ix_(where, self._places.ravel())])
+
+    def _log_mass(self, left: Any, right: Any) -> Array:
+        """Return the log of the mass between two bounds, in the tail where it is exact."""
+        a, b = (left - self._mu) / self._sigma, (right - self._mu) / self._sigma
+        is_right = a > 0
+        a, b = np.where(is_right, -b, a), np.where(is_right, -a, b)
+        with np.errstate(divide="ignore"):  # a kernel so far off that it has no say
+            return np.asarray(np.log(ndtr(b) - ndtr(a)))
+
+
+class FastTPESampler(TPESampler):
+    """Be Optuna's TPE with constant liar; over a `History`, its densities are kept for a while."""
+
+    def __init__(self, seed: int, n_startup_trials: int) -> None:
+        """Take Optuna's defaults but for the trials that are sampled at random first."""
+        super().__init__(seed=seed, n_startup_trials=n_startup_trials, constant_liar=True)
+        self._parzen_estimator_cls = Densities
+        self._split: tuple[list[FrozenTrial], list[FrozenTrial]] = ([], [])
+        self._densities: dict[tuple[str, ...], tuple[_ParzenEstimator, _ParzenEstimator]] = {}
+        self._made_at = -1
+
+    def _sample(
+        self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        space = dict(search_space)
+        if not isinstance(study._storage, History):  # noqa: SLF001  has no public name
+            return super()._sample(study, trial, space)
+        self._look_at(study, study._storage.n_changes)  # noqa: SLF001
+        below, above = self._densities_of(study, space)
+        candidates = below.sample(self._rng.rng, self._n_ei_candidates)
+        scores = self._compute_acquisition_func(candidates, below, above)
+        best = self._compare(candidates, scores)
+        return {name: space[name].to_external_repr(value) for name, value in best.items()}
+
+    def _look_at(self, study: Study, n_changes: int) -> None:
+        """Divide the trials into good and bad ones, unless what is known of them is new enough."""
+        n_seen = len(self._split[0]) + len(self._split[1])
+        if self._made_at >= 0 and n_changes - self._made_at <= n_seen // TRIALS_PER_CHANGE:
+            return
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        trials = study.get_trials(deepcopy=False, states=states)
+        n_finished = sum(trial.state != TrialState.RUNNING for trial in trials)
+        self._split = _split_trials(study, trials, default_gamma(n_finished))
+        self._densities.clear()
+        self._made_at = n_changes
+
+    def _densities_of(
+        self, study: Study, space: dict[str, BaseDistribution]
+    ) -> tuple[_ParzenEstimator, _ParzenEstimator]:
+        names = tuple(space)
+        if names not in self._densities:
+            below, above = self._split
+            self._densities[names] = (
+                self._build_parzen_estimator(study, space, below, handle_below=True),
+                self._build_parzen_estimator(study, space, above, handle_below=False),
+            )
+        return self._densities[names]

@@ -1,0 +1,99 @@
+import math
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from shared.config import SweepConfig
+from shared.search.bulk_read import (
+    Changes,
+    count_failures,
+    count_trials,
+    read_intermediate_values,
+    read_least_value,
+    read_params,
+    read_running,
+    read_values,
+)
+from shared.search.study import FAILURE, WORKER, open_study
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str) -> Study:
+    return open_study(storage, study_name, SweepConfig(), "f")
+
+
+def _id(trial: Trial) -> int:
+    return trial._trial_id
+
+
+def test_a_change_of_state_is_read_once(storage: RDBStorage, study: Study) -> None:
+    complete, running, later = (study.ask() for _ in range(3))
+    study.tell(complete, 0.5)
+    changes = Changes(study._study_id)
+
+    def read() -> dict[int, TrialState]:
+        with storage.engine.begin() as connection:
+            return {row.number: row.state for row in changes.read(connection)}
+
+    assert read() == {0: TrialState.COMPLETE, 1: TrialState.RUNNING, 2: TrialState.RUNNING}
+    study.tell(later, state=TrialState.PRUNED)
+    study.ask()
+    assert read() == {1: TrialState.RUNNING, 2: TrialState.PRUNED, 3: TrialState.RUNNING}
+    study.tell(running, state=TrialState.FAIL)
+    assert read() == {1: TrialState.FAIL, 3: TrialState.RUNNING}
+    assert read() == {3: TrialState.RUNNING}
+
+
+def test_values_are_those_that_optuna_reads(storage: RDBStorage, study: Study) -> None:
+    first, second, silent = (study.ask() for _ in range(3))
+    for trial in (first, second):
+        x = trial.suggest_float("x", 0, 1)
+        trial.suggest_categorical("kind", ("a", "b"))
+        trial.report(x, 0)
+        trial.report(math.inf, 4)
+    study.tell(first, 0.5)
+    study.tell(second, state=TrialState.PRUNED)
+    ids = [_id(trial) for trial in (first, second, silent)]
+    with storage.engine.begin() as connection:
+        found = read_intermediate_values(connection, ids)
+        last = read_intermediate_values(connection, ids, last_only=True)
+        params, values = read_params(connection, ids), read_values(connection, ids)
+    expected = {_id(trial): study.trials[trial.number] for trial in (first, second, silent)}
+    assert found == {i: trial.intermediate_values for i, trial in expected.items()}
+    assert last == {ids[0]: {4: math.inf}, ids[1]: {4: math.inf}, ids[2]: {}}
+    assert values == {ids[0]: 0.5, ids[1]: math.inf}
+    for i, described in params.items():
+        external = {name: d.to_external_repr(value) for name, (value, d) in described.items()}
+        assert external == expected[i].params
+    assert ids[2] not in params
+
+
+def test_trials_are_counted_by_state_and_failures_by_reason(
+    storage: RDBStorage, study: Study
+) -> None:
+    for reason in ("diverged: in epoch 1", "diverged: in epoch 2", "error: 100%"):
+        trial = study.ask()
+        trial.set_user_attr(FAILURE, reason)
+        study.tell(trial, state=TrialState.FAIL)
+    for value in (0.5, -1.5):
+        study.tell(study.ask(), value)
+    study.ask().set_user_attr(WORKER, "worker-0")
+    nameless = study.ask()
+    with storage.engine.begin() as connection:
+        counts = count_trials(connection, study._study_id)
+        assert count_failures(connection, study._study_id, FAILURE, "diverged") == 2
+        assert count_failures(connection, study._study_id, FAILURE, "d%") == 0
+        assert read_least_value(connection, study._study_id) == -1.5
+        running = read_running(connection, study._study_id, WORKER)
+    assert counts == {TrialState.FAIL: 3, TrialState.COMPLETE: 2, TrialState.RUNNING: 2}
+    assert running == {_id(nameless) - 1: "worker-0", _id(nameless): None}
+
+
+def test_nothing_is_found_in_an_empty_study(storage: RDBStorage, study: Study) -> None:
+    with storage.engine.begin() as connection:
+        assert read_least_value(connection, study._study_id) is None
+        assert count_trials(connection, study._study_id).total() == 0
+        assert read_intermediate_values(connection, []) == {}
+        assert read_params(connection, []) == read_values(connection, []) == {}

@@ -1,0 +1,169 @@
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from shared.config import SweepConfig
+from shared.search.bulk_write import Ended, Report, beat, begin_trials, write_params, write_reports
+from shared.search.study import WORKER, open_study
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str) -> Study:
+    return open_study(storage, study_name, SweepConfig(), "f")
+
+
+def _id(trial: Trial) -> int:
+    return trial._trial_id
+
+
+def test_what_is_written_in_bulk_reads_as_if_optuna_had_written_it(
+    storage: RDBStorage, study: Study
+) -> None:
+    ours, optunas = study.ask(), study.ask()
+    values = {0: 0.5, 1: math.inf, 2: -math.inf, 7: 0.25}
+    attrs = {"epochs": 3, "failure": 'said "no": ü', "seconds": 1.5}
+    write_reports(storage, [Report(_id(ours), values, attrs)])
+    for step, value in values.items():
+        optunas.report(value, step)
+    for key, attr in attrs.items():
+        optunas.set_user_attr(key, attr)
+    written, expected = study.trials
+    assert written.intermediate_values == expected.intermediate_values == values
+    assert written.user_attrs == expected.user_attrs == attrs
+
+
+def test_a_value_that_is_no_number_stays_none(storage: RDBStorage, study: Study) -> None:
+    trial = study.ask()
+    write_reports(storage, [Report(_id(trial), {0: math.nan}, {})])
+    assert math.isnan(study.trials[0].intermediate_values[0])
+
+
+def test_a_step_keeps_its_first_value_and_an_attribute_its_last(
+    storage: RDBStorage, study: Study
+) -> None:
+    trial = study.ask()
+    write_reports(storage, [Report(_id(trial), {0: 0.5}, {"a": 1})])
+    write_reports(storage, [Report(_id(trial), {0: 0.7, 1: 0.4}, {"a": 2})])
+    (found,) = study.trials
+    assert found.intermediate_values == {0: 0.5, 1: 0.4}
+    assert found.user_attrs == {"a": 2}
+
+
+def test_reports_of_many_trials_are_written_at_once(storage: RDBStorage, study: Study) -> None:
+    trials = [study.ask() for _ in range(5)]
+    write_reports(
+        storage, [Report(_id(t), {s: t.number + s / 10 for s in range(3)}, {}) for t in trials]
+    )
+    for trial in study.trials:
+        assert trial.intermediate_values == {s: trial.number + s / 10 for s in range(3)}
+
+
+def test_a_trial_that_has_ended_is_left_as_it_is(storage: RDBStorage, study: Study) -> None:
+    ended, running = study.ask(), study.ask()
+    study.tell(ended, 1.0)
+    reports = [Report(_id(trial), {0: 0.5}, {"a": 1}) for trial in (ended, running)]
+    write_reports(storage, reports)
+    first, second = study.trials
+    assert first.intermediate_values == first.user_attrs == {}
+    assert second.intermediate_values == {0: 0.5}
+
+
+def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study) -> None:
+    ends = [
+        Ended(TrialState.COMPLETE, 0.25),
+        Ended(TrialState.PRUNED, 0.5),
+        Ended(TrialState.PRUNED, math.nan),
+        Ended(TrialState.FAIL),
+    ]
+    ours, optunas = ([study.ask() for _ in ends] for _ in range(2))
+    reports = [
+        Report(_id(trial), {0: math.nan if end.value is None else end.value}, end=end)
+        for trial, end in zip(ours, ends, strict=True)
+    ]
+    write_reports(storage, reports)
+    for trial, end in zip(optunas, ends, strict=True):
+        trial.report(math.nan if end.value is None else end.value, 0)
+        study.tell(trial, end.value if end.state == TrialState.COMPLETE else None, end.state)
+    written, expected = study.trials[: len(ends)], study.trials[len(ends) :]
+    assert [(t.state, t.values) for t in written] == [(t.state, t.values) for t in expected]
+    assert all(t.datetime_complete is not None and t.duration is not None for t in written)
+
+
+def test_a_trial_is_ended_once(storage: RDBStorage, study: Study) -> None:
+    trial = study.ask()
+    for value in (0.5, 0.25):
+        end = Ended(TrialState.COMPLETE, value)
+        write_reports(storage, [Report(_id(trial), {0: value}, {"a": value}, end)])
+    assert study.trials[0].value == 0.5
+    assert study.trials[0].user_attrs == {"a": 0.5}
+
+
+def test_trials_begin_as_if_optuna_had_been_asked(storage: RDBStorage, study: Study) -> None:
+    study.ask()
+    study.enqueue_trial({"x": 0.5}, user_attrs={"first": True})
+    with storage.engine.begin() as connection:
+        begun = begin_trials(connection, study._study_id, 3, 2, {WORKER: "worker-0"})
+    assert [one.number for one in begun] == [1, 2, 3]
+    assert begun[0].user_attrs == {"first": True}
+    assert begun[0].system_attrs == {"fixed_params": {"x": 0.5}}
+    assert [t.number for t in study.trials] == [0, 1, 2, 3]
+    assert all(t.state == TrialState.RUNNING and t.datetime_start for t in study.trials)
+    assert all(t.user_attrs[WORKER] == "worker-0" for t in study.trials[1:])
+    assert study.ask().number == 4
+    assert beat(storage, [one.trial_id for one in begun]) == set()
+
+
+def test_params_read_as_if_optuna_had_suggested_them(storage: RDBStorage, study: Study) -> None:
+    ours, optunas = study.ask(), study.ask()
+    params = {
+        "units": (128.0, IntDistribution(48, 384, log=True)),
+        "dropout": (0.25, FloatDistribution(0.0, 0.6)),
+        "activation": (1.0, CategoricalDistribution(("relu", "linear"))),
+    }
+    for _ in range(2):
+        write_params(storage, {_id(ours): params})
+    for name, (value, distribution) in params.items():
+        storage.set_trial_param(_id(optunas), name, value, distribution)
+    written, expected = study.trials
+    assert (
+        written.params
+        == expected.params
+        == {
+            "units": 128,
+            "dropout": 0.25,
+            "activation": "linear",
+        }
+    )
+    assert written.distributions == expected.distributions
+
+
+def test_every_tool_of_optuna_reads_what_was_written(
+    storage: RDBStorage, study: Study, postgres_url: str
+) -> None:
+    with storage.engine.begin() as connection:
+        (begun,) = begin_trials(connection, study._study_id, 1, 0, {})
+    write_params(storage, {begun.trial_id: {"x": (0.5, FloatDistribution(0, 1))}})
+    write_reports(storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, 0.3))])
+    other = optuna.load_study(study_name=study.study_name, storage=postgres_url)
+    assert other.best_params == {"x": 0.5}
+    (row,) = other.trials_dataframe().to_dict("records")
+    assert (row["number"], row["value_validation_loss"], row["params_x"]) == (0, 0.3, 0.5)
+    command = [Path(sys.executable).with_name("optuna"), "trials", "--storage", postgres_url]
+    printed = subprocess.run(
+        [*command, "--study-name", study.study_name, "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [trial["params_x"] for trial in json.loads(printed.stdout)] == [0.5]
+    other._storage.remove_session()
+    other._storage._backend.engine.dispose()

@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from shared.config import SpaceConfig
+from shared.search import tpe
+from shared.search.bulk_write import Begun
+from shared.search.history import History
+from shared.search.space import suggest
+from shared.search.tpe import Densities, FastTPESampler
+
+SPACE: dict[str, BaseDistribution] = {
+    "float": FloatDistribution(-1.0, 2.0),
+    "log": FloatDistribution(1e-4, 1e-1, log=True),
+    "int": IntDistribution(8, 128),
+    "log_int": IntDistribution(48, 384, log=True),
+    "kind": CategoricalDistribution(("a", "b", "c")),
+}
+
+
+def _draw(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Draw in Optuna's internal form, some of it at the bounds."""
+    return {
+        "float": np.append(rng.uniform(-1, 2, n - 1), 2.0),
+        "log": np.append(np.exp(rng.uniform(math.log(1e-4), math.log(1e-1), n - 1)), 1e-4),
+        "int": np.append(rng.integers(8, 129, n - 1), 8).astype(float),
+        "log_int": np.append(rng.integers(48, 385, n - 1), 384).astype(float),
+        "kind": rng.integers(0, 3, n).astype(float),
+    }
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_the_densities_are_those_of_optuna(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen, asked = _draw(rng, n), _draw(rng, 24)
+    parameters = TPESampler()._parzen_estimator_parameters
+    ours, optunas = (cls(seen, SPACE, parameters) for cls in (Densities, _ParzenEstimator))
+    np.testing.assert_allclose(ours.log_pdf(asked), optunas.log_pdf(asked), rtol=1e-8)
+
+
+def _suggest_next(study: Study, n_asks: int) -> list[object]:
+    return [suggest(study.ask(), SpaceConfig(), 384) for _ in range(n_asks)]
+
+
+def _suggest_next_of(history: History, first: int, n_asks: int) -> list[object]:
+    params = []
+    for number in range(first, first + n_asks):
+        trial = history.begin(Begun(number, number))
+        params.append(suggest(trial, SpaceConfig(), 384))
+        history.end_of_asking(number)
+    return params
+
+
+def _filled(n_trials: int, seed: int) -> Study:
+    """Return a study in memory of random trials, a third of them pruned."""
+    study, rng = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)), seed
+    values = np.random.default_rng(rng).random(n_trials)
+    for i, value in enumerate(values):
+        trial = study.ask()
+        suggest(trial, SpaceConfig(), 384)
+        trial.report(float(value), i % 5)
+        if i % 3:
+            study.tell(trial, float(value))
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    study.sampler = TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
+    return study
+
+
+def _history_of(study: Study, seed: int) -> History:
+    history = History(None, study, FastTPESampler(seed, n_startup_trials=10))  # type: ignore[arg-type]
+    for trial in study.get_trials(deepcopy=False):
+        history._finished[trial._trial_id] = trial
+    history.n_changes = len(history._finished)
+    history._order()
+    return history
+
+
+@pytest.mark.parametrize(("n_trials", "seed"), [(5, 0), (12, 1), (30, 2), (44, 3)])
+def test_suggestions_in_a_small_study_are_those_of_optuna(n_trials: int, seed: int) -> None:
+    study = _filled(n_trials, seed)
+    history = _history_of(study, seed)
+    assert _suggest_next_of(history, n_trials, 5) == _suggest_next(study, 5)
+
+
+@pytest.mark.parametrize(("n_trials", "seed"), [(150, 4), (600, 5)])
+def test_suggestions_in_a_large_study_are_those_of_optuna_when_densities_are_new(
+    n_trials: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tpe, "TRIALS_PER_CHANGE", 10**9)
+    study = _filled(n_trials, seed)
+    history = _history_of(study, seed)
+    assert _suggest_next_of(history, n_trials, 3) == _suggest_next(study, 3)
+
+
+def test_densities_are_kept_until_enough_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = _history_of(_filled(150, 0), 0)
+    sampler, made = history.study.sampler, []
+    build = sampler._build_parzen_estimator
+    monkeypatch.setattr(
+        sampler, "_build_parzen_estimator", lambda *a, **kw: made.append(a[1]) or build(*a, **kw)
+    )
+    _suggest_next_of(history, 150, 4)
+    after_four = len(made)
+    _suggest_next_of(history, 154, 1)
+    assert len(made) > after_four, "the fourth change is more than 2 % of 150"
+    relative = [space for space in made if "n_layers" in space]
+    assert len(relative) == 4
+
+
+def test_outside_of_a_history_it_is_optunas_sampler() -> None:
+    study = _filled(60, 7)
+    expected = _suggest_next(study, 2)
+    study = _filled(60, 7)
+    study.sampler = FastTPESampler(7, n_startup_trials=10)
+    trial: Trial = study.ask()
+    assert suggest(trial, SpaceConfig(), 384) == expected[0]
