@@ -164,6 +164,6 @@ def test_every_tool_of_optuna_reads_what_was_written(
         text=True,
         check=True,
     )
-    assert [trial["params_x"] for trial in json.loads(printed.stdout)] == [0.5]
+    assert [trial["params"] for trial in json.loads(printed.stdout)] == [{"x": 0.5}]
     other._storage.remove_session()
     other._storage._backend.engine.dispose()
