@@ -4,10 +4,29 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.options import (
+    ConfigFile,
+    Csv,
+    EncoderName,
+    LabelColumns,
+    Level,
+    NTrials,
+    NWorkers,
+    OptionalRunDir,
+    Quiet,
+    RunDir,
+    Seed,
+    ServerStorage,
+    Storage,
+    StudyName,
+    TextColumn,
+    Timeout,
+    overrides,
+)
 from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
@@ -23,52 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
-Csv = Annotated[Path | None, typer.Option("--data", metavar="CSV", help="Labelled texts.")]
-TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of texts.")]
-LabelColumns = Annotated[
-    str | None,
-    typer.Option("--label-columns", metavar="A,B,C", help="Labels; default: all 0/1 columns."),
-]
-EncoderName = Annotated[
-    str | None, typer.Option("--encoder", help="A sentence-transformers model.")
-]
-NTrials = Annotated[int | None, typer.Option("--n-trials", help="Trials that are to finish.")]
-Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds of search at most.")]
-NWorkers = Annotated[int | None, typer.Option("--n-workers", help="Worker processes.")]
-OptionalRunDir = Annotated[
-    Path | None, typer.Option("--run-dir", help="Where the run lives; default: runs/NAME.")
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        envvar="TAGSWEEP_STORAGE",
-        show_envvar=True,
-        help="postgresql://... of a server; default: a PostgreSQL in the run directory.",
-    ),
-]
-StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
-Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on the terminal.")]
-
-
-OPTIONS = {
-    "data": ("data", "csv"),
-    "text_column": ("data", "text_column"),
-    "label_columns": ("data", "label_columns"),
-    "encoder": ("encoder", "name"),
-    "n_trials": ("study", "n_trials"),
-    "timeout": ("study", "timeout_s"),
-    "study_name": ("study", "name"),
-    "seed": ("study", "seed"),
-    "n_workers": ("workers", "n_workers"),
-}
-"""The section and key of the configuration that each option overrides."""
 
 
 @app.command()
@@ -89,7 +62,7 @@ def run(
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Run all stages: embed, split, search, ensemble. The same command again goes on."""
-    options = _overrides(locals())
+    options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_all
         from orchestrator.run import define_run
@@ -109,7 +82,7 @@ def resume(
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Go on with a run where it stopped; more trials or time extend its budget."""
-    options = _overrides(locals())
+    options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_all
         from orchestrator.run import load_run
@@ -120,12 +93,7 @@ def resume(
 
 @app.command()
 def worker(
-    storage: Annotated[
-        str,
-        typer.Option(
-            "--storage", envvar="TAGSWEEP_STORAGE", show_envvar=True, help="postgresql://..."
-        ),
-    ],
+    storage: ServerStorage,
     study_name: Annotated[str, typer.Option("--study-name", help="The study to work on.")],
 ) -> None:
     """Attach this machine to a study as one more worker, without Ray."""
@@ -154,7 +122,7 @@ def prepare(
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Embed the texts and split the rows, no more."""
-    options = _overrides(locals())
+    options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_prepare
         from orchestrator.run import define_run
@@ -175,7 +143,7 @@ def search(
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Search a prepared run until its budget is spent."""
-    options = _overrides(locals())
+    options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_search
         from orchestrator.run import load_run
@@ -219,6 +187,51 @@ def status(
 
         current = read_status(load_run(run_dir, storage, {}))
         typer.echo(json.dumps(asdict(current), indent=2) if as_json else describe_status(current))
+
+
+@app.command()
+def studies(storage: ServerStorage) -> None:
+    """List the studies on a server: trials finished, budget, best value."""
+    with exit_codes():
+        from orchestrator.housekeeping import describe_studies, list_studies
+
+        typer.echo(describe_studies(list_studies(storage)))
+
+
+@app.command()
+def export(
+    run_dir: RunDir,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Its name ends in .csv or .parquet.")
+    ],
+    storage: Storage = None,
+) -> None:
+    """Write all trials to a table: state, values, times, parameters, attributes."""
+    with exit_codes():
+        from orchestrator.housekeeping import export_trials
+        from orchestrator.run import load_run
+
+        n_trials = export_trials(load_run(run_dir, storage, {}), output)
+        typer.echo(f"Wrote {n_trials} trials to {output}.")
+
+
+@app.command()
+def delete(
+    run_dir: RunDir,
+    storage: Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run: its study, with --storage on the server, and its directory."""
+    with exit_codes():
+        from orchestrator.housekeeping import delete_run, describe_loss
+        from orchestrator.run import load_run
+
+        doomed = load_run(run_dir, storage, {})
+        if not yes and not typer.confirm(f"{describe_loss(doomed)} Delete?"):
+            typer.echo("Nothing was deleted.")
+            return
+        delete_run(doomed)
+        typer.echo(f"Deleted {run_dir}.")
 
 
 @app.command()
@@ -289,18 +302,3 @@ def _read_texts(
     if not texts or not all(one.strip() for one in texts):
         raise InputError("There must be at least one text, and none may be empty.")
     return texts
-
-
-def _overrides(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Lay the given options out as the configuration's sections; what was not given is absent."""
-    sections: dict[str, dict[str, Any]] = {}
-    for option, (section, key) in OPTIONS.items():
-        value = given.get(option)
-        if value is None:
-            continue
-        if option == "data":
-            value = value.absolute()
-        if option == "label_columns":
-            value = tuple(name.strip() for name in value.split(","))
-        sections.setdefault(section, {})[key] = value
-    return sections

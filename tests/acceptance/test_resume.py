@@ -145,6 +145,12 @@ def test_a_study_goes_on_without_its_driver_and_on_another_machine(
     shutil.rmtree(here)
     tagsweep("run", *study, "--run-dir", tmp_path / "there")
     assert status_of(tagsweep, tmp_path / "there", *study[:2])["stage"] == "done"
+    assert f"{study_name}  {'6 of 6':>13}" in tagsweep("studies", *study[:2]).stdout
+    doomed = ("delete", tmp_path / "there", *study[:2])
+    assert "6 finished trials" in tagsweep(*doomed, stdin="n\n").stdout
+    tagsweep(*doomed, stdin="y\n")
+    assert study_name not in tagsweep("studies", *study[:2]).stdout
+    assert not (tmp_path / "there").exists()
 
 
 def test_time_ends_a_search(

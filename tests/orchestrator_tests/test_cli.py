@@ -1,27 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
-
-from orchestrator.cli import OPTIONS, _overrides
-from shared.config import SweepConfig
-
-
-def test_options_are_laid_out_as_sections_and_absent_ones_stay_absent() -> None:
-    given = {"n_trials": 5, "timeout": 60.0, "label_columns": "a, b", "seed": None}
-    assert _overrides(given) == {
-        "study": {"n_trials": 5, "timeout_s": 60.0},
-        "data": {"label_columns": ("a", "b")},
-    }
-
-
-def test_a_csv_is_remembered_by_its_absolute_path() -> None:
-    path = _overrides({"data": Path("some.csv")})["data"]["csv"]
-    assert path == Path.cwd() / "some.csv"
-
-
-def test_every_option_overrides_a_setting_that_exists() -> None:
-    values = SweepConfig().model_dump()
-    assert all(key in values[section] for section, key in OPTIONS.values())
 
 
 def test_the_help_needs_no_heavy_library() -> None:

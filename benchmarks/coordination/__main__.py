@@ -1,0 +1,79 @@
+"""Let contenders run simulated trials on one PostgreSQL, and print what each trial cost."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import optuna
+import typer
+
+from benchmarks.coordination.contest import CONTENDERS, run_contest
+from benchmarks.coordination.task import Measured, Task, count, fill
+from benchmarks.results import publish
+from orchestrator.database import embedded_postgres
+from shared.search.storage import opened_storage
+
+
+def main(
+    finished: Annotated[int, typer.Option(help="Finished trials at the start.")] = 2000,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 8,
+    slots: Annotated[int, typer.Option(help="Trials at a time in a worker.")] = 64,
+    steps: Annotated[int, typer.Option(help="Values that a trial reports.")] = 20,
+    trials: Annotated[int, typer.Option(help="Trials for tagsweep to finish.")] = 2048,
+    optuna_trials: Annotated[int, typer.Option(help="Trials for each of the others.")] = 64,
+    contenders: Annotated[str, typer.Option(metavar="A,B,C")] = ",".join(CONTENDERS),
+    name: Annotated[str, typer.Option(help="The file in results/.")] = "coordination",
+) -> None:
+    """Fill a study for each contender, and let its workers race for the trials of the budget."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    found: dict[str, Any] = {
+        "finished": finished,
+        "workers": workers,
+        "slots": slots,
+        "steps": steps,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="coordination-") as folder,
+        embedded_postgres(Path(folder) / "postgres") as url,
+    ):
+        for contender in contenders.split(","):
+            n_trials = trials if contender == "tagsweep" else optuna_trials
+            budget = n_trials + (finished if contender == "tagsweep" else 0)
+            task = Task(url, contender, budget, workers, slots, steps)
+            found[contender] = _measure(contender, task, finished, n_trials)
+    publish(name, found)
+    if any(found[c]["lost"] or found[c]["doubled"] for c in contenders.split(",")):
+        sys.exit(1)
+
+
+def _measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[str, Any]:
+    with opened_storage(task.url) as storage:
+        fill(storage, task, n_finished)
+    measured = run_contest(contender, task)
+    with opened_storage(task.url) as storage:
+        counts = count(storage, task)
+    wall_s = max(m.ended for m in measured) - min(m.started for m in measured)
+    return {
+        "trials": counts["finished"] - n_finished,
+        "budget_exact": counts["finished"] - n_finished == n_trials,
+        "ms_per_trial": round(1e3 * wall_s * task.n_workers / n_trials, 1),
+        "cpu_ms_per_trial": round(1e3 * sum(m.cpu_s for m in measured) / n_trials, 1),
+        "trials_per_s": round(n_trials / wall_s, 1),
+        "reports_per_s": round(_rate(measured)),
+        "ask_p99_ms": round(
+            1e3 * float(np.percentile([a for m in measured for a in m.asks], 99)), 1
+        ),
+        "lost": counts["lost"],
+        "doubled": counts["doubled"],
+    }
+
+
+def _rate(measured: list[Measured]) -> float:
+    """Return the values a second that all workers report at a time, while they report."""
+    return sum(m.n_values / m.report_s for m in measured)
+
+
+if __name__ == "__main__":
+    typer.run(main)

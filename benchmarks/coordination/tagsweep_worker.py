@@ -1,0 +1,101 @@
+"""Be a worker of tagsweep's, but for a trainer that only pretends."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
+from shared.search import bulk_write
+from shared.search.storage import opened_storage
+from shared.search.study import load_study
+from shared.training.schedule import Ending
+from shared.training.trainer import Epoch
+from workers import SearchArrays, WorkerSpec, asking, reporting
+from workers.asking import Asked
+from workers.objective import open_bench, run_trials
+from workers.worker import SLOTS_PER_ASK_AHEAD
+
+ARRAYS = SearchArrays(
+    np.zeros((16, N_INPUTS), np.float32),
+    np.tile(np.array([[0, 1], [1, 0]], np.float32), (8, 1)),
+    np.arange(8),
+    np.arange(8, 16),
+)
+
+
+class PretendedTrainer:
+    """Do in no time what a trainer does."""
+
+    def __init__(self, n_slots: int, n_steps: int) -> None:
+        self.n_slots, self._n_steps = n_slots, n_steps
+        self._steps: dict[int, int] = {}
+
+    @property
+    def n_heads(self) -> int:
+        return len(self._steps)
+
+    def add(self, key: int, *_: object) -> None:
+        self._steps[key] = 0
+
+    def remove(self, key: int) -> None:
+        del self._steps[key]
+
+    def clear(self) -> None:
+        self._steps.clear()
+
+    def advance(self) -> list[Epoch]:
+        epochs = []
+        for key, step in self._steps.items():
+            ending = Ending.MAX_EPOCHS if step + 1 == self._n_steps else None
+            epochs.append(Epoch(key, step, value_of(key, step), ending))
+            self._steps[key] += 1
+        return epochs
+
+    def logits(self, _key: int, rows: Sequence[int]) -> npt.NDArray[np.float32]:
+        return np.zeros((len(rows), 2), np.float32)
+
+
+def work(task: Task, number: int, wait: Callable[[], None]) -> Measured:
+    """Work on the study until its budget is spent."""
+    measured = Measured()
+    spec = WorkerSpec(task.url, task.study, "fingerprint", ("a", "b"), task.config, "memory://")
+    with opened_storage(task.url) as storage:
+        study = load_study(storage, task.study, task.config, number)
+        trainer: Any = PretendedTrainer(task.n_slots, task.n_steps)
+        _measure(measured)
+        n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
+        wait()
+        measured.started, cpu_s = now(), time.process_time()
+        bench = open_bench(study, storage, spec, ARRAYS, trainer, f"worker-{number}", n_ahead)
+        run_trials(bench, lambda: False)
+        measured.ended, measured.cpu_s = now(), time.process_time() - cpu_s
+    return measured
+
+
+def _measure(measured: Measured) -> None:
+    """Time each asking, from the first query to the trials' being at hand, and each reporting."""
+    asked = now()
+    ask, suggest, write = asking.ask, asking.Asker._suggest, bulk_write.write_reports
+
+    def timed_ask(*arguments: Any) -> Any:
+        nonlocal asked
+        asked = now()
+        return ask(*arguments)
+
+    def timed_suggest(self: asking.Asker, begun: Any) -> list[Asked]:
+        trials = suggest(self, begun)
+        measured.asks.append(now() - asked)
+        return trials
+
+    def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> None:
+        started = now()
+        write(storage, reports)
+        measured.report_s += now() - started
+        measured.n_values += sum(len(report.values) for report in reports)
+
+    asking.ask = timed_ask
+    asking.Asker._suggest = timed_suggest  # type: ignore[method-assign]
+    reporting.write_reports = timed_write

@@ -1,0 +1,96 @@
+"""Define the task that all contenders are given, and fill studies for it."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from shared.config import SweepConfig, with_values
+from shared.search.bulk_write import Ended, Report, begin_trials, write_params, write_reports
+from shared.search.history import History
+from shared.search.space import suggest
+from shared.search.study import open_study
+
+N_INPUTS = 384
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Task:
+    """Say what is to be done: values by the step are drawn from the trial's number."""
+
+    url: str
+    study: str
+    n_trials: int
+    n_workers: int
+    n_slots: int
+    n_steps: int
+
+    @property
+    def config(self) -> SweepConfig:
+        """The sweep: nothing is pruned before its last step, so that every trial costs the same."""
+        warmup = {"n_warmup_steps": self.n_steps - 1}
+        study = {"n_trials": self.n_trials, "pruner": warmup}
+        return with_values(SweepConfig(), {"study": study, "workers": {"pack": self.n_slots}})
+
+
+@dataclass
+class Measured:
+    """Hold what one worker measured: seconds, but for the counts."""
+
+    asks: list[float] = field(default_factory=list)
+    n_values: int = 0
+    report_s: float = 0.0
+    cpu_s: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+
+
+def value_of(number: int, step: int) -> float:
+    """Return the validation loss that a simulated training comes to."""
+    return float(1 / (step + 2) + np.random.default_rng([number, step]).random() / 100)
+
+
+def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
+    """Open the study, and write finished trials into it, a third of them pruned."""
+    study = open_study(storage, task.study, task.config, "fingerprint")
+    history = History(storage, study, RandomSampler(seed=0))
+    for first in range(0, n_finished, BATCH):
+        n = min(BATCH, n_finished - first)
+        with storage.engine.begin() as connection:
+            begun = begin_trials(connection, study._study_id, n, first, {})
+        params, reports = {}, []
+        for one in begun:
+            suggest(history.begin(one), task.config.space, N_INPUTS)
+            params[one.trial_id] = history.end_of_asking(one.trial_id)
+            values = {step: value_of(one.number, step) for step in range(task.n_steps)}
+            state = TrialState.COMPLETE if one.number % 3 else TrialState.PRUNED
+            end = Ended(state, min(values.values()))
+            reports.append(Report(one.trial_id, values, {}, end))
+        write_params(storage, params)
+        write_reports(storage, reports)
+    with storage.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+
+
+def count(storage: RDBStorage, task: Task) -> dict[str, int]:
+    """Count the finished trials, their values that are lost, and numbers that came twice."""
+    trials = optuna.load_study(study_name=task.study, storage=storage).get_trials(deepcopy=False)
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    finished = [trial for trial in trials if trial.state in states]
+    n_values = sum(len(trial.intermediate_values) for trial in finished)
+    return {
+        "finished": len(finished),
+        "lost": len(finished) * task.n_steps - n_values,
+        "doubled": len(trials) - len({trial.number for trial in trials}),
+    }
+
+
+def now() -> float:
+    """Return the time by a clock that all processes of a machine share."""
+    return time.monotonic()

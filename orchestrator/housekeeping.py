@@ -1,0 +1,146 @@
+"""List studies, write their trials to tables, and delete them."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+
+from orchestrator.run import Run, database_of
+from shared.errors import InputError, TagsweepError
+from shared.search.budget import is_driven
+from shared.search.liveness import workers_of_running
+from shared.search.storage import opened_storage
+from shared.search.study import (
+    CONFIG,
+    FINGERPRINT,
+    read_attrs,
+    read_config,
+    read_progress,
+)
+
+COLUMNS = (
+    "number",
+    "state",
+    "value",
+    "datetime_start",
+    "datetime_complete",
+    "duration",
+    "params",
+    "user_attrs",
+    "intermediate_values",
+)
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """Hold a line of the list of studies."""
+
+    name: str
+    finished: int
+    budget: int
+    best_value: float | None
+    is_driven: bool
+
+
+def list_studies(storage_url: str) -> list[StudySummary]:
+    """Return the studies on a server that tagsweep made, by name."""
+    with opened_storage(storage_url) as storage:
+        names = sorted(optuna.get_all_study_names(storage))
+        return [_summarise(storage, name) for name in names if _is_ours(storage, name)]
+
+
+def describe_studies(studies: list[StudySummary]) -> str:
+    """Say the list of studies in a table for a person."""
+    if not studies:
+        return "There are no studies."
+    width = max(len("study"), *(len(study.name) for study in studies))
+    lines = [f"{'study':<{width}}  {'trials':>13}  {'best':>8}"]
+    for study in studies:
+        best = "-" if study.best_value is None else f"{study.best_value:.4f}"
+        trials = f"{study.finished} of {study.budget}"
+        at_work = "  being searched" if study.is_driven else ""
+        lines.append(f"{study.name:<{width}}  {trials:>13}  {best:>8}{at_work}")
+    return "\n".join(lines)
+
+
+def export_trials(run: Run, output: Path) -> int:
+    """Write a run's trials to a CSV or Parquet file, by its name; return how many they are.
+
+    Columns are those of `Study.trials_dataframe`, with intermediate values by step; durations are
+    in seconds. Raises InputError for another kind of file.
+    """
+    if output.suffix not in {".csv", ".parquet"}:
+        raise InputError(f"--output must end in .csv or .parquet, but is {output}.")
+    with _study_of(run) as (study, _):
+        table = study.trials_dataframe(attrs=COLUMNS)
+    table["duration"] = table["duration"].dt.total_seconds()
+    for name in table.columns:
+        is_list = table[name].map(lambda value: isinstance(value, list))
+        table[name] = table[name].where(~is_list, table[name].astype(str))
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    if output.suffix == ".csv":
+        table.to_csv(unfinished, index=False)
+    else:
+        table.to_parquet(unfinished, index=False)
+    unfinished.replace(output)
+    return len(table)
+
+
+def describe_loss(run: Run) -> str:
+    """Say what would be lost with a run; raise TagsweepError when it is at work."""
+    where = f"the directory {run.paths.root}"
+    if run.storage_url is None and not run.paths.database.exists():
+        return f"{where} has no study yet.".capitalize()
+    with _study_of(run) as (study, storage):
+        _require_rest(run, storage)
+        progress = read_progress(study)
+        return (
+            f"Study {run.study_name!r} has {progress.finished} finished trials; they and {where}"
+            " would be lost."
+        )
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run's study and directory; raise TagsweepError when it is at work."""
+    if run.storage_url is not None or run.paths.database.exists():
+        with _study_of(run) as (_, storage):
+            _require_rest(run, storage)
+            if run.storage_url is not None:
+                optuna.delete_study(study_name=run.study_name, storage=storage)
+    shutil.rmtree(run.paths.root)
+
+
+@contextmanager
+def _study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
+    with database_of(run) as url, opened_storage(url) as storage:
+        if read_config(storage, run.study_name) is None:
+            raise TagsweepError(f"There is no study {run.study_name!r} here.")
+        yield optuna.load_study(storage=storage, study_name=run.study_name), storage
+
+
+def _require_rest(run: Run, storage: RDBStorage) -> None:
+    if is_driven(storage, run.study_name) or workers_of_running(storage, run.study_name):
+        raise TagsweepError(
+            f"Study {run.study_name!r} is at work: stop its driver and workers first."
+        )
+
+
+def _is_ours(storage: RDBStorage, name: str) -> bool:
+    attrs = read_attrs(storage, name) or {}
+    return CONFIG in attrs and FINGERPRINT in attrs
+
+
+def _summarise(storage: RDBStorage, name: str) -> StudySummary:
+    config = read_config(storage, name)
+    progress = read_progress(optuna.load_study(storage=storage, study_name=name))
+    return StudySummary(
+        name,
+        progress.finished,
+        0 if config is None else config.study.n_trials,
+        None if progress.best is None else progress.best.value,
+        is_driven(storage, name),
+    )

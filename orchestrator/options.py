@@ -1,0 +1,72 @@
+"""Define the options that several commands share, and lay them out as the configuration does."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.terminal import LogLevel
+
+ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
+Csv = Annotated[Path | None, typer.Option("--data", metavar="CSV", help="Labelled texts.")]
+TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of texts.")]
+LabelColumns = Annotated[
+    str | None,
+    typer.Option("--label-columns", metavar="A,B,C", help="Labels; default: all 0/1 columns."),
+]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", help="A sentence-transformers model.")
+]
+NTrials = Annotated[int | None, typer.Option("--n-trials", help="Trials that are to finish.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds of search at most.")]
+NWorkers = Annotated[int | None, typer.Option("--n-workers", help="Worker processes.")]
+OptionalRunDir = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where the run lives; default: runs/NAME.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="TAGSWEEP_STORAGE",
+        show_envvar=True,
+        help="postgresql://... of a server; default: a PostgreSQL in the run directory.",
+    ),
+]
+ServerStorage = Annotated[
+    str,
+    typer.Option("--storage", envvar="TAGSWEEP_STORAGE", show_envvar=True, help="postgresql://..."),
+]
+StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on the terminal.")]
+
+
+OPTIONS = {
+    "data": ("data", "csv"),
+    "text_column": ("data", "text_column"),
+    "label_columns": ("data", "label_columns"),
+    "encoder": ("encoder", "name"),
+    "n_trials": ("study", "n_trials"),
+    "timeout": ("study", "timeout_s"),
+    "study_name": ("study", "name"),
+    "seed": ("study", "seed"),
+    "n_workers": ("workers", "n_workers"),
+}
+"""The section and key of the configuration that each option overrides."""
+
+
+def overrides(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Lay the given options out as the configuration's sections; what was not given is absent."""
+    sections: dict[str, dict[str, Any]] = {}
+    for option, (section, key) in OPTIONS.items():
+        value = given.get(option)
+        if value is None:
+            continue
+        if option == "data":
+            value = value.absolute()
+        if option == "label_columns":
+            value = tuple(name.strip() for name in value.split(","))
+        sections.setdefault(section, {})[key] = value
+    return sections
