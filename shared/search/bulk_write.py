@@ -9,6 +9,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum
+from functools import lru_cache
 from math import isnan
 from typing import Any
 
@@ -25,11 +27,24 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import TrialState
-from sqlalchemy import Connection, and_, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    String,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.types import TypeEngine
 
 from shared.search.bulk_read import Params, among, read_params
 
+_to_json = lru_cache(maxsize=1024)(distribution_to_json)
 _to_stored = TrialIntermediateValueModel.intermediate_value_to_stored_repr
 
 
@@ -71,13 +86,14 @@ def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
         running = _lock_running(connection, {report.trial_id for report in reports})
         reports = [report for report in reports if report.trial_id in running]
         values = [
-            _value_row(report.trial_id, step, value)
+            (report.trial_id, step, *_to_stored(value))
             for report in reports
             for step, value in report.values.items()
         ]
         if values:
-            statement = insert(TrialIntermediateValueModel).on_conflict_do_nothing()
-            connection.execute(statement, values)
+            columns = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
+            statement = _insert(TrialIntermediateValueModel, columns, values)
+            connection.execute(statement.on_conflict_do_nothing())
         attrs = [
             (report.trial_id, key, value)
             for report in reports
@@ -122,17 +138,14 @@ def write_params(storage: RDBStorage, params: Mapping[int, Params]) -> None:
     with storage.engine.begin() as connection:
         running = _lock_running(connection, set(params))
         rows = [
-            {
-                "trial_id": trial_id,
-                "param_name": name,
-                "param_value": value,
-                "distribution_json": distribution_to_json(distribution),
-            }
+            (trial_id, name, value, _to_json(distribution))
             for trial_id in running
             for name, (value, distribution) in params[trial_id].items()
         ]
         if rows:
-            connection.execute(insert(TrialParamModel).on_conflict_do_nothing(), rows)
+            columns = ("trial_id", "param_name", "param_value", "distribution_json")
+            statement = _insert(TrialParamModel, columns, rows)
+            connection.execute(statement.on_conflict_do_nothing())
 
 
 def beat(storage: RDBStorage, trial_ids: Collection[int]) -> set[int]:
@@ -200,30 +213,27 @@ def _write_ends(connection: Connection, ends: Mapping[int, Ended]) -> None:
         ids = [trial_id for trial_id, end in ends.items() if end.state is state]
         ended = update(TrialModel).where(among(TrialModel.trial_id, ids))
         connection.execute(ended.values(state=state, datetime_complete=now))
-    rows = []
-    for trial_id, end in ends.items():
-        if end.value is not None and not isnan(end.value):
-            value, kind = TrialValueModel.value_to_stored_repr(end.value)
-            row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": kind}
-            rows.append(row)
+    rows = [
+        (trial_id, 0, *TrialValueModel.value_to_stored_repr(end.value))
+        for trial_id, end in ends.items()
+        if end.value is not None and not isnan(end.value)
+    ]
     if rows:
-        connection.execute(insert(TrialValueModel), rows)
+        columns = ("trial_id", "objective", "value", "value_type")
+        connection.execute(_insert(TrialValueModel, columns, rows))
 
 
 def _write_attrs(connection: Connection, attrs: Sequence[tuple[int, str, Any]]) -> None:
     """Write user attributes; of several values for a key, the last one stays."""
     if not attrs:
         return
-    upsert = insert(TrialUserAttributeModel)
+    last = {(trial_id, key): value for trial_id, key, value in attrs}
+    rows = [(*trial_and_key, json.dumps(value)) for trial_and_key, value in last.items()]
+    upsert = _insert(TrialUserAttributeModel, ("trial_id", "key", "value_json"), rows)
     upsert = upsert.on_conflict_do_update(
         index_elements=["trial_id", "key"], set_={"value_json": upsert.excluded.value_json}
     )
-    last = {(trial_id, key): value for trial_id, key, value in attrs}
-    rows = [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for (trial_id, key), value in last.items()
-    ]
-    connection.execute(upsert, rows)
+    connection.execute(upsert)
 
 
 def _beat(connection: Connection, trial_ids: Collection[int]) -> set[int]:
@@ -249,11 +259,24 @@ def _lock_running(connection: Connection, trial_ids: Collection[int]) -> set[int
     return set(connection.scalars(running))
 
 
-def _value_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
-    stored, kind = _to_stored(value)
-    return {
-        "trial_id": trial_id,
-        "step": step,
-        "intermediate_value": stored,
-        "intermediate_value_type": kind,
-    }
+def _insert(model: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Insert:
+    """Say `INSERT ... SELECT FROM unnest(...)`: one parameter a column, for any number of rows.
+
+    SQLAlchemy's psycopg2 sends the rows of an upsert one by one.
+    """
+    table = model.__table__
+    arrays = [
+        bindparam(None, [_plain(value) for value in values], ARRAY(_array_type(table.c[name].type)))
+        for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
+    unnested = func.unnest(*arrays).table_valued(*columns).render_derived()
+    chosen = select(*(cast(unnested.c[name], table.c[name].type) for name in columns))
+    return insert(model).from_select(list(columns), chosen)
+
+
+def _array_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if isinstance(type_, String) else type_
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Enum) else value

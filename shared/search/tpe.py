@@ -20,7 +20,7 @@ from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDi
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
 from shared.search.history import History
 
@@ -38,7 +38,8 @@ class Densities(_ParzenEstimator):
         total = np.log(self._mixture_distribution.weights)[np.newaxis]
         for name, density in zip(self._search_space, self._kernels, strict=True):
             total = total + density(samples_dict[name])
-        return np.asarray(logsumexp(total, axis=1))
+        most = total.max(axis=1, keepdims=True)
+        return np.asarray(np.log(np.exp(total - most).sum(axis=1)) + most[:, 0])
 
     @cached_property
     def _kernels(self) -> list[Any]:
