@@ -123,7 +123,9 @@ def _study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
 
 
 def _require_rest(run: Run, storage: RDBStorage) -> None:
-    if is_driven(storage, run.study_name) or workers_of_running(storage, run.study_name):
+    if is_driven(storage, run.study_name) or workers_of_running(
+        storage, storage.get_study_id_from_name(run.study_name)
+    ):
         raise TagsweepError(
             f"Study {run.study_name!r} is at work: stop its driver and workers first."
         )

@@ -132,9 +132,9 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
 def is_searched(run: Run, study: Study, storage: RDBStorage) -> bool:
     """Say whether the budget of trials or of time is spent, or the target reached."""
     limits = run.config.study
-    return is_out_of_time(study.user_attrs[SEARCH_S], limits) or is_spent(
-        storage, run.study_name, limits
-    )
+    study_id = study._study_id  # noqa: SLF001  has no public name
+    searched_s = study.user_attrs[SEARCH_S]
+    return is_out_of_time(searched_s, limits) or is_spent(storage, study_id, limits)
 
 
 def search(

@@ -100,7 +100,7 @@ def hand_back(
     gone = None if number is None else pool_worker_name(number)
     left = [
         trial_id
-        for trial_id, worker in workers_of_running(storage, study.study_name).items()
+        for trial_id, worker in workers_of_running(storage, study._study_id).items()  # noqa: SLF001  has no public name
         if worker == gone or (gone is None and worker.startswith(POOL_WORKER))
     ]
     return len(retry(study, storage, left, reason, max_retries))

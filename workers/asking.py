@@ -54,7 +54,7 @@ class Asker:
         n_ahead: int,
     ) -> None:
         """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
-        self._study_name, self._storage = study.study_name, storage
+        self._study_id, self._storage = study._study_id, storage  # noqa: SLF001
         self._heartbeat, self._spec = heartbeat, spec
         self._attrs, self._n_inputs = {WORKER: worker}, n_inputs
         self._history = History(storage, study, study.sampler)
@@ -123,13 +123,13 @@ class Asker:
         limits = self._spec.config.study
         while not self._closing.is_set():
             begun = patiently(
-                lambda: ask(self._storage, self._study_name, limits, n, self._attrs), self._closing
+                lambda: ask(self._storage, self._study_id, limits, n, self._attrs), self._closing
             )
             if begun:
                 if len(begun) < n:
                     self._room.release(n - len(begun))
                 return self._suggest(begun)
-            if patiently(lambda: is_spent(self._storage, self._study_name, limits), self._closing):
+            if patiently(lambda: is_spent(self._storage, self._study_id, limits), self._closing):
                 return []
             self._closing.wait(RETRY_ASK_S)
         return []

@@ -22,6 +22,8 @@ from workers.heartbeat import Heartbeat
 
 FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
+FOLLOW_EVERY_S = 0.5
+"""How often to look what others have completed: medians of many trials move slowly."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class Reporter:
                 patiently(partial(self._hand_back, message.report.trial_id, message.handed_back))
             if message.handed_back is not None or message.report.end is not None:
                 self._heartbeat.discard(message.report.trial_id)
-        patiently(self._follow)
+        if time.monotonic() - self._followed >= FOLLOW_EVERY_S:
+            patiently(self._follow)
 
     def _hand_back(self, trial_id: int, back: HandedBack) -> None:
         retry(self._study, self._storage, [trial_id], back.reason)
@@ -119,5 +122,6 @@ class Reporter:
             changed = self._changes.read(connection)
             complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
             found = read_intermediate_values(connection, complete)
+        self._followed = time.monotonic()
         for values in found.values():
             self._medians.add(values)

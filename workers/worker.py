@@ -18,8 +18,8 @@ from shared.training.trainer import Trainer
 from workers.objective import open_bench, run_trials
 from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
-SLOTS_PER_ASK_AHEAD = 8
-"""A trial is asked for ahead for each so many slots: about as many as are freed at a time."""
+SLOTS_PER_ASK_AHEAD = 4
+"""A trial is asked for ahead for each so many slots: the more at a time, the less each costs."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,8 @@ def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBSto
             f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    left = [
-        trial_id
-        for trial_id, other in workers_of_running(storage, spec.study_name).items()
-        if other == name
-    ]
+    running = workers_of_running(storage, study._study_id)  # noqa: SLF001  has no public name
+    left = [trial_id for trial_id, other in running.items() if other == name]
     max_retries = spec.config.workers.max_retries
     retry(study, storage, left, f"lost: {name} died and was started again", max_retries)
     return study, storage

@@ -26,7 +26,7 @@ OUT_OF_MEMORY = "out of memory"
 
 def ask(
     storage: RDBStorage,
-    study_name: str,
+    study_id: int,
     limits: StudyConfig,
     n: int = 1,
     attrs: Mapping[str, Any] = MappingProxyType({}),
@@ -38,8 +38,7 @@ def ask(
     may still fail and make room. The trials have their first heartbeat and the user attributes
     when they are returned.
     """
-    study_id = storage.get_study_id_from_name(study_name)
-    with alone(storage, study_name) as connection:
+    with alone(storage, study_id) as connection:
         counts = count_trials(connection, study_id)
         room = limits.n_trials - sum(counts[state] for state in _COUNTED)
         if room <= 0 or _is_good_enough(connection, study_id, limits):
@@ -49,9 +48,8 @@ def ask(
         return begin_trials(connection, study_id, min(n, room), counts.total(), attrs)
 
 
-def is_spent(storage: RDBStorage, study_name: str, limits: StudyConfig) -> bool:
+def is_spent(storage: RDBStorage, study_id: int, limits: StudyConfig) -> bool:
     """Say whether the study has its full number of finished trials, or a good enough one."""
-    study_id = storage.get_study_id_from_name(study_name)
     with storage.engine.begin() as connection:
         counts = count_trials(connection, study_id)
         finished = sum(counts[state] for state in _FINISHED)

@@ -1,9 +1,11 @@
 """Show the sampler what it needs of a study, kept in memory and read once."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from copy import deepcopy as copy_of
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -28,6 +30,7 @@ KEPT_LATEST = 1000
 SLACK = 100
 """By how much the others may outnumber `KEPT_LATEST` before the oldest are let go of."""
 
+Array = npt.NDArray[np.float64]
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -50,6 +53,7 @@ class History(InMemoryStorage):
         self._finished: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
         self._ordered: list[FrozenTrial] = []
+        self._internal: dict[int, dict[str, float]] = {}
         self.n_changes = 0
         """How many trials have finished or got parameters so far."""
 
@@ -75,7 +79,7 @@ class History(InMemoryStorage):
             nameless += [i for i, trial in self._running.items() if not trial.params]
             described = read_params(connection, nameless)
         for trial_id, params in described.items():
-            _describe(self.get_trial(trial_id), params)
+            self._describe(trial_id, params)
         self._order()
         self.n_changes += len(ended | described.keys())
 
@@ -83,8 +87,8 @@ class History(InMemoryStorage):
         """Return a running trial whose parameters are to be suggested."""
         trial = _trial(begun.trial_id, begun.number)
         trial.user_attrs, trial.system_attrs = begun.user_attrs, begun.system_attrs
-        _describe(trial, begun.params)
         self._running[begun.trial_id] = trial
+        self._describe(begun.trial_id, begun.params)
         self._order()
         self.study._thread_local.cached_all_trials = None  # noqa: SLF001  as in Study.ask
         return Trial(self.study, begun.trial_id)
@@ -92,11 +96,16 @@ class History(InMemoryStorage):
     def end_of_asking(self, trial_id: int) -> Params:
         """Return the parameters that were suggested for a trial."""
         self.n_changes += 1
-        trial = self._running[trial_id]
-        return {
-            name: (distribution.to_internal_repr(trial.params[name]), distribution)
-            for name, distribution in trial.distributions.items()
-        }
+        distributions = self._running[trial_id].distributions
+        values = self._internal[trial_id]
+        return {name: (values[name], distributions[name]) for name in values}
+
+    def table(self, trials: Iterable[FrozenTrial], names: Sequence[str]) -> Array:
+        """Return the (n, len(names)) parameters, in internal form, of the trials that have all."""
+        rows = (self._internal.get(trial._trial_id, {}) for trial in trials)  # noqa: SLF001
+        needed = set(names)
+        whole = [[row[name] for name in names] for row in rows if row.keys() >= needed]
+        return np.array(whole, dtype=np.float64).reshape(-1, len(names))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -118,11 +127,10 @@ class History(InMemoryStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Keep a parameter of a running trial."""
-        _describe(self._running[trial_id], {param_name: (param_value_internal, distribution)})
+        self._describe(trial_id, {param_name: (param_value_internal, distribution)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Keep a system attribute of a running trial."""
-        self._running[trial_id].system_attrs[key] = value
+        """Drop what TPE tells other processes of a trial before it has its parameters."""
 
     def _order(self) -> None:
         trials = (*self._finished.values(), *self._running.values())
@@ -135,6 +143,16 @@ class History(InMemoryStorage):
         finished = sorted(self._finished.values(), key=lambda trial: trial.number)
         best, others = _split_trials(self.study, finished, KEPT_BEST)
         self._finished = {t._trial_id: t for t in best + others[-KEPT_LATEST:]}  # noqa: SLF001
+        held = self._finished.keys() | self._running.keys()
+        self._internal = {i: values for i, values in self._internal.items() if i in held}
+
+    def _describe(self, trial_id: int, params: Params) -> None:
+        trial = self.get_trial(trial_id)
+        values = self._internal.setdefault(trial_id, {})
+        for name, (value, distribution) in params.items():
+            values[name] = value
+            trial.distributions[name] = distribution
+            trial.params[name] = distribution.to_external_repr(value)
 
 
 def _trial(trial_id: int, number: int) -> FrozenTrial:
@@ -151,11 +169,3 @@ def _trial(trial_id: int, number: int) -> FrozenTrial:
         intermediate_values={},
         trial_id=trial_id,
     )
-
-
-def _describe(trial: FrozenTrial, params: Params) -> None:
-    # FrozenTrial.params returns the dict itself; both need their setters.
-    trial.distributions = trial.distributions | {name: d for name, (_, d) in params.items()}
-    trial.params = trial.params | {
-        name: distribution.to_external_repr(value) for name, (value, distribution) in params.items()
-    }

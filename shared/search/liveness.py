@@ -36,21 +36,20 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def alone(storage: RDBStorage, study_name: str) -> Iterator[Connection]:
+def alone(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
     """Keep all others from counting, creating and failing trials of a study meanwhile.
 
     Yields the connection, in a transaction, that holds the lock for as long as the block lasts.
     """
-    key = {"kind": ASKING, "study": storage.get_study_id_from_name(study_name)}
+    key = {"kind": ASKING, "study": study_id}
     # Threads of a process wait here, and not each with a connection in its hands.
     with _TURN, storage.engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:kind, :study)"), key)
         yield connection
 
 
-def workers_of_running(storage: RDBStorage, study_name: str) -> dict[int, str]:
+def workers_of_running(storage: RDBStorage, study_id: int) -> dict[int, str]:
     """Return the running trials' ids, and the names of the workers that they run on."""
-    study_id = storage.get_study_id_from_name(study_name)
     with storage.engine.begin() as connection:
         names = read_running(connection, study_id, WORKER)
     return {trial_id: name or "" for trial_id, name in names.items()}
@@ -80,7 +79,7 @@ def retry(
     """
     if not trial_ids:
         return []
-    with alone(storage, study.study_name):
+    with alone(storage, study._study_id):  # noqa: SLF001  has no public name
         failed = [trial_id for trial_id in trial_ids if _fail(storage, trial_id, reason)]
         logger.info("Enqueued %d trials again: %s", len(failed), reason)
         for trial_id in failed:

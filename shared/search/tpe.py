@@ -20,18 +20,33 @@ from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDi
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
-from shared.search.history import History
+from shared.search.history import Array, History
 
 TRIALS_PER_CHANGE = 50
 """The densities may have missed one change of the study for each so many finished trials."""
 
-Array = npt.NDArray[np.float64]
-
 
 class Densities(_ParzenEstimator):
-    """Be Optuna's estimator with the same density, computed for all kernels at once."""
+    """Be Optuna's estimator: the same numbers, computed for all kernels at once."""
+
+    def sample(self, rng: np.random.RandomState, size: int) -> dict[str, Array]:
+        """Draw `size` samples; takes the same random numbers in the same order as Optuna's."""
+        mixture, drawn = self._mixture_distribution, dict[str, Array]()
+        kernels = rng.choice(len(mixture.weights), p=mixture.weights, size=size)
+        numeric = []
+        for name, batch in zip(self._search_space, mixture.distributions, strict=True):
+            if isinstance(batch, _BatchedCategoricalDistributions):
+                shares = np.cumsum(batch.weights[kernels], axis=1)
+                shares[:, -1] = 1
+                drawn[name] = (shares < rng.rand(size)[:, None]).sum(axis=1).astype(float)
+            else:
+                numeric.append((name, batch))
+        quantiles = rng.uniform(size=(len(numeric), size))
+        for (name, batch), quantile in zip(numeric, quantiles, strict=True):
+            drawn[name] = _draw(batch, kernels, quantile)
+        return {name: drawn[name] for name in self._search_space}
 
     def log_pdf(self, samples_dict: dict[str, Array]) -> Array:
         """Return the (n,) log densities of n samples."""
@@ -51,6 +66,18 @@ class Densities(_ParzenEstimator):
         ]
 
 
+def _draw(batch: Any, kernels: npt.NDArray[np.int64], quantile: Array) -> Array:
+    """Return the quantiles of truncated normals whose means lie within the bounds."""
+    mu, sigma = batch.mu[kernels], batch.sigma[kernels]
+    below = ndtr((batch.adapted_low - mu) / sigma)
+    above = ndtr((batch.adapted_high - mu) / sigma)
+    x = ndtri(below + quantile * (above - below)) * sigma + mu
+    x = np.exp(x) if batch.is_log else x
+    if batch.step:
+        x = batch.low + np.round((x - batch.low) / batch.step) * batch.step
+    return np.asarray(np.clip(x, batch.low, batch.high))
+
+
 class _Categorical:
     """Compute the (n, K) log probabilities of n choices under K kernels."""
 
@@ -65,20 +92,20 @@ class _Normal:
     """Compute the (n, K) log densities of n numbers under K truncated normals, or log masses."""
 
     def __init__(self, batch: Any) -> None:
-        kernels, self._places = np.unique([batch.mu, batch.sigma], axis=1, return_inverse=True)
+        kernels, places = np.unique([batch.mu, batch.sigma], axis=1, return_inverse=True)
+        self._places = places.ravel()
         self._mu, self._sigma = kernels
         self._batch = batch
         self._log_total = self._log_mass(batch.adapted_low, batch.adapted_high)
 
     def __call__(self, x: Array) -> Array:
         half, scale = self._batch.step / 2, np.log if self._batch.is_log else np.asarray
-        x, where = np.unique(x, return_inverse=True)
         if half:
             log_density = self._log_mass(scale(x - half)[:, None], scale(x + half)[:, None])
         else:
             z = (scale(x)[:, None] - self._mu) / self._sigma
             log_density = -(z**2) / 2 - np.log(np.sqrt(2 * np.pi) * self._sigma)
-        return np.asarray((log_density - self._log_total)[np.ix_(where, self._places.ravel())])
+        return np.asarray(np.take(log_density - self._log_total, self._places, axis=1))
 
     def _log_mass(self, left: Any, right: Any) -> Array:
         """Return the log of the mass between two bounds, in the tail where it is exact."""
@@ -124,6 +151,14 @@ class FastTPESampler(TPESampler):
         self._split = _split_trials(study, trials, default_gamma(n_finished))
         self._densities.clear()
         self._made_at = n_changes
+
+    def _get_internal_repr(
+        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
+    ) -> dict[str, Array]:
+        if not isinstance(study._storage, History):  # noqa: SLF001
+            return super()._get_internal_repr(trials, search_space, study)
+        table = study._storage.table(trials, list(search_space))  # noqa: SLF001
+        return dict(zip(search_space, table.T, strict=True))
 
     def _densities_of(
         self, study: Study, space: dict[str, BaseDistribution]

@@ -149,7 +149,7 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
             retry(
                 study,
                 storage,
-                list(workers_of_running(storage, spec.study_name)),
+                list(workers_of_running(storage, study._study_id)),
                 "lost: a false alarm",
             )
             time.sleep(0.3)

@@ -102,7 +102,7 @@ def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
             context.get_node_id(), reason, "the spot market wants it back", 0
         )
         assert accepted, why
-        _wait_until(lambda: pool.poll() and not workers_of_running(storage, spec.study_name))
+        _wait_until(lambda: pool.poll() and not workers_of_running(storage, study._study_id))
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)

@@ -46,8 +46,13 @@ def test_all_that_was_sent_is_written_when_it_is_closed(
 
 
 def test_medians_follow_what_this_and_other_workers_complete(
-    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+    storage: RDBStorage,
+    study: Study,
+    medians: Medians,
+    heartbeat: Heartbeat,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("workers.reporting.FOLLOW_EVERY_S", 0)
     before, other, own = (study.ask() for _ in range(3))
     before.report(0.2, 0)
     study.tell(before, 0.2)

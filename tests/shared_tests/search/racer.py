@@ -21,12 +21,12 @@ def main(url: str, names: list[str], number: int, n_racers: int) -> None:
     for round_, name in enumerate(names):
         study, limits = load_study(storage, name, SweepConfig(), worker=0), budget(round_)
         while True:
-            trials = ask(storage, name, limits)
+            trials = ask(storage, study._study_id, limits)
             for trial in trials:
                 is_failing = number % 2 == 0 and trial.number < 2
                 end = (None, TrialState.FAIL) if is_failing else (0.5, TrialState.COMPLETE)
                 study.tell(trial.number, *end)
-            if not trials and is_spent(storage, name, limits):
+            if not trials and is_spent(storage, study._study_id, limits):
                 break
 
 

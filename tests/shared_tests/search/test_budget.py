@@ -26,21 +26,21 @@ def test_asking_ends_when_running_and_finished_trials_fill_the_budget(
     storage: RDBStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    (first,) = ask(storage, study_name, limits(2))
-    (second,) = ask(storage, study_name, limits(2), n=5)
-    assert ask(storage, study_name, limits(2)) == []
-    assert not is_spent(storage, study_name, limits(2))
+    (first,) = ask(storage, study._study_id, limits(2))
+    (second,) = ask(storage, study._study_id, limits(2), n=5)
+    assert ask(storage, study._study_id, limits(2)) == []
+    assert not is_spent(storage, study._study_id, limits(2))
     study.tell(first.number, 1.0)
     study.tell(second.number, state=TrialState.PRUNED)
-    assert ask(storage, study_name, limits(2)) == []
-    assert is_spent(storage, study_name, limits(2))
+    assert ask(storage, study._study_id, limits(2)) == []
+    assert is_spent(storage, study._study_id, limits(2))
 
 
 def test_a_failed_trial_makes_room_for_another(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
-    (failed,) = ask(storage, study_name, limits(1))
+    (failed,) = ask(storage, study._study_id, limits(1))
     study.tell(failed.number, state=TrialState.FAIL)
-    assert ask(storage, study_name, limits(1))
+    assert ask(storage, study._study_id, limits(1))
 
 
 def test_a_waiting_trial_is_handed_out_before_a_new_one(
@@ -48,7 +48,7 @@ def test_a_waiting_trial_is_handed_out_before_a_new_one(
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     study.enqueue_trial({"x": 0.25})
-    (begun,) = ask(storage, study_name, limits(1))
+    (begun,) = ask(storage, study._study_id, limits(1))
     assert Trial(study, begun.trial_id).suggest_float("x", 0, 1) == 0.25
     assert begun.system_attrs == {"fixed_params": {"x": 0.25}}
 
@@ -78,10 +78,10 @@ def test_a_search_whose_every_trial_fails_by_its_parameters_gives_up(
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     for _ in range(3):
-        (begun,) = ask(storage, study_name, limits(3), attrs={FAILURE: reason})
+        (begun,) = ask(storage, study._study_id, limits(3), attrs={FAILURE: reason})
         study.tell(begun.number, state=TrialState.FAIL)
     with pytest.raises(TagsweepError, match="3 trials failed, as many as the budget has"):
-        ask(storage, study_name, limits(3))
+        ask(storage, study._study_id, limits(3))
 
 
 def test_a_study_has_one_driver_at_a_time(
@@ -107,11 +107,11 @@ def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: st
     study = open_study(storage, study_name, CONFIG, "f")
     enough = limits(9, target_value=0.4)
     for value in (0.5, 0.4):
-        assert not is_spent(storage, study_name, enough)
-        (begun,) = ask(storage, study_name, enough)
+        assert not is_spent(storage, study._study_id, enough)
+        (begun,) = ask(storage, study._study_id, enough)
         study.tell(begun.number, value)
-    assert is_spent(storage, study_name, enough)
-    assert ask(storage, study_name, enough) == []
+    assert is_spent(storage, study._study_id, enough)
+    assert ask(storage, study._study_id, enough) == []
 
 
 def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:

@@ -75,7 +75,7 @@ def test_what_is_suggested_here_is_what_the_study_gets(
     storage: RDBStorage, study: Study, history: History
 ) -> None:
     study.enqueue_trial({"x": 0.125})
-    begun = ask(storage, study.study_name, LIMITS, n=2)
+    begun = ask(storage, study._study_id, LIMITS, n=2)
     history.refresh()
     suggested = {}
     for one in begun:
@@ -96,7 +96,7 @@ def test_a_trial_that_runs_again_keeps_its_parameters(
     lost = study.ask()
     values = (lost.suggest_float("x", 0, 1), lost.suggest_categorical("kind", ("a", "b")))
     retry(study, storage, [lost._trial_id], "lost")
-    (begun,) = ask(storage, study.study_name, LIMITS)
+    (begun,) = ask(storage, study._study_id, LIMITS)
     history.refresh()
     trial = history.begin(begun)
     again = (trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ("a", "b")))

@@ -30,7 +30,7 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 
 def _ask(study: Study, storage: RDBStorage) -> Trial:
-    (begun,) = ask(storage, study.study_name, LIMITS)
+    (begun,) = ask(storage, study._study_id, LIMITS)
     return Trial(study, begun.trial_id)
 
 
@@ -135,7 +135,7 @@ def test_running_trials_are_known_by_their_workers(study: Study, storage: RDBSto
     named, nameless, ended = (_ask(study, storage) for _ in range(3))
     named.set_user_attr(WORKER, "worker-1")
     study.tell(ended, 0.5)
-    assert workers_of_running(storage, study.study_name) == {
+    assert workers_of_running(storage, study._study_id) == {
         _id(named): "worker-1",
         _id(nameless): "",
     }
