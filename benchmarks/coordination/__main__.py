@@ -12,8 +12,11 @@ import typer
 from benchmarks.coordination.contest import CONTENDERS, run_contest
 from benchmarks.coordination.task import Measured, Task, count, fill
 from benchmarks.results import publish
-from orchestrator.database import embedded_postgres
-from shared.search.storage import opened_storage
+from orchestrator import database
+from shared.search.storage import MAX_CONNECTIONS, opened_storage
+
+RESERVED = 10
+"""Connections of the server's own, and of this process."""
 
 
 def main(
@@ -21,6 +24,7 @@ def main(
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 8,
     slots: Annotated[int, typer.Option(help="Trials at a time in a worker.")] = 64,
     steps: Annotated[int, typer.Option(help="Values that a trial reports.")] = 20,
+    step_seconds: Annotated[float, typer.Option(help="How long a step pretends to train.")] = 0,
     trials: Annotated[int, typer.Option(help="Trials for tagsweep to finish.")] = 2048,
     optuna_trials: Annotated[int, typer.Option(help="Trials for each of the others.")] = 64,
     contenders: Annotated[str, typer.Option(metavar="A,B,C")] = ",".join(CONTENDERS),
@@ -33,15 +37,17 @@ def main(
         "workers": workers,
         "slots": slots,
         "steps": steps,
+        "step_s": step_seconds,
     }
+    database.MAX_CONNECTIONS = MAX_CONNECTIONS * (workers + 1) + RESERVED
     with (
         tempfile.TemporaryDirectory(prefix="coordination-") as folder,
-        embedded_postgres(Path(folder) / "postgres") as url,
+        database.embedded_postgres(Path(folder) / "postgres") as url,
     ):
         for contender in contenders.split(","):
             n_trials = trials if contender == "tagsweep" else optuna_trials
             budget = n_trials + (finished if contender == "tagsweep" else 0)
-            task = Task(url, contender, budget, workers, slots, steps)
+            task = Task(url, contender, budget, workers, slots, steps, step_seconds)
             found[contender] = _measure(contender, task, finished, n_trials)
     publish(name, found)
     if any(found[c]["lost"] or found[c]["doubled"] for c in contenders.split(",")):

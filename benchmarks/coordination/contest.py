@@ -15,10 +15,12 @@ from benchmarks.coordination.task import Measured, Task
 
 CONTENDERS = ("optuna", "optuna_grpc", "tagsweep")
 PATIENCE_S = 600
+MAX_PROCESSES = 16
+"""More workers of tagsweep's than this share processes, to save memory, but nothing else."""
 
 
 def run_contest(contender: str, task: Task) -> list[Measured]:
-    """Return what each worker measured."""
+    """Return what each process measured."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     port = _free_port()
@@ -36,10 +38,12 @@ def run_contest(contender: str, task: Task) -> list[Measured]:
 def _run_workers(
     context: ForkServerContext, contender: str, task: Task, port: int
 ) -> list[Measured]:
-    barrier, answers = context.Barrier(task.n_workers), context.Queue()
+    n_processes = min(task.n_workers, MAX_PROCESSES)
+    barrier, answers = context.Barrier(n_processes), context.Queue()
+    shares = [range(first, task.n_workers, n_processes) for first in range(n_processes)]
     processes = [
-        context.Process(target=_work, args=(contender, task, number, port, barrier, answers))
-        for number in range(task.n_workers)
+        context.Process(target=_work, args=(contender, task, share, port, barrier, answers))
+        for share in shares
     ]
     for process in processes:
         process.start()
@@ -57,19 +61,20 @@ def _run_workers(
     return measured
 
 
-def _work(contender: str, task: Task, number: int, port: int, barrier: Any, answers: Any) -> None:
+def _work(contender: str, task: Task, share: range, port: int, barrier: Any, answers: Any) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def wait() -> None:
         barrier.wait(PATIENCE_S)
 
     if contender == "tagsweep":
-        answers.put(tagsweep_worker.work(task, number, wait))
+        answers.put(tagsweep_worker.work(task, share, wait))
     else:
         opens: dict[str, Callable[[], Any]] = {
             "optuna": lambda: optuna_worker.open_directly(task),
             "optuna_grpc": lambda: optuna_worker.open_through_grpc(task, port),
         }
+        (number,) = share
         answers.put(optuna_worker.work(task, opens[contender](), number, wait))
 
 

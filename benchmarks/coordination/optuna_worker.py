@@ -41,6 +41,7 @@ def work(task: Task, storage: BaseStorage, number: int, wait: Callable[[], None]
         while left and len(live) < task.n_slots:
             live.append((_ask(study, task, measured), 0))
             left -= 1
+        time.sleep(task.step_s)
         live = [
             (trial, step + 1)
             for trial, step in live

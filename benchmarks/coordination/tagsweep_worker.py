@@ -1,7 +1,9 @@
 """Be a worker of tagsweep's, but for a trainer that only pretends."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,10 @@ ARRAYS = SearchArrays(
 
 
 class PretendedTrainer:
-    """Do in no time what a trainer does."""
+    """Do what a trainer does, in `step_s` seconds an epoch of all heads."""
 
-    def __init__(self, n_slots: int, n_steps: int) -> None:
-        self.n_slots, self._n_steps = n_slots, n_steps
+    def __init__(self, task: Task) -> None:
+        self.n_slots, self._n_steps, self._step_s = task.n_slots, task.n_steps, task.step_s
         self._steps: dict[int, int] = {}
 
     @property
@@ -48,6 +50,7 @@ class PretendedTrainer:
         self._steps.clear()
 
     def advance(self) -> list[Epoch]:
+        time.sleep(self._step_s)
         epochs = []
         for key, step in self._steps.items():
             ending = Ending.MAX_EPOCHS if step + 1 == self._n_steps else None
@@ -59,36 +62,41 @@ class PretendedTrainer:
         return np.zeros((len(rows), 2), np.float32)
 
 
-def work(task: Task, number: int, wait: Callable[[], None]) -> Measured:
-    """Work on the study until its budget is spent."""
+def work(task: Task, numbers: Sequence[int], wait: Callable[[], None]) -> Measured:
+    """Be the workers of these numbers, each with its own connections, until the budget is spent."""
     measured = Measured()
+    _measure(measured)
+    wait()
+    measured.started, cpu_s = now(), time.process_time()
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        for ended in [pool.submit(_work, task, number) for number in numbers]:
+            ended.result()
+    measured.ended, measured.cpu_s = now(), time.process_time() - cpu_s
+    return measured
+
+
+def _work(task: Task, number: int) -> None:
     spec = WorkerSpec(task.url, task.study, "fingerprint", ("a", "b"), task.config, "memory://")
+    n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
     with opened_storage(task.url) as storage:
         study = load_study(storage, task.study, task.config, number)
-        trainer: Any = PretendedTrainer(task.n_slots, task.n_steps)
-        _measure(measured)
-        n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
-        wait()
-        measured.started, cpu_s = now(), time.process_time()
+        trainer: Any = PretendedTrainer(task)
         bench = open_bench(study, storage, spec, ARRAYS, trainer, f"worker-{number}", n_ahead)
         run_trials(bench, lambda: False)
-        measured.ended, measured.cpu_s = now(), time.process_time() - cpu_s
-    return measured
 
 
 def _measure(measured: Measured) -> None:
     """Time each asking, from the first query to the trials' being at hand, and each reporting."""
-    asked = now()
+    asked = threading.local()
     ask, suggest, write = asking.ask, asking.Asker._suggest, bulk_write.write_reports
 
     def timed_ask(*arguments: Any) -> Any:
-        nonlocal asked
-        asked = now()
+        asked.at = now()
         return ask(*arguments)
 
     def timed_suggest(self: asking.Asker, begun: Any) -> list[Asked]:
         trials = suggest(self, begun)
-        measured.asks.append(now() - asked)
+        measured.asks.append(now() - asked.at)
         return trials
 
     def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> None:

@@ -30,6 +30,7 @@ class Task:
     n_workers: int
     n_slots: int
     n_steps: int
+    step_s: float
 
     @property
     def config(self) -> SweepConfig:
