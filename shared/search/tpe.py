@@ -3,8 +3,8 @@
 Three things differ from `optuna.samplers.TPESampler`, none of which changes what it suggests in a
 study of up to 50 trials. The normal distribution comes from SciPy, for all kernels at once, where
 Optuna loops over them in Python. The two densities are made once for all parameters, and anew when
-2 % of the study is new to them. And `History` shows no more than a thousand trials. Measured in
-`benchmarks/results/sampler.json`.
+2 % of the study is new to them. And `History` shows no more than a thousand trials. What each finds
+and costs is compared by `benchmarks/sampler.py`.
 """
 
 from collections.abc import Mapping
