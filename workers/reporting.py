@@ -122,6 +122,7 @@ class Reporter:
             changed = self._changes.read(connection)
             complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
             found = read_intermediate_values(connection, complete)
+        self._changes.accept(changed)
         self._followed = time.monotonic()
         for values in found.values():
             self._medians.add(values)

@@ -110,15 +110,20 @@ class Changes:
         self._unfinished: set[int] = set()
 
     def read(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
-        """Return trial_id, number and state of trials that are new, or were unfinished before."""
+        """Return trial_id, number and state of trials that are new, or were unfinished before.
+
+        They are returned again until they are accepted: what is read of them next may fail.
+        """
         changed = select(TrialModel.trial_id, TrialModel.number, TrialModel.state).where(
             TrialModel.study_id == self._study_id,
             (TrialModel.trial_id > self._newest) | among(TrialModel.trial_id, self._unfinished),
         )
-        rows = connection.execute(changed).all()
+        return connection.execute(changed).all()
+
+    def accept(self, rows: Sequence[Row[Any, Any, Any]]) -> None:
+        """Take it that these changes are known."""
         self._newest = max((row.trial_id for row in rows), default=self._newest)
         self._unfinished = {row.trial_id for row in rows if not row.state.is_finished()}
-        return rows
 
 
 def read_intermediate_values(

@@ -78,6 +78,7 @@ class History(InMemoryStorage):
             nameless = [i for i in ended & self._finished.keys() if not self._finished[i].params]
             nameless += [i for i, trial in self._running.items() if not trial.params]
             described = read_params(connection, nameless)
+        self._changes.accept(rows)
         for trial_id, params in described.items():
             self._describe(trial_id, params)
         self._order()

@@ -33,10 +33,14 @@ def test_a_change_of_state_is_read_once(storage: RDBStorage, study: Study) -> No
     study.tell(complete, 0.5)
     changes = Changes(study._study_id)
 
-    def read() -> dict[int, TrialState]:
+    def read(*, accept: bool = True) -> dict[int, TrialState]:
         with storage.engine.begin() as connection:
-            return {row.number: row.state for row in changes.read(connection)}
+            rows = changes.read(connection)
+        if accept:
+            changes.accept(rows)
+        return {row.number: row.state for row in rows}
 
+    assert read(accept=False) == read(accept=False)
     assert read() == {0: TrialState.COMPLETE, 1: TrialState.RUNNING, 2: TrialState.RUNNING}
     study.tell(later, state=TrialState.PRUNED)
     study.ask()
