@@ -8,7 +8,7 @@ from pathlib import Path
 def test_a_sweep_outlives_the_killing_of_its_workers_driver_and_database(
     checkout: Path, emotions_csv: Path
 ) -> None:
-    options = "--n-trials 12 --n-workers 2 --kill-every 5 --seconds 30 --seed 3".split()
+    options = "--n-trials 12 --n-workers 2 --kill-every 5 --seconds 20 --seed 3".split()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", *options],
         cwd=checkout,

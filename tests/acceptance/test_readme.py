@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.commands import TAGSWEEP, start
 
-N_ROWS = 1500
+N_ROWS = 700
 OF_CI = "make "
 """What `.ci/run` does instead, since it needs an environment of its own."""
 

@@ -22,7 +22,7 @@ from tests.shared_tests.training.reference import heads, keras_values
 from workers import SearchArrays
 
 LONG = settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
