@@ -1,6 +1,7 @@
 """Compare samplers by what they find and what they cost, on a model of a real search."""
 
 import os
+import tempfile
 import time
 import warnings
 from collections import deque
@@ -74,7 +75,7 @@ def _model(n_known: int) -> tuple[Any, float]:
 
     dataset = load_dataset(DataConfig(csv=DATA))
     encoder = resolve_encoder(EncoderConfig())
-    cache = Path(os.environ.get("TMPDIR", "/tmp")) / "tagsweep-benchmark-embeddings"  # noqa: S108
+    cache = Path(tempfile.gettempdir()) / "tagsweep-benchmark-embeddings"
     vectors = embed(dataset.texts, encoder, cache, lambda *_: None).vectors
     split = make_split(dataset, DataConfig(csv=DATA), 0)
     study = optuna.create_study(sampler=RandomSampler(seed=0))
@@ -120,9 +121,8 @@ class TagsweepSearch:
     """Search with tagsweep's sampler over a history that is told by hand."""
 
     def __init__(self, seed: int) -> None:
-        study = optuna.create_study()
         sampler = FastTPESampler(seed, n_startup_trials=10)
-        self._history = History(None, study, sampler)  # type: ignore[arg-type]
+        self._history = History(optuna.create_study(), sampler)
 
     def ask(self, number: int) -> HeadParams:
         params = suggest(self._history.begin(Begun(number, number)), SpaceConfig(), N_INPUTS)
@@ -130,13 +130,7 @@ class TagsweepSearch:
         return params
 
     def tell(self, number: int, value: float) -> None:
-        history = self._history
-        trial = history._running.pop(number)
-        trial.state, trial.values = TrialState.COMPLETE, [value]
-        history._finished[number] = trial
-        history.n_changes += 1
-        history._let_go()
-        history._order()
+        self._history.finish(number, TrialState.COMPLETE, value, {})
 
 
 CONTENDERS: dict[str, Callable[[int], OptunaSearch | TagsweepSearch]] = {

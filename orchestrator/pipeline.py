@@ -28,6 +28,7 @@ from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
 from shared.search.budget import driving, is_out_of_time, is_spent
+from shared.search.bulk_read import id_of
 from shared.search.space import first_params, params_of
 from shared.search.storage import opened_storage, require_connections
 from shared.search.study import (
@@ -132,9 +133,8 @@ def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
 def is_searched(run: Run, study: Study, storage: RDBStorage) -> bool:
     """Say whether the budget of trials or of time is spent, or the target reached."""
     limits = run.config.study
-    study_id = study._study_id  # noqa: SLF001  has no public name
     searched_s = study.user_attrs[SEARCH_S]
-    return is_out_of_time(searched_s, limits) or is_spent(storage, study_id, limits)
+    return is_out_of_time(searched_s, limits) or is_spent(storage, id_of(study), limits)
 
 
 def search(

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from orchestrator.progress import Update
 from shared.config import StudyConfig
 from shared.search.budget import is_out_of_time
+from shared.search.bulk_read import id_of
 from shared.search.liveness import retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.study import SEARCH_S, StudyProgress, read_progress
@@ -100,7 +101,7 @@ def hand_back(
     gone = None if number is None else pool_worker_name(number)
     left = [
         trial_id
-        for trial_id, worker in workers_of_running(storage, study._study_id).items()  # noqa: SLF001  has no public name
+        for trial_id, worker in workers_of_running(storage, id_of(study)).items()
         if worker == gone or (gone is None and worker.startswith(POOL_WORKER))
     ]
     return len(retry(study, storage, left, reason, max_retries))

@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from shared.search.budget import ask, is_spent
-from shared.search.bulk_read import Params
+from shared.search.bulk_read import Params, id_of
 from shared.search.bulk_write import Begun, write_params
 from shared.search.history import History
 from shared.search.liveness import CHECKPOINTS, RETRY_OF
@@ -54,10 +54,10 @@ class Asker:
         n_ahead: int,
     ) -> None:
         """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
-        self._study_id, self._storage = study._study_id, storage  # noqa: SLF001
+        self._study_id, self._storage = id_of(study), storage
         self._heartbeat, self._spec = heartbeat, spec
         self._attrs, self._n_inputs = {WORKER: worker}, n_inputs
-        self._history = History(storage, study, study.sampler)
+        self._history = History(study, study.sampler)
         self._room = threading.Semaphore(n_ahead)
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -138,7 +138,7 @@ class Asker:
         """Suggest the trials' parameters and write them all at once."""
         for one in begun:
             self._heartbeat.add(one.trial_id)
-        patiently(self._history.refresh)
+        patiently(lambda: self._history.refresh(self._storage))
         asked, params = [], dict[int, Params]()
         for one in begun:
             trial = self._history.begin(one)

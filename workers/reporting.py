@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.bulk_read import Changes, read_intermediate_values
+from shared.search.bulk_read import Changes, id_of, read_intermediate_values
 from shared.search.bulk_write import Ended, Report, write_reports
 from shared.search.liveness import retry
 from shared.search.patience import patiently
@@ -42,7 +42,7 @@ class _Message:
 class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
-    `medians` follow what this and other workers complete: it is read again after every writing.
+    `medians` follow what this and other workers complete, half a second behind at most.
     While the database is away, training goes on and the messages wait. `failure` is what ended the
     thread before its time; whoever sends next raises it.
     """
@@ -53,7 +53,7 @@ class Reporter:
         """Start the thread."""
         self._study, self._storage, self._medians = study, storage, medians
         self._heartbeat = heartbeat
-        self._changes = Changes(study._study_id)  # noqa: SLF001  has no public name
+        self._changes = Changes(id_of(study))
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)

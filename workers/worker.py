@@ -8,6 +8,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from shared.errors import TagsweepError
+from shared.search.bulk_read import id_of
 from shared.search.liveness import retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
@@ -57,7 +58,7 @@ def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBSto
             f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    running = workers_of_running(storage, study._study_id)  # noqa: SLF001  has no public name
+    running = workers_of_running(storage, id_of(study))
     left = [trial_id for trial_id, other in running.items() if other == name]
     max_retries = spec.config.workers.max_retries
     retry(study, storage, left, f"lost: {name} died and was started again", max_retries)

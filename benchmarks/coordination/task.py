@@ -61,7 +61,7 @@ def value_of(number: int, step: int) -> float:
 def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
     """Open the study, and write finished trials into it, a third of them pruned."""
     study = open_study(storage, task.study, task.config, "fingerprint")
-    history = History(storage, study, RandomSampler(seed=0))
+    history = History(study, RandomSampler(seed=0))
     for first in range(0, n_finished, BATCH):
         n = min(BATCH, n_finished - first)
         with storage.engine.begin() as connection:

@@ -34,9 +34,8 @@ def ask(
     """Have up to `n` trials run, fewer when those finished and running leave less of the budget.
 
     Trials that are enqueued come first. Counting and creating happen under one lock in the
-    database, so the budget holds for any number of workers. None is not the end: a running trial
-    may still fail and make room. The trials have their first heartbeat and the user attributes
-    when they are returned.
+    database, so the budget holds for any number of workers. None at all is not the end: a running
+    trial may still fail and make room. Each has its first heartbeat and the user attributes.
     """
     with alone(storage, study_id) as connection:
         counts = count_trials(connection, study_id)

@@ -17,6 +17,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
+from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import (
     ARRAY,
@@ -37,6 +38,12 @@ _to_distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 Params = Mapping[str, tuple[float, BaseDistribution]]
 """A trial's parameters by name: the value in Optuna's internal form, and its distribution."""
+
+
+def id_of(study: Study) -> int:
+    """Return a study's id in the storage, which Optuna has no public name for."""
+    study_id: int = study._study_id  # noqa: SLF001
+    return study_id
 
 
 def among(column: Any, ids: Collection[int]) -> ColumnElement[bool]:

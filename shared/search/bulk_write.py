@@ -119,7 +119,7 @@ def begin_trials(
             "study_id": study_id,
             "number": n_before + i,
             "state": TrialState.RUNNING,
-            "datetime_start": datetime.now(),  # noqa: DTZ005  Optuna's times are local
+            "datetime_start": _now(),
         }
         for i in range(n - len(begun))
     ]
@@ -192,8 +192,7 @@ def _begin_waiting(connection: Connection, study_id: int, n: int) -> list[Begun]
     if begun:
         ids = [one.trial_id for one in begun]
         running = update(TrialModel).where(among(TrialModel.trial_id, ids))
-        now = datetime.now()  # noqa: DTZ005  Optuna's times are local
-        connection.execute(running.values(state=TrialState.RUNNING, datetime_start=now))
+        connection.execute(running.values(state=TrialState.RUNNING, datetime_start=_now()))
         params = read_params(connection, ids)
         begun = [replace(one, params=params.get(one.trial_id, {})) for one in begun]
         by_id = {one.trial_id: one for one in begun}
@@ -208,7 +207,7 @@ def _begin_waiting(connection: Connection, study_id: int, n: int) -> list[Begun]
 
 
 def _write_ends(connection: Connection, ends: Mapping[int, Ended]) -> None:
-    now = datetime.now()  # noqa: DTZ005  Optuna's times are local
+    now = _now()
     for state in {end.state for end in ends.values()}:
         ids = [trial_id for trial_id, end in ends.items() if end.state is state]
         ended = update(TrialModel).where(among(TrialModel.trial_id, ids))
@@ -246,6 +245,10 @@ def _beat(connection: Connection, trial_ids: Collection[int]) -> set[int]:
         index_elements=["trial_id"], set_={"heartbeat": upsert.excluded.heartbeat}
     )
     return set(connection.scalars(upsert.returning(TrialHeartbeatModel.trial_id)))
+
+
+def _now() -> datetime:
+    return datetime.now()  # noqa: DTZ005  Optuna's times are local
 
 
 def _lock_running(connection: Connection, trial_ids: Collection[int]) -> set[int]:

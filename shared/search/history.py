@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from shared.search.bulk_read import (
     Changes,
     Params,
+    id_of,
     read_intermediate_values,
     read_params,
     read_values,
@@ -41,39 +42,35 @@ class History(InMemoryStorage):
     a study of up to a thousand trials, all that TPE looks at. What the sampler writes stays here.
     """
 
-    def __init__(self, storage: RDBStorage, study: Study, sampler: BaseSampler) -> None:
+    def __init__(self, study: Study, sampler: BaseSampler) -> None:
         """Know of no trial yet."""
         super().__init__()
         self.create_new_study(study.directions, study.study_name)
-        self.study = optuna.load_study(
-            study_name=study.study_name, storage=self, sampler=sampler, pruner=study.pruner
-        )
-        self._source = storage
-        self._changes = Changes(study._study_id)  # noqa: SLF001  has no public name
+        self.study = optuna.load_study(study_name=study.study_name, storage=self, sampler=sampler)
+        self._changes = Changes(id_of(study))
         self._finished: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
-        self._ordered: list[FrozenTrial] = []
+        self._ordered: list[FrozenTrial] | None = None
         self._internal: dict[int, dict[str, float]] = {}
         self.n_changes = 0
         """How many trials have finished or got parameters so far."""
 
-    def refresh(self) -> None:
-        """Take in what is new in the study."""
-        with self._source.engine.begin() as connection:
+    def refresh(self, storage: RDBStorage) -> None:
+        """Take in what is new in the study; may be repeated when it failed."""
+        with storage.engine.begin() as connection:
             rows = self._changes.read(connection)
             ended = {row.trial_id for row in rows if row.state in _FINISHED}
             pruned = {row.trial_id for row in rows if row.state is TrialState.PRUNED}
             values = read_values(connection, ended)
             last_values = read_intermediate_values(connection, pruned, last_only=True)
-            for row in rows:
-                trial = self._running.pop(row.trial_id, None) or _trial(row.trial_id, row.number)
-                if row.state in _FINISHED:
-                    trial.state = row.state
-                    trial.values = [values[row.trial_id]] if row.trial_id in values else None
-                    trial.intermediate_values = last_values.get(row.trial_id, {})
-                    self._finished[row.trial_id] = trial
-                elif row.state is TrialState.RUNNING:
-                    self._running[row.trial_id] = trial
+            for trial_id, number, state in rows:
+                self._running.setdefault(trial_id, _trial(trial_id, number))
+                if state in _FINISHED:
+                    self.finish(
+                        trial_id, state, values.get(trial_id), last_values.get(trial_id, {})
+                    )
+                elif state is not TrialState.RUNNING:
+                    del self._running[trial_id]
             self._let_go()
             nameless = [i for i in ended & self._finished.keys() if not self._finished[i].params]
             nameless += [i for i, trial in self._running.items() if not trial.params]
@@ -81,8 +78,8 @@ class History(InMemoryStorage):
         self._changes.accept(rows)
         for trial_id, params in described.items():
             self._describe(trial_id, params)
-        self._order()
-        self.n_changes += len(ended | described.keys())
+        self._ordered = None
+        self.n_changes += len(described.keys() - ended)
 
     def begin(self, begun: Begun) -> Trial:
         """Return a running trial whose parameters are to be suggested."""
@@ -90,7 +87,7 @@ class History(InMemoryStorage):
         trial.user_attrs, trial.system_attrs = begun.user_attrs, begun.system_attrs
         self._running[begun.trial_id] = trial
         self._describe(begun.trial_id, begun.params)
-        self._order()
+        self._ordered = None
         self.study._thread_local.cached_all_trials = None  # noqa: SLF001  as in Study.ask
         return Trial(self.study, begun.trial_id)
 
@@ -100,6 +97,21 @@ class History(InMemoryStorage):
         distributions = self._running[trial_id].distributions
         values = self._internal[trial_id]
         return {name: (values[name], distributions[name]) for name in values}
+
+    def finish(
+        self,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        intermediate_values: dict[int, float],
+    ) -> None:
+        """Take it that a running trial has come to its end."""
+        trial = self._running.pop(trial_id)
+        trial.state, trial.values = state, None if value is None else [value]
+        trial.intermediate_values = intermediate_values
+        self._finished[trial_id] = trial
+        self._ordered = None
+        self.n_changes += 1
 
     def table(self, trials: Iterable[FrozenTrial], names: Sequence[str]) -> Array:
         """Return the (n, len(names)) parameters, in internal form, of the trials that have all."""
@@ -113,6 +125,10 @@ class History(InMemoryStorage):
     ) -> list[FrozenTrial]:
         """Return the trials that are held, in the order of their numbers."""
         del study_id
+        if self._ordered is None:
+            self._let_go()
+            trials = (*self._finished.values(), *self._running.values())
+            self._ordered = sorted(trials, key=lambda trial: trial.number)
         chosen = [trial for trial in self._ordered if states is None or trial.state in states]
         return copy_of(chosen) if deepcopy else chosen
 
@@ -132,10 +148,6 @@ class History(InMemoryStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Drop what TPE tells other processes of a trial before it has its parameters."""
-
-    def _order(self) -> None:
-        trials = (*self._finished.values(), *self._running.values())
-        self._ordered = sorted(trials, key=lambda trial: trial.number)
 
     def _let_go(self) -> None:
         """Forget the oldest of the finished trials that are not among the best."""

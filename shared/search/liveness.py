@@ -17,7 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 
-from shared.search.bulk_read import read_running
+from shared.search.bulk_read import id_of, read_running
 from shared.search.bulk_write import read_stale
 from shared.search.study import FAILURE, WORKER
 
@@ -60,7 +60,7 @@ def reap(study: Study, storage: RDBStorage, grace_s: float, max_retries: int) ->
 
     Returns the failed trials' ids. Any number of processes may do this at once.
     """
-    found = read_stale(storage, study._study_id, grace_s)  # noqa: SLF001  has no public name
+    found = read_stale(storage, id_of(study), grace_s)
     return retry(study, storage, found, f"lost: no sign of life for {grace_s:g} s", max_retries)
 
 
@@ -79,7 +79,7 @@ def retry(
     """
     if not trial_ids:
         return []
-    with alone(storage, study._study_id):  # noqa: SLF001  has no public name
+    with alone(storage, id_of(study)):
         failed = [trial_id for trial_id in trial_ids if _fail(storage, trial_id, reason)]
         logger.info("Enqueued %d trials again: %s", len(failed), reason)
         for trial_id in failed:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from shared.config import SweepConfig, parse_config
 from shared.errors import InputError
-from shared.search.bulk_read import count_trials
+from shared.search.bulk_read import count_trials, id_of
 from shared.search.pruning import build_pruner
 from shared.search.tpe import FastTPESampler
 
@@ -108,7 +108,7 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     """
     study = optuna.load_study(storage=storage, study_name=name)
     with storage.engine.begin() as connection:
-        n_trials = count_trials(connection, study._study_id).total()  # noqa: SLF001
+        n_trials = count_trials(connection, id_of(study)).total()
     seeds = np.random.SeedSequence([config.study.seed, worker, n_trials])
     study.sampler = FastTPESampler(
         int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials

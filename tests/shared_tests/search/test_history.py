@@ -21,8 +21,8 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 
 @pytest.fixture
-def history(storage: RDBStorage, study: Study) -> History:
-    return History(storage, study, RandomSampler(seed=0))
+def history(study: Study) -> History:
+    return History(study, RandomSampler(seed=0))
 
 
 def _finish(study: Study, value: float | None) -> None:
@@ -38,14 +38,14 @@ def _finish(study: Study, value: float | None) -> None:
 
 
 def test_it_shows_what_the_sampler_would_read_from_the_study(
-    study: Study, history: History
+    storage: RDBStorage, study: Study, history: History
 ) -> None:
     for value in (0.5, None, 0.25):
         _finish(study, value)
     study.tell(study.ask(), state=TrialState.FAIL)
     study.ask().suggest_float("x", 0, 1)
     study.enqueue_trial({"x": 0.5})
-    history.refresh()
+    history.refresh(storage)
     shown = history.study.get_trials()
     seen = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING}
     expected = [trial for trial in study.trials if trial.state in seen]
@@ -57,17 +57,19 @@ def test_it_shows_what_the_sampler_would_read_from_the_study(
     assert shown[1].intermediate_values == {3: 0.8}
 
 
-def test_a_running_trial_becomes_a_finished_one(study: Study, history: History) -> None:
+def test_a_running_trial_becomes_a_finished_one(
+    storage: RDBStorage, study: Study, history: History
+) -> None:
     trial = study.ask()
-    history.refresh()
+    history.refresh(storage)
     trial.suggest_float("x", 0, 1)
-    history.refresh()
+    history.refresh(storage)
     assert history.n_changes == 1
     study.tell(trial, 0.5)
-    history.refresh()
+    history.refresh(storage)
     (shown,) = history.study.get_trials()
     assert (shown.state, shown.params) == (TrialState.COMPLETE, study.trials[0].params)
-    history.refresh()
+    history.refresh(storage)
     assert history.n_changes == 2
 
 
@@ -76,7 +78,7 @@ def test_what_is_suggested_here_is_what_the_study_gets(
 ) -> None:
     study.enqueue_trial({"x": 0.125})
     begun = ask(storage, study._study_id, LIMITS, n=2)
-    history.refresh()
+    history.refresh(storage)
     suggested = {}
     for one in begun:
         trial = history.begin(one)
@@ -84,7 +86,7 @@ def test_what_is_suggested_here_is_what_the_study_gets(
         trial.suggest_int("n", 1, 100, log=True)
         suggested[one.trial_id] = history.end_of_asking(one.trial_id)
     write_params(storage, suggested)
-    history.refresh()
+    history.refresh(storage)
     assert [t.params for t in study.trials] == [t.params for t in history.study.get_trials()]
     assert study.trials[0].params["x"] == 0.125
     assert history.n_changes == 2
@@ -97,7 +99,7 @@ def test_a_trial_that_runs_again_keeps_its_parameters(
     values = (lost.suggest_float("x", 0, 1), lost.suggest_categorical("kind", ("a", "b")))
     retry(study, storage, [lost._trial_id], "lost")
     (begun,) = ask(storage, study._study_id, LIMITS)
-    history.refresh()
+    history.refresh(storage)
     trial = history.begin(begun)
     again = (trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ("a", "b")))
     assert again == values
@@ -110,7 +112,7 @@ def test_the_oldest_are_let_go_of_unless_they_are_good(
         monkeypatch.setattr(history_module, name, value)
     for value in (0.5, 0.1, 0.6, 0.2, None, 0.7, 0.8, 0.9, 0.85):
         _finish(study, value)
-    history = History(storage, study, RandomSampler(seed=0))
-    history.refresh()
+    history = History(study, RandomSampler(seed=0))
+    history.refresh(storage)
     assert [t.number for t in history.study.get_trials()] == [1, 3, 6, 7, 8]
     assert all(t.params for t in history.study.get_trials())

@@ -101,13 +101,14 @@ def _filled(n_trials: int, seed: int) -> Study:
 
 
 def _history_of(study: Study, seed: int) -> History:
-    history = History(None, study, FastTPESampler(seed, n_startup_trials=10))  # type: ignore[arg-type]
+    history = History(study, FastTPESampler(seed, n_startup_trials=10))
     for trial in study.get_trials(deepcopy=False):
-        internal = {n: d.to_internal_repr(trial.params[n]) for n, d in trial.distributions.items()}
-        history._finished[trial._trial_id] = trial
-        history._internal[trial._trial_id] = internal
-    history.n_changes = len(history._finished)
-    history._order()
+        params = {
+            name: (distribution.to_internal_repr(trial.params[name]), distribution)
+            for name, distribution in trial.distributions.items()
+        }
+        history.begin(Begun(trial.number, trial.number, params=params))
+        history.finish(trial.number, trial.state, trial.value, trial.intermediate_values)
     return history
 
 
