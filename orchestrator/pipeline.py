@@ -18,7 +18,7 @@ from rich.console import Console
 from orchestrator.progress import show_progress, with_rate
 from orchestrator.report import write_report
 from orchestrator.restore import ENCODER, keep_data, restore
-from orchestrator.run import Run, database_of, keep_config
+from orchestrator.run import Run, database_of, keep_config, storage_of_workers
 from orchestrator.supervise import hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
@@ -143,7 +143,7 @@ def search(
     """Let workers pull trials until the budget is spent."""
     config, study, storage = run.config, opened.study, opened.storage
     spec = WorkerSpec(
-        storage_url=storage.url,
+        storage_url=storage_of_workers(storage.url),
         study_name=run.study_name,
         fingerprint=prepared.fingerprint,
         label_names=prepared.dataset.label_names,
@@ -165,7 +165,8 @@ def search(
         keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
-        require_connections(storage, config.workers.n_workers or os.cpu_count() or 1)
+        if spec.storage_url == storage.url:
+            require_connections(storage, config.workers.n_workers or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)

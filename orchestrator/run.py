@@ -1,5 +1,6 @@
 """Say what a run is: its directory, its configuration and its storage."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from shared.errors import InputError
 from shared.paths import RunPaths
 from shared.search.storage import opened_storage, parse_url
 from shared.search.study import STORE, read_attrs, read_config
+
+WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
+"""The environment variable with the URL of a PgBouncer that workers share connections through."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,13 @@ def _checked(storage_url: str | None) -> str | None:
     if storage_url is not None:
         parse_url(storage_url)
     return storage_url
+
+
+def storage_of_workers(driver_url: str) -> str:
+    """Return where workers connect: to a pooler, if the environment names one, or as the driver."""
+    url = os.environ.get(WORKER_STORAGE, driver_url)
+    parse_url(url)
+    return url
 
 
 def keep_config(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import optuna
 import typer
 
 from benchmarks.coordination.contest import CONTENDERS, run_contest
+from benchmarks.coordination.pgbouncer import pgbouncer
 from benchmarks.coordination.task import Measured, Task, count, fill
 from benchmarks.results import publish
 from orchestrator import database
@@ -25,9 +27,11 @@ def main(
     slots: Annotated[int, typer.Option(help="Trials at a time in a worker.")] = 64,
     steps: Annotated[int, typer.Option(help="Values that a trial reports.")] = 20,
     step_seconds: Annotated[float, typer.Option(help="How long a step pretends to train.")] = 0,
+    join_seconds: Annotated[float, typer.Option(help="How long until all workers are there.")] = 0,
     trials: Annotated[int, typer.Option(help="Trials for tagsweep to finish.")] = 2048,
     optuna_trials: Annotated[int, typer.Option(help="Trials for each of the others.")] = 64,
     contenders: Annotated[str, typer.Option(metavar="A,B,C")] = ",".join(CONTENDERS),
+    pooled: Annotated[int, typer.Option(help="Connections of a PgBouncer between; 0: none.")] = 0,
     name: Annotated[str, typer.Option(help="The file in results/.")] = "coordination",
 ) -> None:
     """Fill a study for each contender, and let its workers race for the trials of the budget."""
@@ -38,16 +42,21 @@ def main(
         "slots": slots,
         "steps": steps,
         "step_s": step_seconds,
+        "join_s": join_seconds,
+        "pooled": pooled,
     }
-    database.MAX_CONNECTIONS = MAX_CONNECTIONS * (workers + 1) + RESERVED
+    database.MAX_CONNECTIONS = pooled or MAX_CONNECTIONS * workers
+    database.MAX_CONNECTIONS += RESERVED
     with (
         tempfile.TemporaryDirectory(prefix="coordination-") as folder,
         database.embedded_postgres(Path(folder) / "postgres") as url,
+        pgbouncer(url, Path(folder), pooled) if pooled else nullcontext(url) as workers_url,
     ):
         for contender in contenders.split(","):
             n_trials = trials if contender == "tagsweep" else optuna_trials
             budget = n_trials + (finished if contender == "tagsweep" else 0)
-            task = Task(url, contender, budget, workers, slots, steps, step_seconds)
+            load = (workers, slots, steps, step_seconds, join_seconds)
+            task = Task(workers_url, contender, budget, *load)
             found[contender] = _measure(contender, task, finished, n_trials)
     publish(name, found)
     if any(found[c]["lost"] or found[c]["doubled"] for c in contenders.split(",")):
@@ -68,12 +77,16 @@ def _measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict
         "cpu_ms_per_trial": round(1e3 * sum(m.cpu_s for m in measured) / n_trials, 1),
         "trials_per_s": round(n_trials / wall_s, 1),
         "reports_per_s": round(_rate(measured)),
-        "ask_p99_ms": round(
-            1e3 * float(np.percentile([a for m in measured for a in m.asks], 99)), 1
-        ),
+        "ask_p50_ms": _ask_ms(measured, 50),
+        "ask_p99_ms": _ask_ms(measured, 99),
         "lost": counts["lost"],
         "doubled": counts["doubled"],
     }
+
+
+def _ask_ms(measured: list[Measured], percentile: float) -> float:
+    asks_s = [ask_s for one in measured for ask_s in one.asks]
+    return round(1e3 * float(np.percentile(asks_s, percentile)), 1)
 
 
 def _rate(measured: list[Measured]) -> float:

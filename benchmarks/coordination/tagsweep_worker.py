@@ -76,6 +76,7 @@ def work(task: Task, numbers: Sequence[int], wait: Callable[[], None]) -> Measur
 
 
 def _work(task: Task, number: int) -> None:
+    time.sleep(task.join_s * number / task.n_workers)
     spec = WorkerSpec(task.url, task.study, "fingerprint", ("a", "b"), task.config, "memory://")
     n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
     with opened_storage(task.url) as storage:

@@ -1,6 +1,7 @@
 """Define the task that all contenders are given, and fill studies for it."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,7 @@ class Task:
     n_slots: int
     n_steps: int
     step_s: float
+    join_s: float = 0.0
 
     @property
     def config(self) -> SweepConfig:
@@ -65,7 +67,8 @@ def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
     for first in range(0, n_finished, BATCH):
         n = min(BATCH, n_finished - first)
         with storage.engine.begin() as connection:
-            begun = begin_trials(connection, study._study_id, n, first, {})
+            before = Counter({TrialState.COMPLETE: first})
+            begun = begin_trials(connection, study._study_id, n, before, {})
         params, reports = {}, []
         for one in begun:
             suggest(history.begin(one), task.config.space, N_INPUTS)

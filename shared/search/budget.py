@@ -7,7 +7,8 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
 
 from shared.config import StudyConfig
 from shared.errors import TagsweepError
@@ -44,7 +45,7 @@ def ask(
             return []
         if counts[TrialState.FAIL] >= limits.n_trials:
             _require_hope(connection, study_id, limits)
-        return begin_trials(connection, study_id, min(n, room), counts.total(), attrs)
+        return begin_trials(connection, study_id, min(n, room), counts, attrs)
 
 
 def is_spent(storage: RDBStorage, study_id: int, limits: StudyConfig) -> bool:
@@ -77,7 +78,9 @@ def driving(storage: RDBStorage, study_name: str) -> Iterator[Callable[[], None]
     key = {"kind": DRIVING, "study": storage.get_study_id_from_name(study_name)}
     is_held = f"EXISTS (SELECT FROM pg_locks WHERE {_HELD} AND pid = pg_backend_pid())"
     take = text(f"SELECT {is_held} OR pg_try_advisory_lock(:kind, :study)")
-    with storage.engine.connect() as connection:
+    # A session of its own: were it the pool's, a thread less could be at work.
+    engine = create_engine(storage.engine.url, poolclass=NullPool)
+    with engine.connect() as connection:
 
         def hold() -> None:
             with connection.begin():

@@ -6,6 +6,7 @@ file but this one and `bulk_read` knows Optuna's tables.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -103,21 +104,28 @@ def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
         _write_ends(connection, {report.trial_id: report.end for report in reports if report.end})
 
 
+def lock_study(connection: Connection, study_id: int) -> None:
+    """Keep all others, Optuna's API among them, from creating trials until the transaction ends."""
+    study = select(StudyModel.study_id).where(StudyModel.study_id == study_id)
+    connection.execute(study.with_for_update(key_share=True))
+
+
 def begin_trials(
-    connection: Connection, study_id: int, n: int, n_before: int, attrs: Mapping[str, Any]
+    connection: Connection,
+    study_id: int,
+    n: int,
+    counts: Counter[TrialState],
+    attrs: Mapping[str, Any],
 ) -> list[Begun]:
     """Have `n` trials run, enqueued ones first, with a heartbeat and user attributes each.
 
-    `n_before` is how many trials the study has. The caller keeps all others from creating trials,
-    but for those who use Optuna's own way, which the study's row keeps waiting.
+    `counts` are the study's trials by state, since the study was locked.
     """
-    study = select(StudyModel.study_id).where(StudyModel.study_id == study_id)
-    connection.execute(study.with_for_update())
-    begun = _begin_waiting(connection, study_id, n)
+    begun = _begin_waiting(connection, study_id, n) if counts[TrialState.WAITING] else []
     rows = [
         {
             "study_id": study_id,
-            "number": n_before + i,
+            "number": counts.total() + i,
             "state": TrialState.RUNNING,
             "datetime_start": _now(),
         }

@@ -11,18 +11,18 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
+import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from shared.search.bulk_read import id_of, read_running
-from shared.search.bulk_write import read_stale
+from shared.search.bulk_write import lock_study, read_stale
+from shared.search.storage import within
 from shared.search.study import FAILURE, WORKER
 
-ASKING = 0x7461_6773
-"""The class of the advisory lock under which trials are counted, created and failed."""
 RETRY_OF = "retry_of"
 """The attribute of a retried trial that names the number of the one that was first."""
 CHECKPOINTS = "checkpoints"
@@ -41,10 +41,9 @@ def alone(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
 
     Yields the connection, in a transaction, that holds the lock for as long as the block lasts.
     """
-    key = {"kind": ASKING, "study": study_id}
     # Threads of a process wait here, and not each with a connection in its hands.
     with _TURN, storage.engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:kind, :study)"), key)
+        lock_study(connection, study_id)
         yield connection
 
 
@@ -74,16 +73,19 @@ def retry(
     """Fail running trials and enqueue each again with its parameters, unless it was too often.
 
     None: however often, for trials that were handed back in order. Returns the ids that were
-    failed: others may have ended meanwhile, which is as well. No trial is created in between, so
-    the budget has room for each that is enqueued.
+    failed: others may have ended meanwhile, which is as well. All is one transaction, so no trial
+    is failed without being enqueued, and the budget has room for it: none is created in between.
     """
     if not trial_ids:
         return []
-    with alone(storage, id_of(study)):
-        failed = [trial_id for trial_id in trial_ids if _fail(storage, trial_id, reason)]
+    with alone(storage, id_of(study)) as connection:
+        inner = within(storage, connection)
+        failed = [trial_id for trial_id in trial_ids if _fail(inner, trial_id, reason)]
         logger.info("Enqueued %d trials again: %s", len(failed), reason)
+        same = optuna.load_study(study_name=study.study_name, storage=inner)
         for trial_id in failed:
-            _enqueue_again(study, storage.get_trial(trial_id), max_retries)
+            _enqueue_again(same, inner.get_trial(trial_id), max_retries)
+        inner.remove_session()
     return failed
 
 

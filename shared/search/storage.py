@@ -5,14 +5,17 @@ from contextlib import contextmanager
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from shared.errors import InputError, TagsweepError
 
-MAX_CONNECTIONS = 3
-"""Connections a process may hold: Optuna's, the lock on asking, and the driver's own lock."""
+MAX_CONNECTIONS = 2
+"""Connections a worker may hold: one may wait for its turn to ask while the other reports."""
+DRIVERS_LOCK = 1
+"""The connection that a driver has beside these, for as long as it drives."""
 
 
 DRIVER = "postgresql+psycopg2"
@@ -47,7 +50,7 @@ def redact(url: str) -> str:
 
 
 def require_connections(storage: RDBStorage, n_workers: int) -> None:
-    """Raise InputError when the server does not let a driver and so many workers connect."""
+    """Raise InputError when the server does not let a driver and so many workers connect to it."""
     query = text(
         "SELECT current_setting('max_connections')::int"
         " - current_setting('superuser_reserved_connections')::int"
@@ -55,12 +58,13 @@ def require_connections(storage: RDBStorage, n_workers: int) -> None:
     )
     with storage.engine.connect() as connection:
         allowed = int(connection.execute(query).scalar_one())
-    needed = MAX_CONNECTIONS * (1 + n_workers)
+    needed = MAX_CONNECTIONS * (1 + n_workers) + DRIVERS_LOCK
     if needed > allowed:
+        n_possible = max(0, (allowed - DRIVERS_LOCK) // MAX_CONNECTIONS - 1)
         raise InputError(
             f"{n_workers} workers and their driver may need {needed} connections, but the server"
-            f" {redact(storage.url)} allows {allowed}. Raise its max_connections, or have at most"
-            f" {max(0, allowed // MAX_CONNECTIONS - 1)} workers (--n-workers)."
+            f" {redact(storage.url)} allows {allowed}. Raise its max_connections, have at most"
+            f" {n_possible} workers (--n-workers), or put PgBouncer between (see the README)."
         )
 
 
@@ -72,17 +76,23 @@ def open_storage(url: str) -> RDBStorage:
     full_url = parse_url(url).render_as_string(hide_password=False)
     pool = {"pool_size": MAX_CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
     try:
-        return RDBStorage(full_url, engine_kwargs=pool)
+        # Its check holds one connection while it waits for a second one: behind a pooler, processes
+        # that start at once would wait for each other. Ours takes one after the other.
+        storage = RDBStorage(full_url, engine_kwargs=pool, skip_compatibility_check=True)
+        found, ours = storage.get_current_version(), storage.get_head_version()
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise TagsweepError(
             f"The storage {redact(url)} cannot be used: {reason}."
             " Check that the server runs and the URL is right, then run the same command again."
         ) from error
-    except RuntimeError as error:
+    if found != ours:
         raise TagsweepError(
-            f"The storage {redact(url)} was made by another version of Optuna: {error}"
-        ) from error
+            f"The storage {redact(url)} was made by another version of Optuna: its tables are of"
+            f" {found}, but must be of {ours}. An older one is brought up to date with"
+            " `optuna storage upgrade`; for a newer one, update Optuna."
+        )
+    return storage
 
 
 @contextmanager
@@ -94,3 +104,11 @@ def opened_storage(url: str) -> Iterator[RDBStorage]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def within(storage: RDBStorage, connection: Connection) -> RDBStorage:
+    """Return the storage as seen from inside a transaction, of which all that it does is a part."""
+    inner: RDBStorage = object.__new__(RDBStorage)
+    session = sessionmaker(connection, join_transaction_mode="create_savepoint")
+    inner.__dict__ = storage.__dict__ | {"scoped_session": scoped_session(session)}
+    return inner

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -70,6 +71,18 @@ def test_workers_that_race_for_the_last_trials_neither_exceed_nor_miss_the_budge
         states = Counter(trial.state for trial in trials)
         assert states.pop(TrialState.FAIL, 0) <= 2
         assert states == {TrialState.COMPLETE: 1 + round_ % 3}
+
+
+def test_trials_that_optunas_own_way_creates_meanwhile_get_other_numbers(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    user = threading.Thread(target=lambda: [study.enqueue_trial({"x": 0.5}) for _ in range(50)])
+    user.start()
+    while user.is_alive():
+        ask(storage, study._study_id, limits(1000))
+    numbers = [trial.number for trial in study.trials]
+    assert sorted(numbers) == list(range(len(numbers)))
 
 
 @pytest.mark.parametrize("reason", ["diverged: the loss was not finite", "out of memory: a head"])

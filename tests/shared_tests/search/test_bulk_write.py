@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
+from shared.search.bulk_read import count_trials
 from shared.search.bulk_write import Ended, Report, beat, begin_trials, write_params, write_reports
 from shared.search.study import WORKER, open_study
 
@@ -111,7 +113,8 @@ def test_trials_begin_as_if_optuna_had_been_asked(storage: RDBStorage, study: St
     study.ask()
     study.enqueue_trial({"x": 0.5}, user_attrs={"first": True})
     with storage.engine.begin() as connection:
-        begun = begin_trials(connection, study._study_id, 3, 2, {WORKER: "worker-0"})
+        counts = count_trials(connection, study._study_id)
+        begun = begin_trials(connection, study._study_id, 3, counts, {WORKER: "worker-0"})
     assert [one.number for one in begun] == [1, 2, 3]
     assert begun[0].user_attrs == {"first": True}
     assert begun[0].system_attrs == {"fixed_params": {"x": 0.5}}
@@ -150,7 +153,7 @@ def test_every_tool_of_optuna_reads_what_was_written(
     storage: RDBStorage, study: Study, postgres_url: str
 ) -> None:
     with storage.engine.begin() as connection:
-        (begun,) = begin_trials(connection, study._study_id, 1, 0, {})
+        (begun,) = begin_trials(connection, study._study_id, 1, Counter(), {})
     write_params(storage, {begun.trial_id: {"x": (0.5, FloatDistribution(0, 1))}})
     write_reports(storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, 0.3))])
     other = optuna.load_study(study_name=study.study_name, storage=postgres_url)

@@ -1,5 +1,6 @@
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 from optuna.storages import RDBStorage
@@ -7,6 +8,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import StudyConfig, SweepConfig
+from shared.search import liveness
 from shared.search.budget import ask
 from shared.search.bulk_write import beat
 from shared.search.liveness import (
@@ -105,6 +107,17 @@ def test_what_has_ended_is_not_retried(study: Study, storage: RDBStorage) -> Non
     study.tell(trial, 0.5)
     assert retry(study, storage, [_id(trial)], "lost") == []
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_no_trial_is_failed_that_cannot_be_enqueued_again(
+    study: Study, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = _ask(study, storage)
+    monkeypatch.setattr(liveness, "_enqueue_again", Mock(side_effect=ConnectionResetError))
+    with pytest.raises(ConnectionResetError):
+        retry(study, storage, [_id(trial)], "lost")
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+    assert study.trials[0].user_attrs == {}
 
 
 def test_reapers_at_the_same_time_retry_a_trial_once(

@@ -40,12 +40,26 @@ def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() ->
 
 
 def test_more_workers_than_the_server_lets_connect_are_refused(storage: RDBStorage) -> None:
-    require_connections(storage, 160)
-    with pytest.raises(InputError, match=r"200 workers .* need 603 .* at most 16\d workers"):
-        require_connections(storage, 200)
+    require_connections(storage, 240)
+    with pytest.raises(InputError, match=r"300 workers .* need 603 .* at most 24\d workers"):
+        require_connections(storage, 300)
 
 
 def test_the_server_is_postgresql(storage: RDBStorage) -> None:
     with storage.engine.connect() as connection:
         version = connection.execute(text("SELECT version()")).scalar_one()
     assert version.startswith("PostgreSQL 18")
+
+
+def test_tables_of_another_version_of_optuna_are_refused(
+    postgres_url: str, storage: RDBStorage
+) -> None:
+    ours = storage.get_current_version()
+    with storage.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v9.9.9'"))
+    try:
+        with pytest.raises(TagsweepError, match=f"tables are of v9.9.9, but must be of {ours}"):
+            open_storage(postgres_url)
+    finally:
+        with storage.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": ours})

@@ -1,0 +1,64 @@
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from benchmarks.coordination.pgbouncer import pgbouncer
+from shared.config import SweepConfig, with_values
+from shared.search.liveness import RETRY_OF
+from shared.search.study import WORKER, load_study, open_study
+from workers import SearchArrays, WorkerSpec
+from workers.worker import run_worker
+
+N_RACERS = 12
+N_CONNECTIONS = 3
+RACER = Path(__file__).parents[1] / "shared_tests" / "search" / "racer.py"
+
+
+@pytest.fixture
+def pgbouncer_url(postgres_url: str) -> Iterator[str]:
+    with (
+        tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder,
+        pgbouncer(postgres_url, Path(folder), N_CONNECTIONS) as url,
+    ):
+        yield url
+
+
+def test_a_worker_trains_and_takes_over_through_pgbouncer(
+    pgbouncer_url: str,
+    storage: RDBStorage,
+    study_name: str,
+    arrays: SearchArrays,
+    tmp_path: Path,
+) -> None:
+    config = with_values(SweepConfig(), {"study": {"n_trials": 4}, "training": {"max_epochs": 5}})
+    study = open_study(storage, study_name, config, "f")
+    study.ask().set_user_attr(WORKER, "worker-0")
+    spec = WorkerSpec(pgbouncer_url, study_name, "f", ("a", "b", "c"), config, str(tmp_path))
+    run_worker(spec, arrays, 0, lambda: False)
+    lost, *done = study.trials
+    assert lost.state == TrialState.FAIL
+    assert [trial.state for trial in done] == [TrialState.COMPLETE] * 4
+    assert [trial.user_attrs.get(RETRY_OF) for trial in done] == [0, None, None, None]
+
+
+def test_more_processes_than_connections_race_without_a_deadlock(
+    pgbouncer_url: str, storage: RDBStorage, study_name: str
+) -> None:
+    names = [f"{study_name[-8:]}-{round_}" for round_ in range(20)]
+    for name in names:
+        open_study(storage, name, SweepConfig(), "f")
+    command = [sys.executable, RACER, pgbouncer_url]
+    racers = [
+        subprocess.Popen([*command, str(number), str(N_RACERS), ",".join(names)])
+        for number in range(N_RACERS)
+    ]
+    assert [racer.wait(timeout=120) for racer in racers] == [0] * N_RACERS
+    for round_, name in enumerate(names):
+        states = [trial.state for trial in load_study(storage, name, SweepConfig(), 0).trials]
+        assert states.count(TrialState.COMPLETE) == 1 + round_ % 3
