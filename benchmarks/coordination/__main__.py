@@ -6,16 +6,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import optuna
 import typer
 
-from benchmarks.coordination.contest import CONTENDERS, run_contest
+from benchmarks.coordination.contest import CONTENDERS
+from benchmarks.coordination.measure import measure
 from benchmarks.coordination.pgbouncer import pgbouncer
-from benchmarks.coordination.task import Measured, Task, count, fill
+from benchmarks.coordination.task import Task
 from benchmarks.results import publish
 from orchestrator import database
-from shared.search.storage import MAX_CONNECTIONS, opened_storage
+from shared.search.storage import MAX_CONNECTIONS
 
 RESERVED = 10
 """Connections of the server's own, and of this process."""
@@ -57,41 +57,10 @@ def main(
             budget = n_trials + (finished if contender == "tagsweep" else 0)
             load = (workers, slots, steps, step_seconds, join_seconds)
             task = Task(workers_url, contender, budget, *load)
-            found[contender] = _measure(contender, task, finished, n_trials)
+            found[contender] = measure(contender, task, finished, n_trials)
     publish(name, found)
     if any(found[c]["lost"] or found[c]["doubled"] for c in contenders.split(",")):
         sys.exit(1)
-
-
-def _measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[str, Any]:
-    with opened_storage(task.url) as storage:
-        fill(storage, task, n_finished)
-    measured = run_contest(contender, task)
-    with opened_storage(task.url) as storage:
-        counts = count(storage, task)
-    wall_s = max(m.ended for m in measured) - min(m.started for m in measured)
-    return {
-        "trials": counts["finished"] - n_finished,
-        "budget_exact": counts["finished"] - n_finished == n_trials,
-        "ms_per_trial": round(1e3 * wall_s * task.n_workers / n_trials, 1),
-        "cpu_ms_per_trial": round(1e3 * sum(m.cpu_s for m in measured) / n_trials, 1),
-        "trials_per_s": round(n_trials / wall_s, 1),
-        "reports_per_s": round(_rate(measured)),
-        "ask_p50_ms": _ask_ms(measured, 50),
-        "ask_p99_ms": _ask_ms(measured, 99),
-        "lost": counts["lost"],
-        "doubled": counts["doubled"],
-    }
-
-
-def _ask_ms(measured: list[Measured], percentile: float) -> float:
-    asks_s = [ask_s for one in measured for ask_s in one.asks]
-    return round(1e3 * float(np.percentile(asks_s, percentile)), 1)
-
-
-def _rate(measured: list[Measured]) -> float:
-    """Return the values a second that all workers report at a time, while they report."""
-    return sum(m.n_values / m.report_s for m in measured)
 
 
 if __name__ == "__main__":
