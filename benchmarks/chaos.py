@@ -69,7 +69,7 @@ def main(
 def _prepare(folder: Path, n_trials: int, n_workers: int) -> Path:
     run, config = folder / "run", folder / "chaos.yaml"
     limits = f"study: {{name: {NAME}, n_trials: {n_trials}}}"
-    workers = FAST.replace("{", f"{{n_workers: {n_workers}, ", 1)
+    workers = FAST.replace("{", f"{{max: {n_workers}, ", 1)
     config.write_text(f"data: {{csv: {DATA.resolve()}}}\n{limits}\n{workers}")
     subprocess.run([TAGSWEEP, "prepare", config, "--run-dir", run, "--quiet"], check=True)
     return run

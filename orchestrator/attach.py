@@ -14,7 +14,15 @@ from shared.errors import InputError
 from shared.search.budget import is_driven, is_out_of_time
 from shared.search.patience import patiently
 from shared.search.storage import opened_storage
-from shared.search.study import FINGERPRINT, LABELS, SEARCH_S, STORE, read_attrs, read_config
+from shared.search.study import (
+    FINGERPRINT,
+    LABELS,
+    SEARCH_S,
+    STORE,
+    VERSIONS,
+    read_attrs,
+    read_config,
+)
 from workers import WorkerSpec, attach_worker
 
 
@@ -43,6 +51,7 @@ def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
         label_names=tuple(attrs[LABELS]),
         config=config,
         store=attrs[STORE],
+        versions=attrs[VERSIONS],
     )
     stopping = threading.Event()
 

@@ -12,12 +12,14 @@ from orchestrator.options import (
     ConfigFile,
     Csv,
     EncoderName,
+    JobAddress,
     LabelColumns,
     Level,
     NTrials,
     NWorkers,
     OptionalRunDir,
     Quiet,
+    RayAddress,
     RunDir,
     Seed,
     ServerStorage,
@@ -30,6 +32,9 @@ from orchestrator.options import (
 from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from orchestrator.launch import Job
     from orchestrator.pipeline import Result
     from orchestrator.run import Run
 
@@ -54,6 +59,7 @@ def run(
     n_trials: NTrials = None,
     timeout: Timeout = None,
     n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
     run_dir: OptionalRunDir = None,
     storage: Storage = None,
     study_name: StudyName = None,
@@ -67,7 +73,7 @@ def run(
         from orchestrator.pipeline import run_all
         from orchestrator.run import define_run
 
-        sweep = define_run(config, run_dir, storage, options)
+        sweep = define_run(config, run_dir, storage, options, ray_address)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
@@ -77,6 +83,7 @@ def resume(
     n_trials: NTrials = None,
     timeout: Timeout = None,
     n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
     storage: Storage = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
@@ -87,14 +94,14 @@ def resume(
         from orchestrator.pipeline import run_all
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options)
+        sweep = load_run(run_dir, storage, options, ray_address)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
 @app.command()
 def worker(
-    storage: ServerStorage,
     study_name: Annotated[str, typer.Option("--study-name", help="The study to work on.")],
+    storage: ServerStorage = "",
 ) -> None:
     """Attach this machine to a study as one more worker, without Ray."""
     with exit_codes():
@@ -138,6 +145,7 @@ def search(
     n_trials: NTrials = None,
     timeout: Timeout = None,
     n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
     storage: Storage = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
@@ -148,7 +156,7 @@ def search(
         from orchestrator.pipeline import run_search
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options)
+        sweep = load_run(run_dir, storage, options, ray_address)
         progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
         typer.echo(
             f"Study {sweep.study_name!r} has {progress.finished} finished trials,"
@@ -175,22 +183,82 @@ def ensemble(
 
 
 @app.command()
+def launch(
+    config: ConfigFile = None,
+    data: Csv = None,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    ray_address: JobAddress = "http://127.0.0.1:8265",
+    run_dir: OptionalRunDir = None,
+    study_name: StudyName = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Run all stages as a job on a Ray cluster, and follow it; it goes on when you leave."""
+    options = overrides(locals())
+    with exit_codes():
+        from orchestrator.launch import launch as submit
+        from orchestrator.run import define_run, keep_config
+
+        sweep = define_run(config, run_dir, None, options)
+        console = open_terminal(sweep.paths.log, log_level, quiet=quiet)
+        job = submit(sweep, ray_address)
+        keep_config(sweep)
+        typer.echo(f"Job {job.job_id} is at work on {job.address}.")
+        _follow(job, sweep, console)
+
+
+@app.command()
+def logs(run_dir: RunDir) -> None:
+    """Show what a launched run has written so far, and follow it until it has ended."""
+    with exit_codes():
+        from orchestrator.launch import require_job
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, None, {})
+        _follow(require_job(sweep), sweep, open_terminal(None, LogLevel.WARNING, quiet=False))
+
+
+@app.command()
+def stop(run_dir: RunDir) -> None:
+    """Stop a launched run; launching it again goes on."""
+    with exit_codes():
+        from orchestrator.launch import require_job, stop_job
+        from orchestrator.run import load_run
+
+        job = require_job(load_run(run_dir, None, {}))
+        stop_job(job)
+        typer.echo(f"Job {job.job_id} was told to stop.")
+
+
+@app.command()
 def status(
     run_dir: RunDir,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Show how far a run is: trials by state, budget, best value, pace, workers, result."""
+    """Show how far a run is: trials by state, budget, best value, pace, workers, result.
+
+    Of a launched run, without --storage, what its cluster knows: the job's state and progress.
+    """
     with exit_codes():
         from orchestrator.run import load_run
-        from orchestrator.status import describe_status, read_status
+        from orchestrator.status import describe_job, describe_status, read_status
 
-        current = read_status(load_run(run_dir, storage, {}))
-        typer.echo(json.dumps(asdict(current), indent=2) if as_json else describe_status(current))
+        current = load_run(run_dir, storage, {})
+        if storage is None and current.paths.job.exists():
+            from orchestrator.launch import read_job, require_job
+
+            job = read_job(require_job(current))
+            typer.echo(json.dumps(asdict(job), indent=2) if as_json else describe_job(job))
+            return
+        found = read_status(current)
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else describe_status(found))
 
 
 @app.command()
-def studies(storage: ServerStorage) -> None:
+def studies(storage: ServerStorage = "") -> None:
     """List the studies on a server: trials finished, budget, best value."""
     with exit_codes():
         from orchestrator.housekeeping import describe_studies, list_studies
@@ -236,7 +304,7 @@ def delete(
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")],
     stdin: Annotated[
         str | None,
         typer.Argument(metavar="[-]", help="Read texts from standard input, one a line."),
@@ -250,15 +318,17 @@ def predict(
 ) -> None:
     """Give the probability and the decision of each label for new texts."""
     with exit_codes():
+        from orchestrator.sharing import bundle_at
         from orchestrator.terminal import quiet_keras
         from shared.bundle import read_bundle, read_manifest
 
         texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
-        read_manifest(bundle)  # what is no bundle is refused before TensorFlow is imported
-        quiet_keras()
-        from orchestrator.predict import predict, write_csv
+        with bundle_at(bundle) as folder:
+            read_manifest(folder)  # what is no bundle is refused before TensorFlow is imported
+            quiet_keras()
+            from orchestrator.predict import predict, write_csv
 
-        loaded = read_bundle(bundle)
+            loaded = read_bundle(folder)
         names = loaded.manifest.label_names
         prediction = predict(loaded, texts)
         if text is not None and output is None:
@@ -275,6 +345,16 @@ def predict(
 def main() -> None:
     """Be the command `tagsweep`."""
     app()
+
+
+def _follow(job: "Job", sweep: "Run", console: "Console") -> None:
+    from orchestrator.launch import follow
+
+    try:
+        follow(job, console)
+    except KeyboardInterrupt:
+        root = sweep.paths.root
+        typer.echo(f"The job goes on. Watch it: tagsweep logs {root}. End it: tagsweep stop {root}")
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.terminal import LogLevel
+from orchestrator.secrets import read_secret
+from orchestrator.terminal import LogLevel, exit_codes
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
@@ -20,22 +21,54 @@ EncoderName = Annotated[
 ]
 NTrials = Annotated[int | None, typer.Option("--n-trials", help="Trials that are to finish.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", help="Seconds of search at most.")]
-NWorkers = Annotated[int | None, typer.Option("--n-workers", help="Worker processes.")]
+NWorkers = Annotated[int | None, typer.Option("--n-workers", help="Worker processes at most.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        envvar="RAY_ADDRESS",
+        show_envvar=True,
+        help="An existing Ray cluster: auto, HOST:PORT or ray://HOST:10001; default: this machine.",
+    ),
+]
+JobAddress = Annotated[
+    str,
+    typer.Option(
+        "--ray-address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        show_envvar=True,
+        help="The dashboard of the cluster, or the way to it: http://HOST:8265.",
+    ),
+]
 OptionalRunDir = Annotated[
     Path | None, typer.Option("--run-dir", help="Where the run lives; default: runs/NAME.")
 ]
+STORAGE = "TAGSWEEP_STORAGE"
+_FROM = f"From {STORAGE}, or the file that {STORAGE}_FILE names, if not given."
+
+
+def _storage_or_secret(given: str | None) -> str | None:
+    with exit_codes():
+        return given or read_secret(STORAGE)
+
+
+def _require_storage(given: str | None) -> str:
+    url = _storage_or_secret(given)
+    if url is None:
+        raise typer.BadParameter(f"A PostgreSQL must be named, best in {STORAGE}.")
+    return url
+
+
 Storage = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        envvar="TAGSWEEP_STORAGE",
-        show_envvar=True,
-        help="postgresql://... of a server; default: a PostgreSQL in the run directory.",
+        callback=_storage_or_secret,
+        help=f"postgresql://... of a server; default: a PostgreSQL in the run directory. {_FROM}",
     ),
 ]
 ServerStorage = Annotated[
-    str,
-    typer.Option("--storage", envvar="TAGSWEEP_STORAGE", show_envvar=True, help="postgresql://..."),
+    str, typer.Option("--storage", callback=_require_storage, help=f"postgresql://... {_FROM}")
 ]
 StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
@@ -52,7 +85,7 @@ OPTIONS = {
     "timeout": ("study", "timeout_s"),
     "study_name": ("study", "name"),
     "seed": ("study", "seed"),
-    "n_workers": ("workers", "n_workers"),
+    "n_workers": ("workers", "max"),
 }
 """The section and key of the configuration that each option overrides."""
 

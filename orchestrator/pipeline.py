@@ -18,12 +18,19 @@ from rich.console import Console
 from orchestrator.progress import show_progress, with_rate
 from orchestrator.report import write_report
 from orchestrator.restore import ENCODER, keep_data, restore
-from orchestrator.run import Run, database_of, keep_config, storage_of_workers
+from orchestrator.run import (
+    Run,
+    database_of,
+    keep_config,
+    require_reach,
+    storage_of_workers,
+)
+from orchestrator.sharing import fetch_embeddings, share_bundle, share_embeddings
 from orchestrator.supervise import hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.dataset import Dataset, load_dataset, require_rows
-from shared.data.embeddings import Embeddings, embed
+from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_folds, make_split, write_split
 from shared.errors import TagsweepError
@@ -36,6 +43,7 @@ from shared.search.study import (
     LABELS,
     SEARCH_S,
     STORE,
+    VERSIONS,
     StudyProgress,
     open_study,
     read_progress,
@@ -91,9 +99,12 @@ def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embed
     require_rows(dataset, run.config.ensemble.n_folds)
     encoder = resolve_encoder(run.config.encoder)
     n_distinct = len(set(dataset.texts))
+    key = embeddings_key(dataset.texts, encoder)
+    fetch_embeddings(run, key)
     with show_progress(console, "Embedding", n_distinct) as update:
         embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
         update(n_distinct, "")
+    share_embeddings(run, key)
     if embeddings.n_truncated:
         console.print(
             f"{embeddings.n_truncated} of {n_distinct} texts are longer than the encoder's"
@@ -165,8 +176,9 @@ def search(
         keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
+        study.set_user_attr(VERSIONS, dict(spec.versions))
         if spec.storage_url == storage.url:
-            require_connections(storage, config.workers.n_workers or os.cpu_count() or 1)
+            require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
@@ -210,6 +222,7 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
         metrics=metrics,
     )
     write_report(run.paths.report, run, metrics)
+    share_bundle(run)
     return metrics
 
 
@@ -223,13 +236,14 @@ class Result:
 
 def run_all(run: Run, console: Console) -> Result:
     """Run every stage that is not finished yet."""
+    require_reach(run)
     prepared = prepare(run, console)
     with open_study_of(run, prepared) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
-            with launch_workers(run.config.workers) as pool:
+            with launch_workers(run.config.workers, run.ray_address) as pool:
                 search(run, prepared, opened, pool, console)
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)
 
@@ -241,7 +255,8 @@ def run_prepare(run: Run, console: Console) -> None:
 
 def run_search(run: Run, console: Console) -> StudyProgress:
     """Prepare what is not prepared while the workers start, and search."""
-    with launch_workers(run.config.workers) as pool:
+    require_reach(run)
+    with launch_workers(run.config.workers, run.ray_address) as pool:
         prepared = prepare(run, console)
         with open_study_of(run, prepared) as opened:
             if not is_searched(run, opened.study, opened.storage):

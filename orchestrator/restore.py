@@ -10,7 +10,7 @@ from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.search.storage import opened_storage
 from shared.search.study import DATA, FINGERPRINT, LABELS, STORE, read_attrs
-from shared.store import read_file, write_once
+from shared.store import has_file, read_file, write_file
 from workers import SearchArrays, read_arrays, write_arrays
 
 ENCODER = "the encoder's files"
@@ -20,7 +20,8 @@ ENCODER = "the encoder's files"
 def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
     """Write texts and arrays to the store, once, for machines that have nothing else."""
     write_arrays(store, fingerprint, arrays)
-    write_once(store, _texts_name(fingerprint), json.dumps(texts).encode())
+    if not has_file(store, _texts_name(fingerprint)):
+        write_file(store, _texts_name(fingerprint), json.dumps(texts).encode())
 
 
 def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:

@@ -1,12 +1,12 @@
 """Say what a run is: its directory, its configuration and its storage."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.secrets import read_secret
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
@@ -19,11 +19,16 @@ WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
 
 @dataclass(frozen=True)
 class Run:
-    """Hold one run; `storage_url` is None where the database is the embedded one."""
+    """Hold one run.
+
+    `storage_url` is None where the database is the embedded one, `ray_address` where the workers
+    run on this machine.
+    """
 
     paths: RunPaths
     config: SweepConfig
     storage_url: str | None = field(default=None, repr=False)
+    ray_address: str | None = None
 
     @property
     def study_name(self) -> str:
@@ -41,6 +46,7 @@ def define_run(
     run_dir: Path | None,
     storage_url: str | None,
     options: dict[str, dict[str, Any]],
+    ray_address: str | None = None,
 ) -> Run:
     """Put a run together from what the user gave; options override the file.
 
@@ -56,10 +62,15 @@ def define_run(
     config = with_values(config, options)
     if run_dir is None:
         run_dir = Path("runs") / _default_name(config)
-    return Run(RunPaths(run_dir), config, _checked(storage_url))
+    return Run(RunPaths(run_dir), config, _checked(storage_url), ray_address)
 
 
-def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str, Any]]) -> Run:
+def load_run(
+    run_dir: Path,
+    storage_url: str | None,
+    options: dict[str, dict[str, Any]],
+    ray_address: str | None = None,
+) -> Run:
     """Find an existing run; raise InputError when the directory holds none."""
     paths = RunPaths(run_dir)
     if not paths.config.exists():
@@ -68,7 +79,7 @@ def load_run(run_dir: Path, storage_url: str | None, options: dict[str, dict[str
             " Start one with `tagsweep run --data CSV --run-dir DIR`."
         )
     config = with_values(load_config(paths.config), options)
-    return Run(paths, config, _checked(storage_url))
+    return Run(paths, config, _checked(storage_url), ray_address)
 
 
 def _checked(storage_url: str | None) -> str | None:
@@ -80,9 +91,25 @@ def _checked(storage_url: str | None) -> str | None:
 
 def storage_of_workers(driver_url: str) -> str:
     """Return where workers connect: to a pooler, if the environment names one, or as the driver."""
-    url = os.environ.get(WORKER_STORAGE, driver_url)
+    url = read_secret(WORKER_STORAGE) or driver_url
     parse_url(url)
     return url
+
+
+def require_reach(run: Run) -> None:
+    """Raise InputError when workers on a cluster could not reach the study or its files."""
+    if run.ray_address is None:
+        return
+    if run.storage_url is None:
+        raise InputError(
+            "Workers on a Ray cluster need a PostgreSQL that they can reach. Name it in the"
+            " environment, as TAGSWEEP_STORAGE or in a file that TAGSWEEP_STORAGE_FILE names."
+        )
+    if run.config.workers.store is None:
+        raise InputError(
+            "Workers on a Ray cluster need a place for checkpoints that they all reach. Set"
+            " workers.store to a folder that they share, or to a URL such as s3://bucket/folder."
+        )
 
 
 def keep_config(run: Run) -> None:

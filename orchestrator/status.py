@@ -7,12 +7,14 @@ from typing import Any
 from optuna.storages import RDBStorage
 from optuna.study import Study, load_study
 
+from orchestrator.launch import JobStatus
 from orchestrator.pipeline import is_bundled, is_searched
 from orchestrator.run import Run, database_of
-from orchestrator.supervise import WORKERS, pace
+from orchestrator.supervise import pace
 from shared.bundle import read_metrics
 from shared.errors import TagsweepError
-from shared.search.budget import is_driven
+from shared.search.bulk_read import id_of
+from shared.search.liveness import workers_of_running
 from shared.search.storage import opened_storage, redact
 from shared.search.study import SEARCH_S, read_config, read_progress
 
@@ -77,6 +79,16 @@ def describe_status(status: Status) -> str:
     return "\n".join(lines)
 
 
+def describe_job(status: JobStatus) -> str:
+    """Say what is known of a launched run's job in some lines for a person."""
+    lines = [f"Job      {status.job_id} on {status.address}", f"State    {status.state}"]
+    if status.state == "FAILED":
+        lines.append(f"         {status.message}")
+    if status.stage is not None:
+        lines.append(f"{status.stage:<9}{status.done} of {status.total} {status.detail}".rstrip())
+    return "\n".join(lines)
+
+
 def _status_of(run: Run, study: Study, storage: RDBStorage, url: str) -> Status:
     progress = read_progress(study)
     limits = run.config.study
@@ -96,7 +108,7 @@ def _status_of(run: Run, study: Study, storage: RDBStorage, url: str) -> Status:
         best_value=progress.best.value if progress.best else None,
         best_params=progress.best.params if progress.best else None,
         trials_per_min=round(now.trials_per_min, 2),
-        workers=study.user_attrs.get(WORKERS, 0) if is_driven(storage, run.study_name) else 0,
+        workers=len(set(workers_of_running(storage, id_of(study)).values())),
         seconds_left=now.seconds_left,
         test=metrics.get("test"),
         out_of_fold=metrics.get("out_of_fold"),

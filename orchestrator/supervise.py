@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.progress import Update
 from shared.config import StudyConfig
-from shared.search.budget import is_out_of_time
+from shared.search.budget import count_left, is_out_of_time
 from shared.search.bulk_read import id_of
 from shared.search.liveness import retry, workers_of_running
 from shared.search.patience import patiently
@@ -23,8 +23,6 @@ POLL_S = 0.5
 """How often study and pool are looked at."""
 GRACE_S = 30.0
 """How long workers get to leave after they were told to stop."""
-WORKERS = "workers"
-"""The study attribute that holds how many workers are at work."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +54,12 @@ def supervise(
     started = time.monotonic()
     try:
         while True:
-            state = pool.poll()
+            state = pool.poll(patiently(lambda: count_left(storage, id_of(study), limits)))
             patiently(hold)
             searched_s = earlier_s + time.monotonic() - started
             record = partial(_record, study, storage, state, searched_s, max_retries)
             _show(patiently(record), limits, searched_s, update)
-            if state.n_alive == 0:
+            if not state.n_alive and not state.n_waiting:
                 return
             if is_out_of_time(searched_s, limits):
                 logger.info("The search time of %g s is spent", limits.timeout_s)
@@ -83,7 +81,6 @@ def _record(
     for number in state.lost:
         hand_back(study, storage, "lost: its worker died", number, max_retries)
     study.set_user_attr(SEARCH_S, round(searched_s, 1))
-    study.set_user_attr(WORKERS, state.n_alive)
     return read_progress(study)
 
 

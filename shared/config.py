@@ -173,10 +173,17 @@ class TrainingConfig(Section):
 class WorkersConfig(Section):
     """The processes that train trials."""
 
-    n_workers: int | None = Field(None, gt=0)
-    """How many workers. null: one a core, or as many as the GPUs hold."""
+    min: int = Field(1, gt=0)
+    """How many workers there must be within `start_timeout_s`, or the search gives up."""
+    max: int | None = Field(None, gt=0)
+    """How many workers there may be. null: as many as this machine or the Ray cluster holds. A
+    cluster that grows is asked for what the budget still needs."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """Cores that Ray sets aside for each worker, which computes on one."""
     gpus_per_worker: float = Field(0.0, ge=0)
     """GPUs that each worker takes; 0.25 puts four workers on one."""
+    start_timeout_s: float = Field(600.0, gt=0)
+    """How long to wait for `min` workers, in seconds; a cluster may have to start machines."""
     pack: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
     """Heads that a worker trains at a time. auto: one on a CPU, what the memory holds on a GPU."""
     heartbeat_interval_s: float = Field(5.0, gt=0)
@@ -188,10 +195,16 @@ class WorkersConfig(Section):
     checkpoint_interval_s: float = Field(30.0, ge=0)
     """How often a trial is kept to be gone on from, in seconds. 0: after each of its epochs."""
     store: str | None = None
-    """Where arrays and checkpoints are kept: a folder, or a URL such as s3://bucket/folder, that
-    all workers reach. null: the run directory."""
+    """Where arrays, checkpoints and the bundle are kept: a folder, or a URL such as
+    s3://bucket/folder, that all workers reach. null: the run directory."""
     pool: Literal["ray", "inline"] = "ray"
     """Where workers run: Ray processes, or one worker in this process, for debugging."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WorkersConfig":
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max must not be below min, but got {self.max} < {self.min}")
+        return self
 
 
 class EnsembleConfig(Section):

@@ -20,6 +20,11 @@ class RunPaths:
         return self.root / "config.yaml"
 
     @property
+    def job(self) -> Path:
+        """The job that the run was launched as on a cluster."""
+        return self.root / "job.json"
+
+    @property
     def log(self) -> Path:
         """The log of every command run on this directory."""
         return self.root / "tagsweep.log"

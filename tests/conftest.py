@@ -57,6 +57,32 @@ def storage(postgres_url: str) -> Iterator[RDBStorage]:
     opened.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Run an S3 server, and name it in the environment, where child processes find it too."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_server: str) -> str:
+    """Return the URL of a bucket on the S3 server."""
+    import s3fs
+
+    s3fs.S3FileSystem(endpoint_url=s3_server).mkdir("tagsweep-tests")
+    return "s3://tagsweep-tests"
+
+
 @pytest.fixture
 def study_name(request: pytest.FixtureRequest) -> str:
     return f"{request.node.name}-{os.urandom(4).hex()}"

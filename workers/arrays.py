@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.store import read_file, write_once
+from shared.store import has_file, read_file, write_file
 from workers.spec import SearchArrays
 
 _ARRAYS = ("vectors", "labels", "train_rows", "valid_rows")
@@ -13,10 +13,12 @@ _ARRAYS = ("vectors", "labels", "train_rows", "valid_rows")
 
 def write_arrays(store: str, fingerprint: str, arrays: SearchArrays) -> None:
     """Keep the arrays under the fingerprint of the data, once."""
+    if has_file(store, _name(fingerprint)):
+        return
     content = io.BytesIO()
     parts: dict[str, Any] = {name: np.asarray(getattr(arrays, name)) for name in _ARRAYS}
     np.savez(content, **parts)
-    write_once(store, _name(fingerprint), content.getvalue())
+    write_file(store, _name(fingerprint), content.getvalue())
 
 
 def read_arrays(store: str, fingerprint: str) -> SearchArrays:

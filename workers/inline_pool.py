@@ -22,7 +22,7 @@ class InlinePool:
         self._thread = threading.Thread(target=self._run, args=(spec, arrays), name="worker-0")
         self._thread.start()
 
-    def poll(self) -> PoolState:
+    def poll(self, n_left: int) -> PoolState:  # noqa: ARG002  its worker needs no place
         """Return the state of the worker; raise TagsweepError when it failed."""
         if self._error is not None:
             raise TagsweepError(f"The worker failed: {self._error}") from self._error

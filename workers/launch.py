@@ -13,9 +13,13 @@ from workers.spec import SearchArrays, WorkerSpec
 
 @dataclass(frozen=True)
 class PoolState:
-    """Say how many workers are at work, and the numbers of those that died for good."""
+    """Say how many workers are at work, and how many wait for a place on the cluster.
+
+    `lost` are the numbers of those that died for good.
+    """
 
     n_alive: int
+    n_waiting: int = 0
     lost: tuple[int, ...] = ()
 
 
@@ -23,10 +27,14 @@ class WorkerPool(Protocol):
     """Be a set of workers that pull trials until the budget is spent or they are told to stop."""
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
-        """Let all workers begin; waits until their processes are there."""
+        """Let all workers begin, each as soon as there is a place for it."""
 
-    def poll(self) -> PoolState:
-        """Return the state of the workers; raise TagsweepError when one met an error."""
+    def poll(self, n_left: int) -> PoolState:
+        """Return the state of the workers; raise TagsweepError when one met an error.
+
+        Of those that still wait for a place, no more are kept than `n_left`, the trials that the
+        budget leaves, can use.
+        """
 
     def stop(self) -> None:
         """Tell all workers to give up their trials; returns at once."""
@@ -57,8 +65,8 @@ def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) 
 
 
 @contextmanager
-def launch_workers(config: WorkersConfig) -> Iterator[WorkerPool]:
-    """Have the configured workers for as long as the block lasts.
+def launch_workers(config: WorkersConfig, ray_address: str | None = None) -> Iterator[WorkerPool]:
+    """Have the configured workers, on a Ray cluster or on this machine, while the block lasts.
 
     Returns at once: processes start and import what training needs while the caller opens the
     study, then `start` gives them work.
@@ -71,7 +79,7 @@ def launch_workers(config: WorkersConfig) -> Iterator[WorkerPool]:
     else:
         from workers.ray_pool import RayPool
 
-        pool = RayPool(config)
+        pool = RayPool(config, ray_address)
     try:
         yield pool
     finally:

@@ -2,10 +2,15 @@
 
 import importlib
 import logging
+import math
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterable
 from concurrent.futures import Future
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +20,15 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
+from shared.versions import PACKAGES
 from workers.launch import PoolState
 from workers.spec import SearchArrays, WorkerSpec
 
 MAX_RESTARTS = 100
 """How often Ray starts a worker again whose process died, before it counts as lost: preempted
 machines are no fault of it, but what kills every worker at its start must end."""
+DRAIN_POLL_S = 1.0
+"""How often a worker asks whether its node is about to be taken."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +45,7 @@ class Worker:
 
         current_backend().use_one_thread()
         importlib.import_module("workers.worker")
+        threading.Thread(target=self._watch_node, name="node", daemon=True).start()
 
     def run(
         self,
@@ -57,10 +66,12 @@ class Worker:
         """Give up the trial at the end of its epoch."""
         self._stopping.set()
 
-    def leave(self, node_ids: frozenset[str]) -> None:
-        """Go as on SIGTERM when this is on one of the nodes that are about to be taken."""
-        if ray.get_runtime_context().get_node_id() in node_ids:
-            self._leave()
+    def _watch_node(self) -> None:
+        """Go as on SIGTERM when this node is to be taken: Ray tells only whoever asks."""
+        node_id = ray.get_runtime_context().get_node_id()
+        while not self._stopping.wait(DRAIN_POLL_S):
+            if node_id in ray._private.state.state.get_draining_nodes():  # noqa: SLF001
+                self._leave()
 
     def _leave(self, *_: object) -> None:
         """Keep and hand back the trials under way, and go: the machine is about to be taken."""
@@ -69,49 +80,63 @@ class Worker:
 
 
 class RayPool:
-    """Be a pool of Ray actors on this machine."""
+    """Be a pool of Ray actors, on a cluster or on this machine."""
 
-    def __init__(self, config: WorkersConfig) -> None:
-        """Start Ray and the workers in a thread; each takes a CPU and its share of a GPU."""
+    def __init__(self, config: WorkersConfig, address: str | None = None) -> None:
+        """Start Ray, or connect to the cluster at `address`, and ask for workers, in a thread."""
+        self._config = config
         self._workers: Future[list[Any]] = Future()
         self._runs: dict[Any, int] = {}
-        self._draining: frozenset[str] = frozenset()
+        self._places: dict[Any, int] = {}
+        self._started_s = 0.0
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._keep_ray, args=(config,), name="ray")
+        self._thread = threading.Thread(target=self._keep_ray, args=(address,), name="ray")
         self._thread.start()
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
-        """Send the arrays to the node once, and let all workers begin."""
+        """Send the arrays to the cluster once, and let all workers begin."""
         workers = self._workers.result()
         # Ray has put a handler of its own below Python's, which aborts without stopping anything.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
+        self._places = {worker.__ray_ready__.remote(): n for n, worker in enumerate(workers)}
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number
             for number, worker in enumerate(workers)
         }
+        self._started_s = time.monotonic()
 
-    def poll(self) -> PoolState:
-        """Return the state of the workers; those on nodes that Ray drains are told to leave.
+    def poll(self, n_left: int) -> PoolState:
+        """Return the state of the workers, and let go of those without a place that are too many.
 
-        Raises TagsweepError when a worker met an error of the program, or when all are lost.
+        Raises TagsweepError when a worker met an error of the program, when all are lost, or when
+        the cluster has not had a place for the least number in time.
         """
-        self._leave_draining_nodes()
+        waiting = self._still_waiting()
+        self._require_places(len(self._runs) - len(waiting))
+        n_heads = self._config.pack if isinstance(self._config.pack, int) else 1
+        n_useful = math.ceil(n_left / n_heads)
         done, running = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=0)
+        n_at_work = len(running) - len(waiting)
+        n_wanted = max(0, n_useful - n_at_work)
+        self._let_go(waiting[n_wanted:])
         lost = tuple(self._runs[run] for run in done if self._is_lost(run))
-        if len(lost) == len(self._runs):
+        if self._runs and len(lost) == len(self._runs):
             raise TagsweepError("All workers died. Run the same command again to go on.")
-        return PoolState(n_alive=len(running), lost=lost)
+        return PoolState(n_at_work, min(len(waiting), n_wanted), lost)
 
     def stop(self) -> None:
         """Tell all workers to give up their trials at the end of the epoch."""
-        for worker in self._workers.result() if self._runs else ():
-            worker.stop.remote()
+        waiting = set(self._still_waiting())
+        for number in self._runs.values():
+            if number not in waiting:
+                self._workers.result()[number].stop.remote()
+        self._let_go(waiting)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until all workers have left, then end Ray and whatever is left of it."""
+        """Wait until all workers have left, then end Ray here and whatever is left of the pool."""
         try:
             if self._runs and self._thread.is_alive():
                 ray.wait(list(self._runs), num_returns=len(self._runs), timeout=timeout_s)
@@ -121,19 +146,37 @@ class RayPool:
             self._leaving.set()
             self._thread.join()
 
-    def _leave_draining_nodes(self) -> None:
-        """Pass Ray's notices of preemption on: it tells only whoever asks, as Ray Serve does."""
-        draining = frozenset(ray._private.state.state.get_draining_nodes())  # noqa: SLF001
-        if draining - self._draining:
-            logger.info("Nodes that are about to be taken: %s", ", ".join(sorted(draining)))
-            for worker in self._workers.result():
-                worker.leave.remote(draining)
-        self._draining = draining
+    def _still_waiting(self) -> list[int]:
+        """Return the numbers of the workers that the cluster has had no place for yet."""
+        placed, _ = ray.wait(list(self._places), num_returns=len(self._places), timeout=0)
+        for place in placed:
+            del self._places[place]
+        return sorted(self._places.values())
 
-    def _keep_ray(self, config: WorkersConfig) -> None:
+    def _let_go(self, numbers: Iterable[int]) -> None:
+        """Withdraw workers that wait for a place, so that no machine is started for them."""
+        unwanted = set(numbers)
+        for number in unwanted:
+            ray.kill(self._workers.result()[number])
+        self._runs = {run: n for run, n in self._runs.items() if n not in unwanted}
+        self._places = {place: n for place, n in self._places.items() if n not in unwanted}
+
+    def _require_places(self, n_placed: int) -> None:
+        config = self._config
+        waited_s = time.monotonic() - self._started_s
+        if n_placed < min(config.min, len(self._runs)) and waited_s > config.start_timeout_s:
+            resources = {name: n for name, n in ray.cluster_resources().items() if name.isupper()}
+            raise TagsweepError(
+                f"There must be {config.min} workers (workers.min) within"
+                f" {config.start_timeout_s:g} s, each with {config.cpus_per_worker:g} CPUs and"
+                f" {config.gpus_per_worker:g} GPUs, but {n_placed} found a place. The cluster has"
+                f" {resources or 'nothing'}. Add nodes to it, or ask for less."
+            )
+
+    def _keep_ray(self, address: str | None) -> None:
         """Start Ray and end it: its processes die with the thread that started them."""
         try:
-            self._workers.set_result(_start_workers(config))
+            self._workers.set_result(_start_workers(self._config, address))
         except BaseException as error:  # noqa: BLE001  whoever starts the pool raises it
             self._workers.set_exception(error)
         self._leaving.wait()
@@ -152,47 +195,77 @@ class RayPool:
         return False
 
 
-def count_workers(config: WorkersConfig, n_cpus: int, n_gpus: float) -> int:
-    """Return how many workers to start: as configured, or one a core, or what the GPUs hold.
+def count_workers(config: WorkersConfig, n_cpus: float, n_gpus: float) -> int:
+    """Return how many workers to ask for: as configured, or what the CPUs and GPUs hold."""
+    n_held = int(n_cpus / config.cpus_per_worker)
+    if config.gpus_per_worker:
+        n_held = min(n_held, int(n_gpus / config.gpus_per_worker))
+    return config.max or max(config.min, n_held)
 
-    Raises InputError when the GPUs do not hold that many.
-    """
-    if not config.gpus_per_worker:
-        return config.n_workers or n_cpus
-    n_held = int(n_gpus / config.gpus_per_worker)
-    if n_held < (config.n_workers or 1):
+
+def _start_workers(config: WorkersConfig, address: str | None) -> list[Any]:
+    """Start Ray, or connect to it, and ask for the actors."""
+    if address is None:
+        _start_ray(config)
+    else:
+        _connect(address)
+    resources = ray.cluster_resources()
+    n_gpus = resources.get("GPU", 0.0)
+    n_workers = count_workers(config, resources.get("CPU", 0.0), n_gpus)
+    if address is None and n_workers * config.gpus_per_worker > n_gpus:
         raise InputError(
-            f"workers.gpus_per_worker is {config.gpus_per_worker:g}, so this machine's {n_gpus:g}"
-            f" GPUs hold {n_held} workers, but {config.n_workers or 1} are asked for."
+            f"{n_workers} workers with workers.gpus_per_worker {config.gpus_per_worker:g} do not"
+            f" fit on this machine's {n_gpus:g} GPUs. Ask for fewer (--n-workers), or for less."
         )
-    return config.n_workers or n_held
-
-
-def _start_workers(config: WorkersConfig) -> list[Any]:
-    """Start Ray and the actors."""
-    n_cpus = os.cpu_count() or 1
-    _start_ray(n_cpus=max(config.n_workers or 1, n_cpus))
-    n_workers = count_workers(config, n_cpus, ray.cluster_resources().get("GPU", 0.0))
     actor: Any = ray.remote(Worker)
     options = actor.options(
-        num_cpus=1,
+        num_cpus=config.cpus_per_worker,
         num_gpus=config.gpus_per_worker,
         max_restarts=MAX_RESTARTS,
         max_task_retries=MAX_RESTARTS,
-        max_concurrency=2,
+        max_concurrency=3,
     )
     return [options.remote() for _ in range(n_workers)]
 
 
-def _start_ray(n_cpus: int) -> None:
-    """Start a Ray of our own on this machine."""
-    # They would tell every user that the cluster is protected, and that SIGTERM is not Ray's.
-    for name in ("ray._private.authentication", "ray._private.worker"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _start_ray(config: WorkersConfig) -> None:
+    """Start a Ray of our own on this machine, with room for as many workers as are asked for."""
+    _be_quiet()
+    n_needed = math.ceil(max(config.min, config.max or 1) * config.cpus_per_worker)
     ray.init(
-        num_cpus=n_cpus,
+        num_cpus=max(n_needed, os.cpu_count() or 1),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
         configure_logging=False,
     )
+
+
+def _connect(address: str) -> None:
+    """Connect to a cluster, and send our code to its nodes, unless a Ray job has brought it."""
+    _be_quiet()
+    environment = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"py_modules": _code()}
+    try:
+        ray.init(
+            address=address,
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, RayError) as error:
+        raise TagsweepError(
+            f"The Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _code() -> list[str]:
+    """Return the folders of the packages that a worker runs."""
+    specs = (find_spec(package) for package in PACKAGES)
+    return [str(Path(spec.origin).parent) for spec in specs if spec and spec.origin]
+
+
+def _be_quiet() -> None:
+    """Keep Ray from telling every user that it is protected, and that SIGTERM is not its own."""
+    for name in ("ray._private.authentication", "ray._private.worker"):
+        logging.getLogger(name).setLevel(logging.ERROR)

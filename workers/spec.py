@@ -1,11 +1,13 @@
 """Describe a worker's task in values that travel: no connection, no open file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.config import SweepConfig
+from shared.versions import versions
 
 POOL_WORKER = "worker-"
 """How the names of a pool's workers begin; of workers without a driver, none does."""
@@ -15,7 +17,7 @@ POOL_WORKER = "worker-"
 class WorkerSpec:
     """Say which study to work on; the storage URL may hold a password, so it is never shown.
 
-    `store` is the folder or fsspec URL of checkpoints.
+    `store` is the folder or fsspec URL of checkpoints; `versions` are the driver's.
     """
 
     storage_url: str = field(repr=False)
@@ -24,6 +26,7 @@ class WorkerSpec:
     label_names: tuple[str, ...]
     config: SweepConfig
     store: str
+    versions: Mapping[str, str] = field(default_factory=versions)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Live a worker's life: open the study, fetch the arrays, pull trials until there are no more."""
 
 import logging
+import socket
 from collections.abc import Callable
 
 import optuna
@@ -16,6 +17,7 @@ from shared.search.study import FINGERPRINT, load_study
 from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
+from shared.versions import require_versions
 from workers.objective import open_bench, run_trials
 from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
@@ -36,10 +38,12 @@ def run_worker(
 
     `number` is unique among the workers alive, and so is the name that it gives by default. A
     worker that starts again under the same name first has the trials run again that its
-    predecessor left. Raises TagsweepError when the study is about other data than the arrays.
+    predecessor left. Raises TagsweepError when the study is about other data than the arrays, or
+    the driver has other versions of what computes its numbers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = name or pool_worker_name(number)
+    require_versions(spec.versions, f"{name} on {socket.gethostname()}")
     study, storage = patiently(lambda: _open_study(spec, number, name))
     matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
     trainer = _make_trainer(spec, matrix, len(arrays.train_rows))

@@ -50,10 +50,16 @@ def ask(
 
 def is_spent(storage: RDBStorage, study_id: int, limits: StudyConfig) -> bool:
     """Say whether the study has its full number of finished trials, or a good enough one."""
+    return count_left(storage, study_id, limits) == 0
+
+
+def count_left(storage: RDBStorage, study_id: int, limits: StudyConfig) -> int:
+    """Return how many trials are still to finish."""
     with storage.engine.begin() as connection:
         counts = count_trials(connection, study_id)
-        finished = sum(counts[state] for state in _FINISHED)
-        return finished >= limits.n_trials or _is_good_enough(connection, study_id, limits)
+        if _is_good_enough(connection, study_id, limits):
+            return 0
+        return max(0, limits.n_trials - sum(counts[state] for state in _FINISHED))
 
 
 def is_out_of_time(searched_s: float, limits: StudyConfig) -> bool:

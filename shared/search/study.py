@@ -27,6 +27,7 @@ SEARCH_S = "search_s"
 FAILURE = "failure"
 WORKER = "worker"
 STORE = "store"
+VERSIONS = "versions"
 LABELS = "labels"
 
 

@@ -4,7 +4,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.progress import Update
-from orchestrator.supervise import WORKERS, pace, supervise
+from orchestrator.supervise import pace, supervise
 from shared.config import StudyConfig, SweepConfig
 from shared.errors import TagsweepError
 from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
@@ -17,11 +17,13 @@ class ScriptedPool:
     def __init__(self, *states: PoolState | TagsweepError) -> None:
         self.states = list(states)
         self.calls: list[str] = []
+        self.left: list[int] = []
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         raise NotImplementedError
 
-    def poll(self) -> PoolState:
+    def poll(self, n_left: int) -> PoolState:
+        self.left.append(n_left)
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         if isinstance(state, TagsweepError):
             raise state
@@ -59,7 +61,7 @@ def test_a_search_ends_when_all_workers_have_left(study: Study, storage: RDBStor
     pool = ScriptedPool(PoolState(2), PoolState(1), PoolState(0))
     _supervise(study, storage, pool)
     assert pool.calls == ["stop", "join"]
-    assert study.user_attrs[WORKERS] == 0
+    assert pool.left == [4, 4, 4]
     assert 0.9 < study.user_attrs[SEARCH_S] < 10
 
 

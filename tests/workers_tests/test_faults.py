@@ -24,7 +24,8 @@ from orchestrator.database import _Server
 from shared.config import with_values
 from shared.search.liveness import RETRY_OF
 from shared.search.storage import open_storage
-from shared.search.study import FAILURE, LABELS, STORE, WORKER, load_study, open_study
+from shared.search.study import FAILURE, LABELS, STORE, VERSIONS, WORKER, load_study, open_study
+from shared.versions import versions
 from workers import SearchArrays, WorkerSpec, write_arrays
 from workers.worker import run_worker
 
@@ -177,6 +178,7 @@ def test_a_worker_that_was_frozen_too_long_lets_its_trial_be_and_goes_on(
     write_arrays(spec.store, spec.fingerprint, arrays)
     study.set_user_attr(STORE, spec.store)
     study.set_user_attr(LABELS, list(spec.label_names))
+    study.set_user_attr(VERSIONS, dict(versions()))
     command = [Path(sys.executable).with_name("tagsweep"), "worker", "--study-name"]
     frozen = subprocess.Popen(
         [*command, spec.study_name],

@@ -17,9 +17,9 @@ def test_the_inline_pool_spends_the_budget(
     spec = make_spec(workers=INLINE, study={"n_trials": 2})
     with launch_workers(spec.config.workers) as pool:
         pool.start(spec, arrays)
-        assert pool.poll().n_alive == 1
+        assert pool.poll(1).n_alive == 1
         pool.join(timeout_s=60)
-        assert pool.poll().n_alive == 0
+        assert pool.poll(1).n_alive == 0
     assert len(load_study(storage, spec.study_name, spec.config, 1).trials) == 2
 
 
@@ -29,12 +29,12 @@ def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:
         pool.start(spec, arrays)
         pool.stop()
         pool.join(timeout_s=60)
-        assert pool.poll().n_alive == 0
+        assert pool.poll(1).n_alive == 0
 
 
 def test_an_inline_pool_that_never_started_just_ends() -> None:
     with launch_workers(WorkersConfig(pool="inline")) as pool:
-        assert pool.poll().n_alive == 0
+        assert pool.poll(1).n_alive == 0
 
 
 def test_the_inline_pool_says_why_its_worker_failed(make_spec, arrays: SearchArrays) -> None:
@@ -43,4 +43,4 @@ def test_the_inline_pool_says_why_its_worker_failed(make_spec, arrays: SearchArr
         pool.start(spec, arrays)
         pool.join(timeout_s=60)
         with pytest.raises(TagsweepError, match=r"The worker failed: .* fingerprint other"):
-            pool.poll()
+            pool.poll(1)

@@ -21,7 +21,7 @@ from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
 
 PATIENCE_S = 120
-ONE = {"n_workers": 1}
+ONE = {"max": 1}
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
@@ -40,11 +40,11 @@ def _at_work(spec: WorkerSpec, arrays: SearchArrays) -> Iterator[WorkerPool]:
 
 def _run_to_the_end(spec: WorkerSpec, arrays: SearchArrays) -> None:
     with _at_work(spec, arrays) as pool:
-        _wait_until(lambda: pool.poll().n_alive == 0)
+        _wait_until(lambda: pool.poll(1).n_alive == 0)
 
 
 def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
-    spec = make_spec(study={"n_trials": 8}, workers={"n_workers": 2})
+    spec = make_spec(study={"n_trials": 8}, workers={"max": 2})
     _run_to_the_end(spec, arrays)
     trials = load_study(storage, spec.study_name, spec.config, 9).trials
     assert [t.number for t in trials] == list(range(8))
@@ -62,7 +62,7 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGKILL)
-        _wait_until(lambda: pool.poll().n_alive == 0)
+        _wait_until(lambda: pool.poll(1).n_alive == 0)
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
     finished = [t for t in study.trials if t.state != TrialState.FAIL]
     assert len(finished) == 10
@@ -82,7 +82,7 @@ def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGTERM)
-        _wait_until(lambda: pool.poll().n_alive == 0)
+        _wait_until(lambda: pool.poll(1).n_alive == 0)
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
@@ -102,7 +102,7 @@ def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
             context.get_node_id(), reason, "the spot market wants it back", 0
         )
         assert accepted, why
-        _wait_until(lambda: pool.poll() and not workers_of_running(storage, study._study_id))
+        _wait_until(lambda: pool.poll(1) and not workers_of_running(storage, study._study_id))
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
@@ -127,33 +127,32 @@ def test_a_failing_worker_is_one_clear_error(make_spec, arrays: SearchArrays) ->
 
 
 def test_workers_that_cannot_be_had_are_one_clear_error(make_spec, arrays: SearchArrays) -> None:
-    with pytest.raises(InputError, match="this machine's 0 GPUs hold 0 workers"):
+    with pytest.raises(InputError, match="1 workers .* do not fit on this machine's 0 GPUs"):
         _run_to_the_end(make_spec(workers={"gpus_per_worker": 1}), arrays)
 
 
 def test_a_pool_that_never_started_leaves_no_process_and_no_handler() -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with launch_workers(WorkersConfig(n_workers=1)) as pool:
+    with launch_workers(WorkersConfig(max=1)) as pool:
         pool.stop()
     assert not any("ray" in child.name() for child in psutil.Process().children(recursive=True))
     assert signal.getsignal(signal.SIGTERM) is on_sigterm
 
 
 @pytest.mark.parametrize(
-    ("n_workers", "gpus_per_worker", "expected"),
-    [(None, 0, 8), (3, 0, 3), (None, 0.25, 8), (None, 1, 2), (3, 0.5, 3)],
+    ("config", "expected"),
+    [
+        ({}, 8),
+        ({"max": 3}, 3),
+        ({"cpus_per_worker": 2}, 4),
+        ({"cpus_per_worker": 16, "min": 2}, 2),
+        ({"gpus_per_worker": 0.25}, 8),
+        ({"gpus_per_worker": 1}, 2),
+        ({"gpus_per_worker": 0.5, "max": 9}, 9),
+    ],
 )
-def test_workers_fill_the_cores_or_the_gpus(
-    n_workers: int | None, gpus_per_worker: float, expected: int
-) -> None:
-    config = WorkersConfig(n_workers=n_workers, gpus_per_worker=gpus_per_worker)
-    assert count_workers(config, n_cpus=8, n_gpus=2.0) == expected
-
-
-def test_more_workers_than_the_gpus_hold_are_refused() -> None:
-    config = WorkersConfig(n_workers=5, gpus_per_worker=0.5)
-    with pytest.raises(InputError, match="2 GPUs hold 4 workers, but 5 are asked for"):
-        count_workers(config, n_cpus=8, n_gpus=2.0)
+def test_workers_fill_the_cores_or_the_gpus(config: dict[str, float], expected: int) -> None:
+    assert count_workers(WorkersConfig.model_validate(config), n_cpus=8, n_gpus=2.0) == expected
 
 
 def _worker_process() -> psutil.Process:
