@@ -29,5 +29,5 @@ clean:  ## remove the environment and all runs
 
 .venv/test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[offline,jax,test]'
+	$(INSTALL) '.[offline,jax,s3,test]'
 	touch $@

@@ -12,10 +12,8 @@ umask 022
 mkdir -m 700 "$1"
 cd "$1"
 password=$(openssl rand -hex 32)
-url="postgresql+psycopg2://tagsweep:$password@postgres/tagsweep"
 printf '%s' "$password" >database_password
-printf '%s' "$url" >storage_url
-printf '[optuna_dashboard]\nstorage = "%s"\n' "$url" >dashboard.toml
+printf '%s' "postgresql://tagsweep:$password@postgres/tagsweep" >storage_url
 printf '%s' "$(openssl rand -hex 32)" >ray_token
 # PostgreSQL's key on Kubernetes, and its certificate, by which alone its clients know it.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \

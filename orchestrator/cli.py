@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator import cli_cluster
 from orchestrator.options import (
     ConfigFile,
     Csv,
     EncoderName,
-    JobAddress,
     LabelColumns,
     Level,
     NTrials,
@@ -32,9 +32,6 @@ from orchestrator.options import (
 from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from orchestrator.launch import Job
     from orchestrator.pipeline import Result
     from orchestrator.run import Run
 
@@ -47,6 +44,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+for command in (cli_cluster.launch, cli_cluster.logs, cli_cluster.stop):
+    app.command()(command)
 
 
 @app.command()
@@ -183,56 +183,6 @@ def ensemble(
 
 
 @app.command()
-def launch(
-    config: ConfigFile = None,
-    data: Csv = None,
-    n_trials: NTrials = None,
-    timeout: Timeout = None,
-    n_workers: NWorkers = None,
-    ray_address: JobAddress = "http://127.0.0.1:8265",
-    run_dir: OptionalRunDir = None,
-    study_name: StudyName = None,
-    quiet: Quiet = False,
-    log_level: Level = LogLevel.WARNING,
-) -> None:
-    """Run all stages as a job on a Ray cluster, and follow it; it goes on when you leave."""
-    options = overrides(locals())
-    with exit_codes():
-        from orchestrator.launch import launch as submit
-        from orchestrator.run import define_run, keep_config
-
-        sweep = define_run(config, run_dir, None, options)
-        console = open_terminal(sweep.paths.log, log_level, quiet=quiet)
-        job = submit(sweep, ray_address)
-        keep_config(sweep)
-        typer.echo(f"Job {job.job_id} is at work on {job.address}.")
-        _follow(job, sweep, console)
-
-
-@app.command()
-def logs(run_dir: RunDir) -> None:
-    """Show what a launched run has written so far, and follow it until it has ended."""
-    with exit_codes():
-        from orchestrator.launch import require_job
-        from orchestrator.run import load_run
-
-        sweep = load_run(run_dir, None, {})
-        _follow(require_job(sweep), sweep, open_terminal(None, LogLevel.WARNING, quiet=False))
-
-
-@app.command()
-def stop(run_dir: RunDir) -> None:
-    """Stop a launched run; launching it again goes on."""
-    with exit_codes():
-        from orchestrator.launch import require_job, stop_job
-        from orchestrator.run import load_run
-
-        job = require_job(load_run(run_dir, None, {}))
-        stop_job(job)
-        typer.echo(f"Job {job.job_id} was told to stop.")
-
-
-@app.command()
 def status(
     run_dir: RunDir,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -345,16 +295,6 @@ def predict(
 def main() -> None:
     """Be the command `tagsweep`."""
     app()
-
-
-def _follow(job: "Job", sweep: "Run", console: "Console") -> None:
-    from orchestrator.launch import follow
-
-    try:
-        follow(job, console)
-    except KeyboardInterrupt:
-        root = sweep.paths.root
-        typer.echo(f"The job goes on. Watch it: tagsweep logs {root}. End it: tagsweep stop {root}")
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:

@@ -53,9 +53,11 @@ def test_optuna_and_keras_meet_in_workers_only(checkout: Path) -> None:
     assert not any({"optuna"} & _roots(path) for path in _sources(checkout, "shared/training"))
 
 
-def test_one_file_imports_ray(checkout: Path) -> None:
-    users = [path.name for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)]
-    assert users == ["ray_pool.py"]
+def test_one_file_imports_ray_and_one_its_client_for_jobs(checkout: Path) -> None:
+    users = {path.name: path for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)}
+    assert users.keys() == {"ray_pool.py", "launch.py"}
+    of_jobs = {module for module in _imports(users["launch.py"]) if module.startswith("ray")}
+    assert of_jobs == {"ray.job_submission"}
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

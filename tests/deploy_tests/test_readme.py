@@ -39,7 +39,7 @@ def test_bash_understands_every_block(readme: str) -> None:
 def test_every_command_of_tagsweep_exists_with_its_options(readme: str) -> None:
     commands: dict[str, Any] = typer.main.get_group(app).commands
     ours = [shlex.split(line) for line in _commands(readme) if line.startswith("tagsweep ")]
-    assert {name for _, name, *_ in ours} == {"launch", "status", "logs", "stop"}
+    assert {name for _, name, *_ in ours} == {"launch", "status", "logs", "stop", "predict"}
     for _, name, *arguments in ours:
         assert name in commands, f"there is no command tagsweep {name}"
         known = {option for one in commands[name].params for option in one.opts}
@@ -51,6 +51,7 @@ def test_the_sweep_that_it_shows_is_valid(readme: str, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(block)
     config = load_config(tmp_path / "sweep.yaml")
     assert f"runs/{config.study.name}\n" in readme
+    assert f"{config.workers.store}/{config.study.name}/bundle" in readme
 
 
 def test_kubernetes_takes_few_commands_and_each_is_explained(readme: str) -> None:

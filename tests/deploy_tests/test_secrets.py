@@ -1,7 +1,6 @@
 import ssl
 import stat
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,8 @@ def secrets(deploy: Path) -> Path:
 def test_all_that_needs_the_database_has_the_same_password(secrets: Path) -> None:
     password = (secrets / "database_password").read_text()
     url = (secrets / "storage_url").read_text()
-    dashboard = tomllib.loads((secrets / "dashboard.toml").read_text())
     assert len(password) == 64
     assert parse_url(url).password == password
-    assert dashboard["optuna_dashboard"]["storage"] == url
     assert make_url(url).username == make_url(url).database == "tagsweep"
 
 
@@ -36,7 +33,7 @@ def test_only_the_owner_enters_the_folder_and_containers_read_what_is_mounted(
     secrets: Path,
 ) -> None:
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
-    for name in ("database_password", "storage_url", "dashboard.toml", "ray_token"):
+    for name in ("database_password", "storage_url", "ray_token"):
         assert stat.S_IMODE((secrets / name).stat().st_mode) == 0o644
     assert stat.S_IMODE((secrets / "tls.key").stat().st_mode) == 0o600
 
