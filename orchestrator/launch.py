@@ -184,10 +184,15 @@ def _working_folder(run: Run) -> Iterator[Path]:
 def _submit(client: Any, run: Run, job_id: str, folder: Path) -> None:
     specs = [find_spec(package) for package in PACKAGES]
     code = [str(Path(spec.origin).parent) for spec in specs if spec and spec.origin]
-    command = "python -m orchestrator run sweep.yaml --ray-address auto"
+    name = shlex.quote(run.study_name)
+    # Its own folder is Ray's to remove; what it has embedded is of use to the next job.
+    command = (
+        "python -m orchestrator run sweep.yaml --ray-address auto"
+        f' --study-name {name} --run-dir "$HOME"/tagsweep/{name}'
+    )
     try:
         client.submit_job(
-            entrypoint=f"{command} --study-name {shlex.quote(run.study_name)}",
+            entrypoint=command,
             submission_id=job_id,
             runtime_env={"working_dir": str(folder), "py_modules": code},
             metadata={"study": run.study_name},

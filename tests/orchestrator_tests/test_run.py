@@ -3,9 +3,18 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 
-from orchestrator.run import database_of, define_run, keep_config, load_run
+from orchestrator.run import (
+    Run,
+    database_of,
+    define_run,
+    keep_config,
+    load_run,
+    require_reach,
+    storage_of_workers,
+)
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
+from shared.paths import RunPaths
 from shared.search.study import open_study
 
 
@@ -64,3 +73,25 @@ def test_a_given_storage_is_used_as_it_is(tmp_path: Path) -> None:
         assert url == "postgresql://h/db"
     assert not run.paths.database.exists()
     assert "postgresql" not in repr(run)
+
+
+def test_workers_on_a_cluster_need_a_server_and_a_store_that_they_reach(tmp_path: Path) -> None:
+    shared = with_values(SweepConfig(), {"workers": {"store": "s3://bucket"}})
+    url, paths = "postgresql://user@host/db", RunPaths(tmp_path)
+    require_reach(Run(paths, SweepConfig()))
+    require_reach(Run(paths, shared, url, "auto"))
+    with pytest.raises(InputError, match="need a PostgreSQL that they can reach"):
+        require_reach(Run(paths, shared, None, "auto"))
+    with pytest.raises(InputError, match="need a place for checkpoints"):
+        require_reach(Run(paths, SweepConfig(), url, "auto"))
+
+
+def test_workers_connect_as_their_driver_does_or_to_a_pooler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert storage_of_workers("postgresql://driver/db") == "postgresql://driver/db"
+    monkeypatch.setenv("TAGSWEEP_WORKER_STORAGE", "postgresql://pooler/db")
+    assert storage_of_workers("postgresql://driver/db") == "postgresql://pooler/db"
+    monkeypatch.setenv("TAGSWEEP_WORKER_STORAGE", "mysql://pooler/db")
+    with pytest.raises(InputError, match="must be PostgreSQL"):
+        storage_of_workers("postgresql://driver/db")

@@ -1,6 +1,8 @@
 import math
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 import ray
@@ -106,3 +108,22 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(make_spec, arrays: Searc
         pytest.raises(TagsweepError, match="cluster at 127.0.0.1:1 cannot be used"),
     ):
         pool.start(spec, arrays)
+
+
+def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
+    storage: RDBStorage, make_spec, arrays: SearchArrays
+) -> None:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    head = {"num_cpus": 1, "ray_client_server_port": port}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    spec = make_spec(study={"n_trials": 4}, workers={"max": 1})
+    try:
+        with launch_workers(spec.config.workers, f"ray://127.0.0.1:{port}") as pool:
+            pool.start(spec, arrays)
+            _wait_until(pool, lambda state: not state.n_alive and not state.n_waiting)
+    finally:
+        cluster.shutdown()
+    trials = load_study(storage, spec.study_name, spec.config, 9).trials
+    assert [trial.user_attrs[WORKER] for trial in trials] == ["worker-0"] * 4
