@@ -110,6 +110,8 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(make_spec, arrays: Searc
         pool.start(spec, arrays)
 
 
+# Ray leaves the log files of its client's server open.
+@pytest.mark.filterwarnings("ignore:.*ray_client_server:pytest.PytestUnraisableExceptionWarning")
 def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
     storage: RDBStorage, make_spec, arrays: SearchArrays
 ) -> None:
