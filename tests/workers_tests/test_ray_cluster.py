@@ -110,6 +110,18 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(make_spec, arrays: Searc
         pool.start(spec, arrays)
 
 
+def _wait_for_listener(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
+
+
 # Ray leaves the log files of its client's server open.
 @pytest.mark.filterwarnings("ignore:.*ray_client_server:pytest.PytestUnraisableExceptionWarning")
 def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
@@ -120,6 +132,7 @@ def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
         port = probe.getsockname()[1]
     head = {"num_cpus": 1, "ray_client_server_port": port}
     cluster = Cluster(initialize_head=True, head_node_args=head)
+    _wait_for_listener(port)
     spec = make_spec(study={"n_trials": 4}, workers={"max": 1})
     try:
         with launch_workers(spec.config.workers, f"ray://127.0.0.1:{port}") as pool:
