@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint audit clean
 
 demo: .venv/demo  ## search heads for the shipped example
 	$(BIN)/tagsweep run --data examples/reviews.csv --n-trials 20 --run-dir runs/demo
@@ -18,6 +18,11 @@ lint: .venv/test  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit:  ## ask for known vulnerabilities of the versions we test with; needs the internet
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet pip-audit
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:  ## remove the environment and all runs
 	rm -rf .venv runs .coverage*

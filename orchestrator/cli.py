@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -205,6 +206,35 @@ def status(
             return
         found = read_status(current)
         typer.echo(json.dumps(asdict(found), indent=2) if as_json else describe_status(found))
+
+
+@app.command()
+def dashboard(
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Default: all studies of --storage.")
+    ] = None,
+    storage: Storage = None,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 to 65535.")] = 8080,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help="Listen where others reach it: it has no passwords.")
+    ] = False,
+) -> None:
+    """Serve optuna-dashboard, beside a sweep or after it, until Ctrl-C."""
+    with exit_codes():
+        from orchestrator.dashboard import serve
+        from orchestrator.run import database_of, load_run
+        from shared.errors import InputError
+
+        if run_dir is None and storage is None:
+            raise InputError("Name a run directory, or a server (--storage).")
+        with (
+            nullcontext(storage)
+            if run_dir is None
+            else database_of(load_run(run_dir, storage, {})) as url
+        ):
+            typer.echo(f"optuna-dashboard is at http://{host}:{port}")
+            serve(str(url), host, port, is_known_open=i_know)
 
 
 @app.command()

@@ -58,16 +58,22 @@ def predict_vectors(
 def write_csv(
     file: TextIO, texts: Sequence[str], label_names: Sequence[str], prediction: Prediction
 ) -> None:
-    """Write a row a text: the text as it is, then each label's probability and decision (0 or 1).
+    """Write a row a text, in their order: the text, each label's probability and decision (0 or 1).
 
-    A text may begin with `=`: whoever opens the file in a spreadsheet must import it as text.
+    What a spreadsheet would take for a formula gets an apostrophe before it: texts come from
+    anybody (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
     """
     writer = csv.writer(file)
-    columns = [column for name in label_names for column in (f"{name}_probability", name)]
+    names = [_inert(name) for name in label_names]
+    columns = [column for name in names for column in (f"{name}_probability", name)]
     writer.writerow(["text", *columns])
     for text, probabilities, decisions in zip(
         texts, prediction.probabilities, prediction.decisions, strict=True
     ):
         pairs = zip(probabilities, decisions, strict=True)
         cells = [cell for p, decision in pairs for cell in (f"{p:.6f}", int(decision))]
-        writer.writerow([text, *cells])
+        writer.writerow([_inert(text), *cells])
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

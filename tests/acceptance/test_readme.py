@@ -50,7 +50,7 @@ def test_every_command_of_the_readme_works_in_its_order(checkout: Path, folder: 
     outputs = {
         command: _run(command, folder)
         for command in _commands(checkout)
-        if not command.startswith((OF_CI, "optuna-dashboard"))
+        if not command.startswith((OF_CI, "tagsweep dashboard"))
     }
     first, again, *_ = [output for command, output in outputs.items() if " run " in command]
     assert "logistic regression" in first
@@ -73,7 +73,7 @@ def test_make_does_what_ci_does(checkout: Path) -> None:
 
 
 def test_the_dashboard_reads_a_live_study(checkout: Path, folder: Path) -> None:
-    (command,) = [c for c in _commands(checkout) if c.startswith("optuna-dashboard")]
+    (command,) = [c for c in _commands(checkout) if c.startswith("tagsweep dashboard")]
     assert (folder / "runs" / "demo" / "config.yaml").exists(), "the README's run comes first"
     sweep = start("run", "--run-dir", "runs/demo", "--n-trials", 100_000, cwd=folder)
     port = _free_port()

@@ -73,3 +73,15 @@ def test_texts_come_back_from_the_csv_as_they_were() -> None:
     rows = list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
     assert [row["text"] for row in rows] == texts
     assert rows[0] == {"text": texts[0], "a_probability": "0.250000", "a": "1"}
+
+
+def test_no_text_is_a_formula_to_a_spreadsheet() -> None:
+    texts = ['=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\t=1", "plain = text"]
+    n = len(texts)
+    prediction = Prediction(np.zeros((n, 1), np.float32), np.zeros((n, 1), bool))
+    file = io.StringIO()
+    write_csv(file, texts, ["=a"], prediction)
+    file.seek(0)
+    header, *rows = csv.reader(file)
+    assert header == ["text", "'=a_probability", "'=a"]
+    assert [row[0] for row in rows] == [f"'{text}" for text in texts[:-1]] + texts[-1:]

@@ -146,6 +146,22 @@ def test_a_file_that_is_no_model_is_named(bundle: Path) -> None:
         read_bundle(bundle)
 
 
+def test_a_model_that_brings_code_is_refused_and_not_run(bundle: Path, tmp_path: Path) -> None:
+    run = tmp_path / "has-run"
+    evil = keras.Sequential(
+        [keras.Input((384,)), keras.layers.Lambda(lambda x: (open(str(run), "w"), x)[1])]  # noqa: PTH123, SIM115
+    )
+    evil.save(bundle / "member-0.keras")
+    run.unlink(missing_ok=True)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    digest = sha256((bundle / "member-0.keras").read_bytes()).hexdigest()
+    manifest["files"]["member-0.keras"] = digest
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="member-0.keras is no Keras model"):
+        read_bundle(bundle)
+    assert not run.exists()
+
+
 def test_labels_need_not_be_ascii_whatever_the_locale(tmp_path: Path) -> None:
     code = (
         "import sys, keras; from pathlib import Path; from shared.bundle import *;"

@@ -1,7 +1,7 @@
 import os
+import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +12,10 @@ import psutil
 import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
+
+from orchestrator.dashboard import serve
+from shared.errors import InputError
+from tests.acceptance.commands import TAGSWEEP
 
 PASSWORD = "sesame"  # noqa: S105  which that server does not ask for
 TIMEOUT_S = 60
@@ -29,21 +33,19 @@ def new_database(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def dashboard(
-    checkout: Path, new_database: str, tmp_path: Path
-) -> Iterator[tuple[psutil.Popen, str]]:
+def dashboard(new_database: str, tmp_path: Path) -> Iterator[tuple[psutil.Popen, str]]:
     (tmp_path / "storage_url").write_text(new_database)
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
     process = psutil.Popen(
-        [sys.executable, checkout / "deploy/dashboard.py", address],
-        env=os.environ
-        | {"PYTHONPATH": str(checkout), "TAGSWEEP_STORAGE_FILE": str(tmp_path / "storage_url")},
+        [TAGSWEEP, "dashboard", "--port", str(port)],
+        env=os.environ | {"TAGSWEEP_STORAGE_FILE": str(tmp_path / "storage_url")},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield process, f"http://{address}/api/studies"
-    process.kill()
-    process.wait()
+    yield process, f"http://127.0.0.1:{port}/api/studies"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT_S) == 0
 
 
 def _get(url: str) -> str:
@@ -65,3 +67,9 @@ def test_it_serves_an_empty_database_and_shows_no_password(
     assert PASSWORD not in " ".join(process.cmdline())
     (listens,) = process.net_connections(kind="tcp")
     assert listens.laddr.ip == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104
+def test_an_address_that_others_reach_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match=f"but {host} may be reached by others"):
+        serve("postgresql://user@host/db", host, 8080, is_known_open=False)
