@@ -15,6 +15,7 @@ from shared.errors import TagsweepError
 from shared.search.bulk_read import count_failures, count_trials, read_least_value
 from shared.search.bulk_write import Begun, begin_trials
 from shared.search.liveness import alone
+from shared.search.storage import LIVELY
 from shared.search.study import FAILURE
 
 DRIVING = 0x7461_6774
@@ -67,6 +68,10 @@ def is_out_of_time(searched_s: float, limits: StudyConfig) -> bool:
     return limits.timeout_s is not None and searched_s >= limits.timeout_s
 
 
+_LIVELY_SERVER = text(
+    "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+)
+"""Have the server find out within a minute that a driver is cut off, so that another can drive."""
 _HELD = (
     "locktype = 'advisory' AND granted AND classid = :kind AND objid = :study"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -85,11 +90,12 @@ def driving(storage: RDBStorage, study_name: str) -> Iterator[Callable[[], None]
     is_held = f"EXISTS (SELECT FROM pg_locks WHERE {_HELD} AND pid = pg_backend_pid())"
     take = text(f"SELECT {is_held} OR pg_try_advisory_lock(:kind, :study)")
     # A session of its own: were it the pool's, a thread less could be at work.
-    engine = create_engine(storage.engine.url, poolclass=NullPool)
+    engine = create_engine(storage.engine.url, poolclass=NullPool, connect_args=LIVELY)
     with engine.connect() as connection:
 
         def hold() -> None:
             with connection.begin():
+                connection.execute(_LIVELY_SERVER)
                 is_ours = connection.execute(take, key).scalar_one()
             if not is_ours:
                 raise TagsweepError(

@@ -30,6 +30,7 @@ from optuna.storages._rdb.models import (
 from optuna.trial import TrialState
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     Connection,
     String,
     Text,
@@ -44,6 +45,9 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
 from shared.search.bulk_read import Params, among, read_params
+
+MAX_IDLE_S = 60.0
+"""How long a transaction that holds locks may do nothing."""
 
 _to_json = lru_cache(maxsize=1024)(distribution_to_json)
 _to_stored = TrialIntermediateValueModel.intermediate_value_to_stored_repr
@@ -106,7 +110,7 @@ def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
 
 def lock_study(connection: Connection, study_id: int) -> None:
     """Keep all others, Optuna's API among them, from creating trials until the transaction ends."""
-    study = select(StudyModel.study_id).where(StudyModel.study_id == study_id)
+    study = select(StudyModel.study_id, _not_for_long()).where(StudyModel.study_id == study_id)
     connection.execute(study.with_for_update(key_share=True))
 
 
@@ -259,10 +263,16 @@ def _now() -> datetime:
     return datetime.now()  # noqa: DTZ005  Optuna's times are local
 
 
+def _not_for_long() -> ColumnElement[str]:
+    """Have the server end the transaction of a client that is cut off: it would keep its locks."""
+    name, ms = "idle_in_transaction_session_timeout", str(round(1000 * MAX_IDLE_S))
+    return func.set_config(name, ms, True)
+
+
 def _lock_running(connection: Connection, trial_ids: Collection[int]) -> set[int]:
     """Return which of the trials run, and keep others from ending them until the transaction is."""
     running = (
-        select(TrialModel.trial_id)
+        select(TrialModel.trial_id, _not_for_long())
         .where(among(TrialModel.trial_id, trial_ids), TrialModel.state == TrialState.RUNNING)
         .order_by(TrialModel.trial_id)
         .with_for_update(key_share=True)

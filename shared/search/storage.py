@@ -18,6 +18,15 @@ DRIVERS_LOCK = 1
 """The connection that a driver has beside these, for as long as it drives."""
 
 
+LIVELY = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""What makes libpq find out within a minute, and not two hours, that the way to the server is cut
+(in seconds, the last in milliseconds; `man 7 tcp`)."""
 DRIVER = "postgresql+psycopg2"
 """The driver we use; SQLAlchemy's own default for `postgresql://` is another."""
 
@@ -74,7 +83,12 @@ def open_storage(url: str) -> RDBStorage:
     Raises InputError for a URL of another kind, TagsweepError when the server cannot be used.
     """
     full_url = parse_url(url).render_as_string(hide_password=False)
-    pool = {"pool_size": MAX_CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
+    pool = {
+        "pool_size": MAX_CONNECTIONS,
+        "max_overflow": 0,
+        "pool_pre_ping": True,
+        "connect_args": LIVELY,
+    }
     try:
         # Its check holds one connection while it waits for a second one: behind a pooler, processes
         # that start at once would wait for each other. Ours takes one after the other.

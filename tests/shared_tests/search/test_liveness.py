@@ -8,9 +8,9 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import StudyConfig, SweepConfig
-from shared.search import liveness
+from shared.search import bulk_write, liveness
 from shared.search.budget import ask
-from shared.search.bulk_write import beat
+from shared.search.bulk_write import beat, lock_study
 from shared.search.liveness import (
     CHECKPOINTS,
     RETRY_OF,
@@ -18,7 +18,7 @@ from shared.search.liveness import (
     retry,
     workers_of_running,
 )
-from shared.search.storage import open_storage
+from shared.search.storage import open_storage, opened_storage
 from shared.search.study import FAILURE, WORKER, load_study, open_study
 
 CONFIG = SweepConfig()
@@ -152,3 +152,17 @@ def test_running_trials_are_known_by_their_workers(study: Study, storage: RDBSto
         _id(named): "worker-1",
         _id(nameless): "",
     }
+
+
+def test_a_client_that_is_cut_off_with_the_lock_in_its_hands_is_soon_let_go(
+    postgres_url: str, study: Study, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_write, "MAX_IDLE_S", 1.0)
+    with opened_storage(postgres_url) as other:
+        connection = other.engine.connect()
+        lock_study(connection, study._study_id)
+        started_s = time.monotonic()
+        assert ask(storage, study._study_id, LIMITS)
+        assert 0.5 < time.monotonic() - started_s < 10
+        connection.invalidate()
+        connection.close()
