@@ -255,6 +255,8 @@ def _start_ray(config: WorkersConfig) -> None:
     _be_quiet()
     n_needed = math.ceil(max(config.min, config.max or 1) * config.cpus_per_worker)
     ray.init(
+        # Not whatever `ray start` has left here, alive or dead.
+        address="local",
         num_cpus=max(n_needed, os.cpu_count() or 1),
         include_dashboard=False,
         log_to_driver=False,

@@ -33,9 +33,14 @@ class RayCluster:
     """Start nodes of one cluster, each with a command of its own, as on machines of their own."""
 
     environment: dict[str, str]
+    host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     dashboard_port: int = field(default_factory=free_port)
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
 
     @property
     def dashboard(self) -> str:
@@ -44,19 +49,21 @@ class RayCluster:
     def start_head(self) -> None:
         self._start(
             "--head", f"--port={self.port}", f"--dashboard-port={self.dashboard_port}",
-            "--include-dashboard=true", "--num-cpus=0",
+            "--include-dashboard=true", "--num-cpus=0", f"--node-ip-address={self.host}",
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_S
         while not _answers(f"{self.dashboard}/api/version"):
             assert time.monotonic() < deadline
             time.sleep(0.5)
 
-    def add_node(self) -> subprocess.Popen[bytes]:
+    def add_node(self, prefix: tuple[str, ...] = (), host: str = "") -> subprocess.Popen[bytes]:
         """Start a node, and wait for its socket: at once, two would take the same name for it."""
         n_before = len(list(SOCKETS.glob("raylet*")))
         node = self._start(
-            f"--address=127.0.0.1:{self.port}", "--num-cpus=1", "--dashboard-agent-listen-port=0"
-        )
+            f"--address={self.address}", "--num-cpus=1", "--dashboard-agent-listen-port=0",
+            *([f"--node-ip-address={host}"] if host else []),
+            prefix=prefix,
+        )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_S
         while len(list(SOCKETS.glob("raylet*"))) == n_before:
             assert time.monotonic() < deadline
@@ -70,10 +77,18 @@ class RayCluster:
         for node in self.nodes:
             node.wait(PATIENCE_S)
 
-    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, *options: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         # Nodes of one machine would take each other's ports from the default ranges.
         ports = ("--min-worker-port=0", "--max-worker-port=0")
-        command = [BIN / "ray", "start", "--block", "--disable-usage-stats", *ports, *options]
+        command = [
+            *prefix,
+            BIN / "ray",
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            *ports,
+            *options,
+        ]
         node = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -92,7 +107,7 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def postgres_with_tls(folder: Path, password: str) -> Iterator[str]:
+def postgres_with_tls(folder: Path, password: str, host: str = "127.0.0.1") -> Iterator[str]:
     """Yield the URL of a PostgreSQL of the system's, for a role that is no superuser."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     assert programs, "PostgreSQL is missing: install the system's package `postgresql`"
@@ -113,7 +128,7 @@ def postgres_with_tls(folder: Path, password: str) -> Iterator[str]:
         folder.chmod(0o755)
         shutil.chown(data, user)
     run("initdb", "--username=postgres", "--auth=trust")
-    certificate = ca.issue_cert("127.0.0.1")
+    certificate = ca.issue_cert(host)
     certificate.cert_chain_pems[0].write_to_path(data / "server.crt")
     certificate.private_key_pem.write_to_path(data / "server.key")
     (data / "server.key").chmod(0o600)
@@ -121,10 +136,10 @@ def postgres_with_tls(folder: Path, password: str) -> Iterator[str]:
         shutil.chown(data / "server.crt", user)
         shutil.chown(data / "server.key", user)
     with (data / "postgresql.conf").open("a") as settings:
-        settings.write(f"listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n")
+        settings.write(f"listen_addresses = '{host}'\nport = {port}\nssl = on\n")
         settings.write(f"unix_socket_directories = '{data}'\n")
     (data / "pg_hba.conf").write_text(
-        "local all postgres trust\nhostssl sweeps sweeper 127.0.0.1/32 scram-sha-256\n"
+        "local all postgres trust\nhostssl sweeps sweeper all scram-sha-256\n"
     )
     run("pg_ctl", "start", "-w", "-l", "log")
     try:
@@ -135,7 +150,7 @@ def postgres_with_tls(folder: Path, password: str) -> Iterator[str]:
             with connection.cursor() as cursor:
                 cursor.execute("CREATE ROLE sweeper LOGIN NOSUPERUSER PASSWORD %s", (password,))
                 cursor.execute("CREATE DATABASE sweeps OWNER sweeper")
-        where = f"127.0.0.1:{port}/sweeps?sslmode=verify-full&sslrootcert={folder / 'ca.crt'}"
+        where = f"{host}:{port}/sweeps?sslmode=verify-full&sslrootcert={folder / 'ca.crt'}"
         yield f"postgresql://sweeper:{password}@{where}"
     finally:
         run("pg_ctl", "stop", "-w", "-m", "fast")
