@@ -2,7 +2,6 @@
 
 import json
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -223,18 +222,10 @@ def dashboard(
     """Serve optuna-dashboard, beside a sweep or after it, until Ctrl-C."""
     with exit_codes():
         from orchestrator.dashboard import serve
-        from orchestrator.run import database_of, load_run
-        from shared.errors import InputError
+        from orchestrator.run import load_run
 
-        if run_dir is None and storage is None:
-            raise InputError("Name a run directory, or a server (--storage).")
-        with (
-            nullcontext(storage)
-            if run_dir is None
-            else database_of(load_run(run_dir, storage, {})) as url
-        ):
-            typer.echo(f"optuna-dashboard is at http://{host}:{port}")
-            serve(str(url), host, port, is_known_open=i_know)
+        shown = None if run_dir is None else load_run(run_dir, storage, {})
+        serve(shown, storage, host, port, is_known_open=i_know)
 
 
 @app.command()

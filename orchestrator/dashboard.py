@@ -1,13 +1,17 @@
 """Serve optuna-dashboard on the studies of a storage."""
 
 import ipaddress
+from contextlib import nullcontext
 
+from orchestrator.run import Run, database_of
 from shared.errors import InputError
 from shared.search.storage import opened_storage
 
 
-def serve(storage_url: str, host: str, port: int, *, is_known_open: bool) -> None:
-    """Serve until a signal comes; the storage's tables are made when there are none.
+def serve(
+    run: Run | None, storage_url: str | None, host: str, port: int, *, is_known_open: bool
+) -> None:
+    """Serve a run's study, or all of a server's, until a signal comes.
 
     Raises InputError for an address that others reach, unless the user knows that it is open:
     optuna-dashboard asks nobody who they are, and can delete studies.
@@ -18,9 +22,15 @@ def serve(storage_url: str, host: str, port: int, *, is_known_open: bool) -> Non
             " by others. Leave --host out and come through SSH or a proxy that asks for a login;"
             " or say --i-know."
         )
+    if run is None and storage_url is None:
+        raise InputError("Name a run directory, or a server (--storage).")
     from optuna_dashboard import run_server
 
-    with opened_storage(storage_url) as storage:
+    with (
+        nullcontext(str(storage_url)) if run is None else database_of(run) as url,
+        opened_storage(url) as storage,
+    ):
+        print(f"optuna-dashboard is at http://{host}:{port}", flush=True)  # noqa: T201
         run_server(storage, host, port)
 
 

@@ -200,7 +200,7 @@ def test_nothing_is_public(manifests: list[Manifest]) -> None:
         ports = [port for container in pod.containers for port in container.get("ports", [])]
         assert all("hostPort" not in port for port in ports)
     dashboard = next(pod for pod in pods(manifests) if pod.component == "dashboard")
-    assert dashboard.containers[0]["command"][-1] == "127.0.0.1:8080"
+    assert dashboard.containers[0]["command"] == ["tagsweep", "dashboard"]
     head = ray_cluster(manifests)["headGroupSpec"]
     assert head["rayStartParams"]["dashboard-host"] == "127.0.0.1"
     assert not head.keys() & {"enableIngress", "serviceType"}

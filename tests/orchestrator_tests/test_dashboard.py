@@ -72,4 +72,4 @@ def test_it_serves_an_empty_database_and_shows_no_password(
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104
 def test_an_address_that_others_reach_is_refused(host: str) -> None:
     with pytest.raises(InputError, match=f"but {host} may be reached by others"):
-        serve("postgresql://user@host/db", host, 8080, is_known_open=False)
+        serve(None, "postgresql://user@host/db", host, 8080, is_known_open=False)

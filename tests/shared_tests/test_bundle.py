@@ -148,11 +148,12 @@ def test_a_file_that_is_no_model_is_named(bundle: Path) -> None:
 
 def test_a_model_that_brings_code_is_refused_and_not_run(bundle: Path, tmp_path: Path) -> None:
     run = tmp_path / "has-run"
-    evil = keras.Sequential(
-        [keras.Input((384,)), keras.layers.Lambda(lambda x: (open(str(run), "w"), x)[1])]  # noqa: PTH123, SIM115
-    )
+    path = str(run)
+    code = keras.layers.Lambda(lambda x: (Path(path).touch(), x)[1])
+    evil = keras.Sequential([keras.Input((384,)), code])
+    assert run.exists()
     evil.save(bundle / "member-0.keras")
-    run.unlink(missing_ok=True)
+    run.unlink()
     manifest = json.loads((bundle / "manifest.json").read_text())
     digest = sha256((bundle / "member-0.keras").read_bytes()).hexdigest()
     manifest["files"]["member-0.keras"] = digest

@@ -17,11 +17,12 @@ from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
 from shared.search.liveness import RETRY_OF, workers_of_running
 from shared.search.study import FAILURE, WORKER, load_study
-from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
+from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
 
 PATIENCE_S = 120
 ONE = {"max": 1}
+MANY = 1000
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
@@ -29,6 +30,10 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not come so"
         time.sleep(0.2)
+
+
+def _is_over(pool: WorkerPool) -> bool:
+    return pool.poll(MANY) == PoolState(0)
 
 
 @contextmanager
@@ -40,7 +45,7 @@ def _at_work(spec: WorkerSpec, arrays: SearchArrays) -> Iterator[WorkerPool]:
 
 def _run_to_the_end(spec: WorkerSpec, arrays: SearchArrays) -> None:
     with _at_work(spec, arrays) as pool:
-        _wait_until(lambda: pool.poll(1).n_alive == 0)
+        _wait_until(lambda: _is_over(pool))
 
 
 def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
@@ -62,7 +67,7 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGKILL)
-        _wait_until(lambda: pool.poll(1).n_alive == 0)
+        _wait_until(lambda: _is_over(pool))
     lost = [t for t in study.trials if t.state == TrialState.FAIL]
     finished = [t for t in study.trials if t.state != TrialState.FAIL]
     assert len(finished) == 10
@@ -82,7 +87,7 @@ def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGTERM)
-        _wait_until(lambda: pool.poll(1).n_alive == 0)
+        _wait_until(lambda: _is_over(pool))
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
@@ -102,7 +107,7 @@ def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
             context.get_node_id(), reason, "the spot market wants it back", 0
         )
         assert accepted, why
-        _wait_until(lambda: pool.poll(1) and not workers_of_running(storage, study._study_id))
+        _wait_until(lambda: pool.poll(MANY) and not workers_of_running(storage, study._study_id))
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
