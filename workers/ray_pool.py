@@ -138,6 +138,8 @@ class RayPool:
 
     def stop(self) -> None:
         """Tell all workers to give up their trials at the end of the epoch."""
+        if not self._runs:
+            return  # any question to Ray would start another one
         present = self._present()
         for number in present & set(self._runs.values()):
             self._workers.result()[number].stop.remote()
