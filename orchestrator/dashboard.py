@@ -3,6 +3,8 @@
 import ipaddress
 from contextlib import nullcontext
 
+import typer
+
 from orchestrator.run import Run, database_of
 from shared.errors import InputError
 from shared.search.storage import opened_storage
@@ -30,7 +32,7 @@ def serve(
         nullcontext(str(storage_url)) if run is None else database_of(run) as url,
         opened_storage(url) as storage,
     ):
-        print(f"optuna-dashboard is at http://{host}:{port}", flush=True)  # noqa: T201
+        typer.echo(f"optuna-dashboard is at http://{host}:{port}")
         run_server(storage, host, port)
 
 

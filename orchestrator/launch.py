@@ -1,7 +1,6 @@
 """Submit a sweep as a Ray job, which goes on without us, and follow it from anywhere."""
 
 import json
-import logging
 import re
 import shlex
 import shutil
@@ -27,8 +26,6 @@ POLL_S = 1.0
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _PROGRESS = re.compile(r"^(Embedding|Search|Ensemble): (\d+)/(\d+) ?(.*)$")
 """What `tagsweep run` writes of its progress where there is no terminal."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

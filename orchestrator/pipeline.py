@@ -241,6 +241,7 @@ def run_all(run: Run, console: Console) -> Result:
     with open_study_of(run, prepared) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
+            share_bundle(run)  # a run that died right before it did
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
             with launch_workers(run.config.workers, run.ray_address) as pool:
