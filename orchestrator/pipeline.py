@@ -1,23 +1,19 @@
 """Run the stages in order, each from value to value: prepare, search, ensemble."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from orchestrator.progress import show_progress, with_rate
-from orchestrator.report import write_report
-from orchestrator.restore import ENCODER, keep_data, restore
+from orchestrator.prepare import Prepared, prepare
+from orchestrator.progress import show_progress
+from orchestrator.restore import keep_data
+from orchestrator.result import Result, ensemble, is_bundled
 from orchestrator.run import (
     Run,
     database_of,
@@ -25,21 +21,15 @@ from orchestrator.run import (
     require_reach,
     storage_of_workers,
 )
-from orchestrator.sharing import fetch_embeddings, share_bundle, share_embeddings
+from orchestrator.sharing import share_bundle
 from orchestrator.supervise import hand_back, supervise
-from orchestrator.terminal import quiet_keras
-from shared.bundle import read_metrics, write_bundle
-from shared.data.dataset import Dataset, load_dataset, require_rows
-from shared.data.embeddings import Embeddings, embed, embeddings_key
-from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.splits import Split, make_folds, make_split, write_split
-from shared.errors import TagsweepError
+from shared.bundle import read_metrics
+from shared.data.splits import write_split
 from shared.search.budget import driving, is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
-from shared.search.space import first_params, params_of
+from shared.search.space import first_params
 from shared.search.storage import opened_storage, require_connections
 from shared.search.study import (
-    FINGERPRINT,
     LABELS,
     SEARCH_S,
     STORE,
@@ -50,67 +40,7 @@ from shared.search.study import (
 )
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
-KEY_CHARACTERS = 16
-"""How much of an ensemble's key names its folder."""
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Hold what the search starts from; the fingerprint covers all of it."""
-
-    dataset: Dataset
-    encoder: Encoder
-    embeddings: Embeddings
-    split: Split
-
-    @property
-    def fingerprint(self) -> str:
-        """The hash of texts, labels, encoder and split."""
-        return _hash(self.embeddings.key + self.split.fingerprint)
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """The hashes of what the fingerprint covers, causes before consequences."""
-        names, labels = self.dataset.label_names, self.dataset.labels
-        return {
-            "the texts": _hash(json.dumps(self.dataset.texts)),
-            "the labels": _hash(json.dumps([names, labels.tolist()])),
-            ENCODER: self.encoder.revision,
-            "the split": self.split.fingerprint,
-        }
-
-
-def prepare(run: Run, console: Console) -> Prepared:
-    """Read the CSV, embed its texts and split its rows; what is there already is taken as it is.
-
-    Where there is no CSV, a study that has been searched gives the data from its store.
-    """
-    restored = restore(run) if run.config.data.csv is None else None
-    dataset, encoder, embeddings = restored or _read_and_embed(run, console)
-    require_rows(dataset, run.config.ensemble.n_folds)
-    split = make_split(dataset, run.config.data, run.config.study.seed)
-    return Prepared(dataset, encoder, embeddings, split)
-
-
-def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embeddings]:
-    dataset = load_dataset(run.config.data)
-    require_rows(dataset, run.config.ensemble.n_folds)
-    encoder = resolve_encoder(run.config.encoder)
-    n_distinct = len(set(dataset.texts))
-    key = embeddings_key(dataset.texts, encoder)
-    fetch_embeddings(run, key)
-    with show_progress(console, "Embedding", n_distinct) as update:
-        embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
-        update(n_distinct, "")
-    share_embeddings(run, key)
-    if embeddings.n_truncated:
-        console.print(
-            f"{embeddings.n_truncated} of {n_distinct} texts are longer than the encoder's"
-            f" {embeddings.max_seq_length} tokens; what is beyond does not count."
-        )
-    return dataset, encoder, embeddings
 
 
 def keep(run: Run, prepared: Prepared) -> None:
@@ -185,55 +115,6 @@ def search(
         supervise(study, storage, pool, config.study, max_retries, hold, update)
 
 
-def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
-    """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
-    quiet_keras()
-    from orchestrator.ensemble import train_ensemble
-    from orchestrator.evaluate import evaluate
-
-    config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors = prepared.embeddings.vectors
-    key = ensemble_key(run, study)
-    params = params_of(best_trial(study), config.space, vectors.shape[1])
-    known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
-    with show_progress(console, "Ensemble", len(folds)) as update:
-        trained = train_ensemble(
-            params,
-            vectors,
-            dataset.labels,
-            folds,
-            config.training,
-            config.study.seed,
-            run.store,
-            key[:KEY_CHARACTERS],
-            lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
-        )
-        update(len(folds), "")
-    metrics = evaluate(trained, vectors, dataset.labels, split, dataset.label_names)
-    metrics["search"] = _search_facts(run, study, key)
-    write_bundle(
-        run.paths.bundle,
-        members=trained.members,
-        label_names=dataset.label_names,
-        thresholds=(0.5,) * len(dataset.label_names),
-        encoder=prepared.encoder,
-        params=asdict(params),
-        metrics=metrics,
-    )
-    write_report(run.paths.report, run, metrics)
-    share_bundle(run)
-    return metrics
-
-
-@dataclass(frozen=True)
-class Result:
-    """Hold the metrics of a finished run, and whether anything had to be done for them."""
-
-    metrics: dict[str, Any]
-    is_new: bool
-
-
 def run_all(run: Run, console: Console) -> Result:
     """Run every stage that is not finished yet."""
     require_reach(run)
@@ -272,54 +153,3 @@ def run_ensemble(run: Run, console: Console) -> Result:
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)
-
-
-def best_trial(study: Study) -> FrozenTrial:
-    """Return the best complete trial; raise TagsweepError when there is none."""
-    best = read_progress(study).best
-    if best is None:
-        raise TagsweepError(
-            "No trial completed, so there is nothing to make an ensemble of."
-            " Give the search more trials (--n-trials) or more time (--timeout)."
-        )
-    return best
-
-
-def ensemble_key(run: Run, study: Study) -> str:
-    """Return the hash of all that the ensemble of the best trial depends on."""
-    config = run.config
-    facts = [
-        study.user_attrs[FINGERPRINT],
-        best_trial(study).params,
-        config.model_dump(mode="json", include={"space", "training", "ensemble"}),
-        config.study.seed,
-    ]
-    return _hash(json.dumps(facts, sort_keys=True))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_bundled(run: Run, study: Study) -> bool:
-    """Say whether the bundle is that of the study as it is now."""
-    if not run.paths.bundle.exists():
-        return False
-    search = read_metrics(run.paths.bundle)["search"]
-    finished = search["complete"] + search["pruned"]
-    return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
-
-
-def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
-    progress, best = read_progress(study), best_trial(study)
-    return {
-        "study": run.study_name,
-        "key": key,
-        "complete": progress.complete,
-        "pruned": progress.pruned,
-        "failed": progress.failed,
-        "search_s": study.user_attrs[SEARCH_S],
-        "best_trial": best.number,
-        "best_value": best.value,
-        "best_params": best.params,
-    }

@@ -8,7 +8,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, load_study
 
 from orchestrator.launch import JobStatus
-from orchestrator.pipeline import is_bundled, is_searched
+from orchestrator.pipeline import is_searched
+from orchestrator.result import is_bundled
 from orchestrator.run import Run, database_of
 from orchestrator.supervise import pace
 from shared.bundle import read_metrics

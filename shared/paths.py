@@ -50,6 +50,11 @@ class RunPaths:
         return self.root / "store"
 
     @property
+    def scores(self) -> Path:
+        """The probabilities of the test rows and of the rows out of fold, with their labels."""
+        return self.root / "scores.npz"
+
+    @property
     def bundle(self) -> Path:
         """The result: everything that is needed to predict on new text."""
         return self.root / "bundle"

@@ -5,8 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.trial_speed.problem import Found
-from orchestrator.pipeline import open_study_of, prepare
+from orchestrator.pipeline import open_study_of
 from orchestrator.pipeline import search as run_search_stage
+from orchestrator.prepare import prepare
 from orchestrator.run import Run, load_run
 from workers import launch_workers
 

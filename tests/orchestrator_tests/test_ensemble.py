@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.ensemble import Ensemble, train_ensemble
-from orchestrator.evaluate import evaluate, logistic_regression
+from orchestrator.evaluate import evaluate, logistic_regression, score
 from shared.config import TrainingConfig
 from shared.data.splits import Split
 from shared.errors import TagsweepError
@@ -87,7 +87,8 @@ def test_the_evaluation_stands_beside_logistic_regression(
     ensemble: Ensemble, arrays: SearchArrays
 ) -> None:
     split = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
-    metrics = evaluate(ensemble, arrays.vectors, arrays.labels, split, ("a", "b", "c"))
+    scores = score(ensemble, arrays.vectors, arrays.labels, split)
+    metrics = evaluate(scores, ("a", "b", "c"))
     assert set(metrics) == {"test", "out_of_fold", "logistic_regression"}
     for measured in metrics.values():
         assert 0.8 < measured["ap_weighted"] <= 1

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from orchestrator.options import OPTIONS, overrides
+from orchestrator.cli.options import OPTIONS, overrides
 from shared.config import SweepConfig
 
 

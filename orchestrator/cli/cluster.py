@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.options import (
+from orchestrator.cli.options import (
     ConfigFile,
     Csv,
     JobAddress,

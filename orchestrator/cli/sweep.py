@@ -1,0 +1,168 @@
+"""Read the arguments of the commands that run stages; nothing else."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    ConfigFile,
+    Csv,
+    EncoderName,
+    LabelColumns,
+    Level,
+    NTrials,
+    NWorkers,
+    OptionalRunDir,
+    Quiet,
+    RayAddress,
+    RunDir,
+    Seed,
+    ServerStorage,
+    Storage,
+    StudyName,
+    TextColumn,
+    Timeout,
+    overrides,
+)
+from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+
+if TYPE_CHECKING:
+    from orchestrator.result import Result
+    from orchestrator.run import Run
+
+
+def run(
+    config: ConfigFile = None,
+    data: Csv = None,
+    text_column: TextColumn = None,
+    label_columns: LabelColumns = None,
+    encoder: EncoderName = None,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
+    run_dir: OptionalRunDir = None,
+    storage: Storage = None,
+    study_name: StudyName = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Run all stages: embed, split, search, ensemble. The same command again goes on."""
+    options = overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_all
+        from orchestrator.run import define_run
+
+        sweep = define_run(config, run_dir, storage, options, ray_address)
+        _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
+
+
+def resume(
+    run_dir: RunDir,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Go on with a run where it stopped; more trials or time extend its budget."""
+    options = overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_all
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, options, ray_address)
+        _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
+
+
+def worker(
+    study_name: Annotated[str, typer.Option("--study-name", help="The study to work on.")],
+    storage: ServerStorage = "",
+) -> None:
+    """Attach this machine to a study as one more worker, without Ray."""
+    with exit_codes():
+        from orchestrator.terminal import quiet_keras
+
+        quiet_keras()
+        from orchestrator.attach import attach
+
+        open_terminal(None, LogLevel.WARNING, quiet=True)
+        if not attach(storage, study_name):
+            raise KeyboardInterrupt
+        typer.echo(f"The search of study {study_name!r} is over.")
+
+
+def prepare(
+    config: ConfigFile = None,
+    data: Csv = None,
+    text_column: TextColumn = None,
+    label_columns: LabelColumns = None,
+    encoder: EncoderName = None,
+    run_dir: OptionalRunDir = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Embed the texts and split the rows, no more."""
+    options = overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_prepare
+        from orchestrator.run import define_run
+
+        sweep = define_run(config, run_dir, None, options)
+        run_prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        typer.echo(f"Prepared {sweep.paths.root}. Go on with: tagsweep search {sweep.paths.root}")
+
+
+def search(
+    run_dir: RunDir,
+    n_trials: NTrials = None,
+    timeout: Timeout = None,
+    n_workers: NWorkers = None,
+    ray_address: RayAddress = None,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Search a prepared run until its budget is spent."""
+    options = overrides(locals())
+    with exit_codes():
+        from orchestrator.pipeline import run_search
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, options, ray_address)
+        progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        typer.echo(
+            f"Study {sweep.study_name!r} has {progress.finished} finished trials,"
+            f" {progress.pruned} of them pruned. Go on with: tagsweep ensemble {run_dir}"
+        )
+
+
+def ensemble(
+    run_dir: RunDir,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Train, measure and bundle the ensemble of the best trial so far."""
+    with exit_codes():
+        from orchestrator.pipeline import run_ensemble
+        from orchestrator.run import load_run
+
+        sweep = load_run(run_dir, storage, {})
+        _print_result(
+            sweep, run_ensemble(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
+        )
+
+
+def _print_result(sweep: "Run", result: "Result") -> None:
+    from orchestrator.report import headline
+
+    if not result.is_new:
+        typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")
+    typer.echo(headline(result.metrics))
+    typer.echo(f"Report: {sweep.paths.report}")
+    typer.echo(f"Bundle: {sweep.paths.bundle}")

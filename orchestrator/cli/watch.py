@@ -1,0 +1,101 @@
+"""Read the arguments of the commands that look at studies, or tidy them up; nothing else."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    RunDir,
+    ServerStorage,
+    Storage,
+)
+from orchestrator.terminal import exit_codes
+
+
+def status(
+    run_dir: RunDir,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Show how far a run is: trials by state, budget, best value, pace, workers, result.
+
+    Of a launched run, without --storage, what its cluster knows: the job's state and progress.
+    """
+    with exit_codes():
+        from orchestrator.run import load_run
+        from orchestrator.status import describe_job, describe_status, read_status
+
+        current = load_run(run_dir, storage, {})
+        if storage is None and current.paths.job.exists():
+            from orchestrator.launch import read_job, require_job
+
+            job = read_job(require_job(current))
+            typer.echo(json.dumps(asdict(job), indent=2) if as_json else describe_job(job))
+            return
+        found = read_status(current)
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else describe_status(found))
+
+
+def dashboard(
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Default: all studies of --storage.")
+    ] = None,
+    storage: Storage = None,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 to 65535.")] = 8080,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help="Listen where others reach it: it has no passwords.")
+    ] = False,
+) -> None:
+    """Serve optuna-dashboard, beside a sweep or after it, until Ctrl-C."""
+    with exit_codes():
+        from orchestrator.dashboard import serve
+        from orchestrator.run import load_run
+
+        shown = None if run_dir is None else load_run(run_dir, storage, {})
+        serve(shown, storage, host, port, is_known_open=i_know)
+
+
+def studies(storage: ServerStorage = "") -> None:
+    """List the studies on a server: trials finished, budget, best value."""
+    with exit_codes():
+        from orchestrator.housekeeping import describe_studies, list_studies
+
+        typer.echo(describe_studies(list_studies(storage)))
+
+
+def export(
+    run_dir: RunDir,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Its name ends in .csv or .parquet.")
+    ],
+    storage: Storage = None,
+) -> None:
+    """Write all trials to a table: state, values, times, parameters, attributes."""
+    with exit_codes():
+        from orchestrator.housekeeping import export_trials
+        from orchestrator.run import load_run
+
+        n_trials = export_trials(load_run(run_dir, storage, {}), output)
+        typer.echo(f"Wrote {n_trials} trials to {output}.")
+
+
+def delete(
+    run_dir: RunDir,
+    storage: Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run: its study, with --storage on the server, and its directory."""
+    with exit_codes():
+        from orchestrator.housekeeping import delete_run, describe_loss
+        from orchestrator.run import load_run
+
+        doomed = load_run(run_dir, storage, {})
+        if not yes and not typer.confirm(f"{describe_loss(doomed)} Delete?"):
+            typer.echo("Nothing was deleted.")
+            return
+        delete_run(doomed)
+        typer.echo(f"Deleted {run_dir}.")

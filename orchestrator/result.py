@@ -1,0 +1,124 @@
+"""Make the result of a searched study: ensemble, figures, report, bundle."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from orchestrator.prepare import Prepared, hash_of
+from orchestrator.progress import show_progress
+from orchestrator.report import write_report
+from orchestrator.run import Run
+from orchestrator.scores import write_scores
+from orchestrator.sharing import share_bundle
+from orchestrator.terminal import quiet_keras
+from shared.bundle import read_metrics, write_bundle
+from shared.data.splits import make_folds
+from shared.errors import TagsweepError
+from shared.search.space import params_of
+from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
+
+KEY_CHARACTERS = 16
+"""How much of an ensemble's key names its folder."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold the metrics of a finished run, and whether anything had to be done for them."""
+
+    metrics: dict[str, Any]
+    is_new: bool
+
+
+def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
+    """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
+    quiet_keras()
+    from orchestrator.ensemble import train_ensemble
+    from orchestrator.evaluate import evaluate, score
+
+    config, dataset, split = run.config, prepared.dataset, prepared.split
+    vectors = prepared.embeddings.vectors
+    key = ensemble_key(run, study)
+    params = params_of(best_trial(study), config.space, vectors.shape[1])
+    known_rows = np.sort(np.concatenate([split.train, split.valid]))
+    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
+    with show_progress(console, "Ensemble", len(folds)) as update:
+        trained = train_ensemble(
+            params,
+            vectors,
+            dataset.labels,
+            folds,
+            config.training,
+            config.study.seed,
+            run.store,
+            key[:KEY_CHARACTERS],
+            lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
+        )
+        update(len(folds), "")
+    scores = score(trained, vectors, dataset.labels, split)
+    write_scores(run.paths.scores, scores)
+    metrics = evaluate(scores, dataset.label_names)
+    metrics["search"] = _search_facts(run, study, key)
+    write_bundle(
+        run.paths.bundle,
+        members=trained.members,
+        label_names=dataset.label_names,
+        thresholds=(0.5,) * len(dataset.label_names),
+        encoder=prepared.encoder,
+        params=asdict(params),
+        metrics=metrics,
+    )
+    write_report(run.paths.report, run, metrics)
+    share_bundle(run)
+    return metrics
+
+
+def best_trial(study: Study) -> FrozenTrial:
+    """Return the best complete trial; raise TagsweepError when there is none."""
+    best = read_progress(study).best
+    if best is None:
+        raise TagsweepError(
+            "No trial completed, so there is nothing to make an ensemble of."
+            " Give the search more trials (--n-trials) or more time (--timeout)."
+        )
+    return best
+
+
+def ensemble_key(run: Run, study: Study) -> str:
+    """Return the hash of all that the ensemble of the best trial depends on."""
+    config = run.config
+    facts = [
+        study.user_attrs[FINGERPRINT],
+        best_trial(study).params,
+        config.model_dump(mode="json", include={"space", "training", "ensemble"}),
+        config.study.seed,
+    ]
+    return hash_of(json.dumps(facts, sort_keys=True))
+
+
+def is_bundled(run: Run, study: Study) -> bool:
+    """Say whether the bundle is that of the study as it is now."""
+    if not run.paths.bundle.exists():
+        return False
+    search = read_metrics(run.paths.bundle)["search"]
+    finished = search["complete"] + search["pruned"]
+    return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
+
+
+def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
+    progress, best = read_progress(study), best_trial(study)
+    return {
+        "study": run.study_name,
+        "key": key,
+        "complete": progress.complete,
+        "pruned": progress.pruned,
+        "failed": progress.failed,
+        "search_s": study.user_attrs[SEARCH_S],
+        "best_trial": best.number,
+        "best_value": best.value,
+        "best_params": best.params,
+    }
