@@ -46,12 +46,13 @@ def train_ensemble(
     store: str,
     key: str,
     on_epoch: Callable[[int, int, float], None],
+    on_fold: Callable[[int, int], None],
 ) -> Ensemble:
     """Train one member a fold on (n, d) vectors and (n, L) labels, all folds at a time.
 
     Finished folds are kept in the store under the ensemble's key, and read back from there.
-    `on_epoch(n_done, step, value)` follows the training. Raises TagsweepError when a member
-    diverges.
+    `on_epoch(n_done, step, value)` follows the training, `on_fold(i, epochs)` is called when a
+    fold's member is kept. Raises TagsweepError when a member diverges.
     """
     names = [f"ensemble/{key}/fold-{i}.keras" for i in range(len(folds))]
     found = {i: member for i, name in enumerate(names) if (member := _load(store, name))}
@@ -71,6 +72,7 @@ def train_ensemble(
             i = int(str(result.key))
             found[i] = _finish(result, params, vectors.shape[1], labels.shape[1], names[i])
             _save(found[i], store, names[i])
+            on_fold(i, len(result.values))
     members = tuple(found[i] for i in range(len(folds)))
     out_of_fold = np.full(labels.shape, np.nan, dtype=np.float32)
     for member, (_, held_out_rows) in zip(members, folds, strict=True):

@@ -75,7 +75,7 @@ def export_trials(run: Run, output: Path) -> int:
     """
     if output.suffix not in {".csv", ".parquet"}:
         raise InputError(f"--output must end in .csv or .parquet, but is {output}.")
-    with _study_of(run) as (study, _):
+    with study_of(run) as (study, _):
         table = study.trials_dataframe(attrs=COLUMNS)
     table["duration"] = table["duration"].dt.total_seconds()
     for name in table.columns:
@@ -95,7 +95,7 @@ def describe_loss(run: Run) -> str:
     where = f"the directory {run.paths.root}"
     if run.storage_url is None and not run.paths.database.exists():
         return f"{where} has no study yet.".capitalize()
-    with _study_of(run) as (study, storage):
+    with study_of(run) as (study, storage):
         _require_rest(run, storage)
         progress = read_progress(study)
         return (
@@ -107,7 +107,7 @@ def describe_loss(run: Run) -> str:
 def delete_run(run: Run) -> None:
     """Delete a run's study and directory; raise TagsweepError when it is at work."""
     if run.storage_url is not None or run.paths.database.exists():
-        with _study_of(run) as (_, storage):
+        with study_of(run) as (_, storage):
             _require_rest(run, storage)
             if run.storage_url is not None:
                 optuna.delete_study(study_name=run.study_name, storage=storage)
@@ -115,7 +115,8 @@ def delete_run(run: Run) -> None:
 
 
 @contextmanager
-def _study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
+def study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
+    """Open a run's study for as long as the block lasts; raise TagsweepError without one."""
     with database_of(run) as url, opened_storage(url) as storage:
         if read_config(storage, run.study_name) is None:
             raise TagsweepError(f"There is no study {run.study_name!r} here.")

@@ -10,6 +10,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.events import Events, recorded
+from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_progress
 from orchestrator.restore import keep_data
@@ -27,6 +29,7 @@ from shared.bundle import read_metrics
 from shared.data.splits import write_split
 from shared.search.budget import driving, is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
+from shared.search.liveness import LOST
 from shared.search.space import first_params
 from shared.search.storage import opened_storage, require_connections
 from shared.search.study import (
@@ -54,21 +57,24 @@ def keep(run: Run, prepared: Prepared) -> None:
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """Hold a study that is about the prepared data, and its storage."""
+    """Hold a study that is about the prepared data, its storage, and who writes what it does."""
 
     study: Study
     storage: RDBStorage
+    follower: Follower
 
 
 @contextmanager
-def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
+def open_study_of(run: Run, prepared: Prepared, events: Events) -> Iterator[OpenStudy]:
     """Open or create the run's study for as long as the block lasts."""
     with database_of(run) as url, opened_storage(url) as storage:
         study = open_study(
             storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
         )
         keep(run, prepared)
-        yield OpenStudy(study, storage)
+        follower = Follower(events, study, storage)
+        follower.follow_trials()
+        yield OpenStudy(study, storage, follower)
 
 
 def is_searched(run: Run, study: Study, storage: RDBStorage) -> bool:
@@ -102,7 +108,7 @@ def search(
         show_progress(console, "Search", config.study.n_trials) as update,
     ):
         max_retries = config.workers.max_retries
-        hand_back(study, storage, "lost: its driver died", max_retries=max_retries)
+        hand_back(study, storage, f"{LOST}: its driver died", max_retries=max_retries)
         keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
@@ -112,44 +118,59 @@ def search(
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
-        supervise(study, storage, pool, config.study, max_retries, hold, update)
+        supervise(study, storage, pool, config.study, max_retries, hold, update, opened.follower)
 
 
-def run_all(run: Run, console: Console) -> Result:
+@recorded
+def run_all(run: Run, console: Console, events: Events) -> Result:
     """Run every stage that is not finished yet."""
     require_reach(run)
-    prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
+    with events.stage("embed"):
+        prepared = prepare(run, console)
+    with open_study_of(run, prepared, events) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
             share_bundle(run)  # a run that died right before it did
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
-            with launch_workers(run.config.workers, run.ray_address) as pool:
+            with (
+                events.stage("search"),
+                launch_workers(run.config.workers, run.ray_address) as pool,
+            ):
                 search(run, prepared, opened, pool, console)
-        return Result(ensemble(run, prepared, opened.study, console), is_new=True)
+        with events.stage("ensemble"):
+            return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)
 
 
-def run_prepare(run: Run, console: Console) -> None:
+@recorded
+def run_prepare(run: Run, console: Console, events: Events) -> None:
     """Embed and split, and keep what a search can start from."""
-    keep(run, prepare(run, console))
+    with events.stage("embed"):
+        prepared = prepare(run, console)
+    keep(run, prepared)
 
 
-def run_search(run: Run, console: Console) -> StudyProgress:
+@recorded
+def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
     """Prepare what is not prepared while the workers start, and search."""
     require_reach(run)
     with launch_workers(run.config.workers, run.ray_address) as pool:
-        prepared = prepare(run, console)
-        with open_study_of(run, prepared) as opened:
+        with events.stage("embed"):
+            prepared = prepare(run, console)
+        with open_study_of(run, prepared, events) as opened:
             if not is_searched(run, opened.study, opened.storage):
-                search(run, prepared, opened, pool, console)
+                with events.stage("search"):
+                    search(run, prepared, opened, pool, console)
             return read_progress(opened.study)
 
 
-def run_ensemble(run: Run, console: Console) -> Result:
+@recorded
+def run_ensemble(run: Run, console: Console, events: Events) -> Result:
     """Make the ensemble of the best trial so far, whether or not the search is finished."""
-    prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
+    with events.stage("embed"):
+        prepared = prepare(run, console)
+    with open_study_of(run, prepared, events) as opened:
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
-        return Result(ensemble(run, prepared, opened.study, console), is_new=True)
+        with events.stage("ensemble"):
+            return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)

@@ -9,6 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from orchestrator.events import Events
 from orchestrator.prepare import Prepared, hash_of
 from orchestrator.progress import show_progress
 from orchestrator.report import write_report
@@ -34,7 +35,9 @@ class Result:
     is_new: bool
 
 
-def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> dict[str, Any]:
+def ensemble(
+    run: Run, prepared: Prepared, study: Study, console: Console, events: Events
+) -> dict[str, Any]:
     """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
     quiet_keras()
     from orchestrator.ensemble import train_ensemble
@@ -57,6 +60,7 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
             run.store,
             key[:KEY_CHARACTERS],
             lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
+            lambda fold, epochs: events.write("fold_done", fold=fold, epochs=epochs),
         )
         update(len(folds), "")
     scores = score(trained, vectors, dataset.labels, split)
@@ -74,6 +78,8 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
     )
     write_report(run.paths.report, run, metrics)
     share_bundle(run)
+    figures = {name: metrics[name]["ap_weighted"] for name in ("test", "logistic_regression")}
+    events.write("bundle_written", best_trial=metrics["search"]["best_trial"], **figures)
     return metrics
 
 

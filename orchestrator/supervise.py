@@ -10,11 +10,12 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from orchestrator.follower import Follower
 from orchestrator.progress import Update
 from shared.config import StudyConfig
 from shared.search.budget import count_left, is_out_of_time
 from shared.search.bulk_read import id_of
-from shared.search.liveness import retry, workers_of_running
+from shared.search.liveness import HANDED_BACK, LOST, retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.study import SEARCH_S, StudyProgress, read_progress
 from workers import POOL_WORKER, PoolState, WorkerPool, pool_worker_name
@@ -43,22 +44,25 @@ def supervise(
     max_retries: int,
     hold: Callable[[], None],
     update: Update,
+    follower: Follower,
 ) -> None:
     """Watch until all workers have left or the time is up; then stop what still runs.
 
     `hold` makes sure that this is still the study's only driver. The time of earlier starts counts.
-    On any exit, an interrupt too, the workers are told to stop,
-    waited for, and the trials that they left are enqueued again.
+    The follower is shown all that happens. On any exit, an interrupt too, the workers are told to
+    stop, waited for, and the trials that they left are enqueued again.
     """
     earlier_s = float(study.user_attrs[SEARCH_S])
     started = time.monotonic()
+    insist = partial(patiently, on_outage=follower.on_outage)
     try:
         while True:
-            state = pool.poll(patiently(lambda: count_left(storage, id_of(study), limits)))
-            patiently(hold)
+            state = pool.poll(insist(lambda: count_left(storage, id_of(study), limits)))
+            insist(hold)
             searched_s = earlier_s + time.monotonic() - started
-            record = partial(_record, study, storage, state, searched_s, max_retries)
-            _show(patiently(record), limits, searched_s, update)
+            progress = insist(partial(_record, study, storage, state, searched_s, max_retries))
+            insist(partial(follower.look, state, progress, searched_s))
+            _show(progress, limits, searched_s, update)
             if not state.n_alive and not state.n_waiting:
                 return
             if is_out_of_time(searched_s, limits):
@@ -68,7 +72,8 @@ def supervise(
     finally:
         pool.stop()
         pool.join(GRACE_S)
-        patiently(lambda: hand_back(study, storage, "interrupted: the search was stopped"))
+        insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
+        insist(follower.follow_trials)
 
 
 def _record(
@@ -79,7 +84,7 @@ def _record(
     May be repeated.
     """
     for number in state.lost:
-        hand_back(study, storage, "lost: its worker died", number, max_retries)
+        hand_back(study, storage, f"{LOST}: its worker died", number, max_retries)
     study.set_user_attr(SEARCH_S, round(searched_s, 1))
     return read_progress(study)
 

@@ -222,6 +222,15 @@ class EnsembleConfig(Section):
     """Folds, and so members."""
 
 
+class WatchConfig(Section):
+    """What a sweep shows of itself while it runs."""
+
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """The port that the driver serves its figures on, for Prometheus. null: on none."""
+    metrics_host: str = "127.0.0.1"
+    """The address that it listens on; it has no passwords. 0.0.0.0: all of this machine's."""
+
+
 class SweepConfig(Section):
     """Everything that defines a sweep, but for where it is kept.
 
@@ -243,6 +252,8 @@ class SweepConfig(Section):
     """The workers."""
     ensemble: EnsembleConfig = EnsembleConfig()
     """The ensemble."""
+    watch: WatchConfig = WatchConfig()
+    """Watching the sweep."""
 
 
 def load_config(path: Path) -> SweepConfig:

@@ -30,6 +30,11 @@ class RunPaths:
         return self.root / "tagsweep.log"
 
     @property
+    def events(self) -> Path:
+        """What happened in the run, one JSON object a line, for machines."""
+        return self.root / "events.jsonl"
+
+    @property
     def embeddings(self) -> Path:
         """The folder of the content-addressed embedding cache."""
         return self.root / "embeddings"

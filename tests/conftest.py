@@ -1,4 +1,5 @@
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +96,11 @@ def arrays() -> SearchArrays:
     vectors = rng.normal(size=(160, 8)).astype(np.float32)
     labels = (vectors[:, :3] + 0.3 * rng.normal(size=(160, 3)) > 0).astype(np.float32)
     return SearchArrays(vectors, labels, np.arange(120), np.arange(120, 160))
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from shared.search.budget import DIVERGED
 from shared.search.bulk_write import Ended
-from shared.search.liveness import RESUMED_AT
+from shared.search.liveness import HANDED_BACK, RESUMED_AT
 from shared.search.patience import patiently
 from shared.search.pruning import Medians
 from shared.search.study import FAILURE
@@ -31,7 +31,7 @@ from workers.spec import SearchArrays, WorkerSpec
 
 WAIT_S = 0.1
 """How long a worker without a trial waits before it looks whether it is to stop."""
-INTERRUPTED = "interrupted: its worker was stopped"
+INTERRUPTED = f"{HANDED_BACK}: its worker was stopped"
 
 logger = logging.getLogger(__name__)
 

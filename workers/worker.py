@@ -10,7 +10,7 @@ from optuna.study import Study
 
 from shared.errors import TagsweepError
 from shared.search.bulk_read import id_of
-from shared.search.liveness import retry, workers_of_running
+from shared.search.liveness import LOST, retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import FINGERPRINT, load_study
@@ -65,7 +65,7 @@ def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBSto
     running = workers_of_running(storage, id_of(study))
     left = [trial_id for trial_id, other in running.items() if other == name]
     max_retries = spec.config.workers.max_retries
-    retry(study, storage, left, f"lost: {name} died and was started again", max_retries)
+    retry(study, storage, left, f"{LOST}: {name} died and was started again", max_retries)
     return study, storage
 
 

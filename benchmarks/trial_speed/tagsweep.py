@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.trial_speed.problem import Found
+from orchestrator.events import recording
 from orchestrator.pipeline import open_study_of
 from orchestrator.pipeline import search as run_search_stage
 from orchestrator.prepare import prepare
@@ -32,9 +33,9 @@ def _run(folder: Path, study_name: str, study: dict[str, object]) -> Run:
 
 def _search(run: Run) -> Found:
     console = Console(stderr=True, quiet=True)
-    with launch_workers(run.config.workers) as pool:
+    with recording(run) as events, launch_workers(run.config.workers) as pool:
         prepared = prepare(run, console)
-        with open_study_of(run, prepared) as opened:
+        with open_study_of(run, prepared, events) as opened:
             run_search_stage(run, prepared, opened, pool, console)
             trials = opened.study.trials
             return Found(

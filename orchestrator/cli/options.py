@@ -72,6 +72,10 @@ ServerStorage = Annotated[
 ]
 StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option("--metrics-port", help="Serve figures to Prometheus on 127.0.0.1:PORT."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on the terminal.")]
 
@@ -86,6 +90,7 @@ OPTIONS = {
     "study_name": ("study", "name"),
     "seed": ("study", "seed"),
     "n_workers": ("workers", "max"),
+    "metrics_port": ("watch", "metrics_port"),
 }
 """The section and key of the configuration that each option overrides."""
 

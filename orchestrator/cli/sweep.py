@@ -10,6 +10,7 @@ from orchestrator.cli.options import (
     EncoderName,
     LabelColumns,
     Level,
+    MetricsPort,
     NTrials,
     NWorkers,
     OptionalRunDir,
@@ -45,6 +46,7 @@ def run(
     storage: Storage = None,
     study_name: StudyName = None,
     seed: Seed = None,
+    metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -65,6 +67,7 @@ def resume(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -124,6 +127,7 @@ def search(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:

@@ -70,17 +70,34 @@ def studies(storage: ServerStorage = "") -> None:
 def export(
     run_dir: RunDir,
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="Its name ends in .csv or .parquet.")
-    ],
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Its name ends in .csv or .parquet."),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option("--mlflow", metavar="URI", help="http://HOST:PORT, sqlite:///FILE, ..."),
+    ] = None,
     storage: Storage = None,
 ) -> None:
-    """Write all trials to a table: state, values, times, parameters, attributes."""
+    """Write all trials to a table or to MLflow: state, values, times, parameters, attributes.
+
+    To MLflow, what it does not have yet.
+    """
+    if (output is None) == (mlflow is None):
+        raise typer.BadParameter("Give either --output FILE or --mlflow URI.")
     with exit_codes():
-        from orchestrator.housekeeping import export_trials
         from orchestrator.run import load_run
 
-        n_trials = export_trials(load_run(run_dir, storage, {}), output)
-        typer.echo(f"Wrote {n_trials} trials to {output}.")
+        run = load_run(run_dir, storage, {})
+        if output is not None:
+            from orchestrator.housekeeping import export_trials
+
+            typer.echo(f"Wrote {export_trials(run, output)} trials to {output}.")
+        if mlflow is not None:
+            from orchestrator.mlflow_export import export_to_mlflow
+
+            n_new = export_to_mlflow(run, mlflow)
+            typer.echo(f"Wrote {n_new} new trials to experiment {run.study_name!r} of MLflow.")
 
 
 def delete(

@@ -173,6 +173,22 @@ def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int,
     }
 
 
+def read_user_attrs(
+    connection: Connection, trial_ids: Collection[int]
+) -> dict[int, dict[str, Any]]:
+    """Return the user attributes of trials, by id and name."""
+    attrs: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in trial_ids}
+    if not attrs:
+        return attrs
+    model = TrialUserAttributeModel
+    rows = select(model.trial_id, model.key, model.value_json).where(
+        among(model.trial_id, trial_ids)
+    )
+    for trial_id, key, value in connection.execute(rows):
+        attrs[trial_id][key] = json.loads(value)
+    return attrs
+
+
 def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, Params]:
     """Return the parameters of trials that have some, by id."""
     if not trial_ids:

@@ -30,6 +30,10 @@ CHECKPOINTS = "checkpoints"
 latest first: not every run of a trial got as far as to one."""
 RESUMED_AT = "resumed_at"
 """The attribute of a retried trial that says how many epochs it did not have to train again."""
+LOST = "lost"
+"""How the failure of a trial begins whose worker gave no sign of life."""
+HANDED_BACK = "interrupted"
+"""How the failure of a trial begins that was given up in order, to run again."""
 _TURN = threading.Lock()
 
 logger = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ def reap(study: Study, storage: RDBStorage, grace_s: float, max_retries: int) ->
     Returns the failed trials' ids. Any number of processes may do this at once.
     """
     found = read_stale(storage, id_of(study), grace_s)
-    return retry(study, storage, found, f"lost: no sign of life for {grace_s:g} s", max_retries)
+    return retry(study, storage, found, f"{LOST}: no sign of life for {grace_s:g} s", max_retries)
 
 
 def retry(

@@ -29,19 +29,21 @@ def patiently(
     work: Callable[[], Result],
     closing: threading.Event | None = None,
     max_outage_s: float = MAX_OUTAGE_S,
+    on_outage: Callable[[str | None], None] = lambda _reason: None,
 ) -> Result:
     """Return what `work` returns, tried again while the database cannot be reached.
 
     The waits double, with jitter, so that workers do not come back all at once (Brooker 2015,
     "Exponential backoff and jitter", AWS architecture blog). `work` must bear to be repeated:
-    what it did may have been done although the answer was lost. Raises TagsweepError after
+    what it did may have been done although the answer was lost. `on_outage` is called with the
+    reason when an outage begins, and with None when it is over. Raises TagsweepError after
     `max_outage_s` seconds, or sooner when `closing` is set.
     """
-    started, wait_s = time.monotonic(), FIRST_WAIT_S
+    started, wait_s, is_away = time.monotonic(), FIRST_WAIT_S, False
     closing = closing or threading.Event()
     while True:
         try:
-            return work()
+            result = work()
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -53,6 +55,13 @@ def patiently(
                     " Check that it runs, then run the same command again to go on."
                 ) from error
             logger.warning("The database cannot be used, trying again: %s", reason)
+            if not is_away:
+                on_outage(reason)
+            is_away = True
+        else:
+            if is_away:
+                on_outage(None)
+            return result
         closing.wait(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  no secret
         wait_s = min(2 * wait_s, MAX_WAIT_S)
 

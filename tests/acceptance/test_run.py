@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import re
 import time
 from pathlib import Path
@@ -17,6 +18,26 @@ def test_a_run_ends_with_its_result_beside_logistic_regression(finished: Finishe
     assert bundle
     assert Path(report[1]).read_text().startswith("# run\n")
     assert (Path(bundle[1]) / "manifest.json").exists()
+
+
+def test_the_events_of_a_run_tell_its_stages_trials_and_result(finished: FinishedRun) -> None:
+    path = finished.folder / "events.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    of = {event["event"]: [e for e in events if e["event"] == event["event"]] for event in events}
+    first_end = next(event for event in events if event["event"] == "run_ended")
+    assert (events[0]["event"], events[0]["n_trials"]) == ("run_started", 8)
+    assert first_end["how"] == "done"
+    assert sorted(event["number"] for event in of["trial_finished"]) == list(range(8))
+    for event in of["trial_finished"]:
+        assert event["epochs"] > 0
+        assert event["worker"] in {"worker-0", "worker-1"}
+    of_first = [e for e in of["stage_ended"] if e["time"] <= first_end["time"]]
+    assert [event["stage"] for event in of_first] == ["embed", "search", "ensemble"]
+    assert 0 < sum(event["seconds"] for event in of_first) <= first_end["seconds"]
+    assert sum(event["joined"] for event in of["workers_joined"]) == 2
+    assert sorted(event["fold"] for event in of["fold_done"]) == [0, 1]
+    assert 0 < of["bundle_written"][0]["test"] <= 1
+    assert not re.search("postgres|password|://", path.read_text())
 
 
 def test_the_database_is_stopped_at_the_end(finished: FinishedRun) -> None:

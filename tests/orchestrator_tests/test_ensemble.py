@@ -34,10 +34,20 @@ def _train(
     store: Path,
     on_epoch: Callable[[int, int, float], None] = lambda *_: None,
     params: HeadParams = PARAMS,
+    on_fold: Callable[[int, int], None] = lambda *_: None,
 ) -> Ensemble:
     training = TrainingConfig(max_epochs=15)
     return train_ensemble(
-        params, arrays.vectors, arrays.labels, FOLDS, training, 1, str(store), KEY, on_epoch
+        params,
+        arrays.vectors,
+        arrays.labels,
+        FOLDS,
+        training,
+        1,
+        str(store),
+        KEY,
+        on_epoch,
+        on_fold,
     )
 
 
@@ -72,7 +82,9 @@ def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Pa
     folder = tmp_path / "ensemble" / KEY
     (finished,) = folder.iterdir()
     before = finished.read_bytes()
-    _train(arrays, tmp_path, params=slow_last)
+    kept: list[int] = []
+    _train(arrays, tmp_path, params=slow_last, on_fold=lambda i, _epochs: kept.append(i))
+    assert sorted([*kept, int(finished.stem[-1])]) == [0, 1, 2]
     assert finished.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
 

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from orchestrator.events import Events, read_events
+from orchestrator.exposition import Exposition
+from orchestrator.follower import Follower
 from orchestrator.progress import Update
 from orchestrator.supervise import pace, supervise
 from shared.config import StudyConfig, SweepConfig
@@ -42,6 +47,17 @@ def study(storage: RDBStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def follower(study: Study, storage: RDBStorage, log: Path) -> Follower:
+    events = Events(log, study.study_name, Exposition(study.study_name, 4))
+    return Follower(events, study, storage)
+
+
 def ignore(_done: int, _detail: str) -> None:
     pass
 
@@ -49,58 +65,76 @@ def ignore(_done: int, _detail: str) -> None:
 def _supervise(
     study: Study,
     storage: RDBStorage,
+    follower: Follower,
     pool: ScriptedPool,
     timeout_s: float | None = None,
     update: Update = ignore,
 ) -> None:
     limits = StudyConfig(n_trials=4, timeout_s=timeout_s)
-    supervise(study, storage, pool, limits, max_retries=5, hold=lambda: None, update=update)
+    supervise(study, storage, pool, limits, 5, lambda: None, update, follower)
 
 
-def test_a_search_ends_when_all_workers_have_left(study: Study, storage: RDBStorage) -> None:
+def test_a_search_ends_when_all_workers_have_left(
+    study: Study, storage: RDBStorage, follower: Follower
+) -> None:
     pool = ScriptedPool(PoolState(2), PoolState(1), PoolState(0))
-    _supervise(study, storage, pool)
+    _supervise(study, storage, follower, pool)
     assert pool.calls == ["stop", "join"]
     assert pool.left == [4, 4, 4]
     assert 0.9 < study.user_attrs[SEARCH_S] < 10
 
 
-def test_the_time_of_earlier_starts_counts(study: Study, storage: RDBStorage) -> None:
+def test_the_time_of_earlier_starts_counts(
+    study: Study, storage: RDBStorage, follower: Follower
+) -> None:
     study.set_user_attr(SEARCH_S, 100.0)
     pool = ScriptedPool(PoolState(1))
-    _supervise(study, storage, pool, timeout_s=100.0)
+    _supervise(study, storage, follower, pool, timeout_s=100.0)
     assert pool.calls == ["stop", "join"]
     assert study.user_attrs[SEARCH_S] == pytest.approx(100, abs=1)
 
 
-def test_the_trials_of_a_lost_worker_are_enqueued_again(study: Study, storage: RDBStorage) -> None:
+def test_the_trials_of_a_lost_worker_are_enqueued_again(
+    study: Study, storage: RDBStorage, follower: Follower, log: Path
+) -> None:
     for name in ("worker-1", "worker-10", "laptop-7"):
         study.ask().set_user_attr(WORKER, name)
-    _supervise(study, storage, ScriptedPool(PoolState(1, lost=(1,)), PoolState(0, lost=(1,))))
+    _supervise(
+        study, storage, follower, ScriptedPool(PoolState(1, lost=(1,)), PoolState(0, lost=(1,)))
+    )
     lost, left, other, *again = study.trials
     assert lost.user_attrs[FAILURE] == "lost: its worker died"
     assert left.user_attrs[FAILURE].startswith("interrupted")
     assert other.state == TrialState.RUNNING, "a worker without a driver is not the driver's"
     assert [trial.state for trial in again] == [TrialState.WAITING] * 2
+    told = [(e["event"], e["number"]) for e in read_events(log) if "number" in e]
+    assert told == [
+        ("trial_lost", 0),
+        ("trial_retried", 3),
+        ("trial_handed_back", 1),
+        ("trial_retried", 4),
+    ]
 
 
 def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails(
-    study: Study, storage: RDBStorage
+    study: Study, storage: RDBStorage, follower: Follower
 ) -> None:
     study.ask().set_user_attr(WORKER, "worker-0")
     pool = ScriptedPool(TagsweepError("boom"))
     with pytest.raises(TagsweepError, match="boom"):
-        _supervise(study, storage, pool)
+        _supervise(study, storage, follower, pool)
     assert pool.calls == ["stop", "join"]
     assert study.trials[0].user_attrs[FAILURE].startswith("interrupted")
 
 
-def test_what_is_shown_says_how_far_the_search_is(study: Study, storage: RDBStorage) -> None:
+def test_what_is_shown_says_how_far_the_search_is(
+    study: Study, storage: RDBStorage, follower: Follower
+) -> None:
     study.tell(study.ask(), 0.25)
     study.set_user_attr(SEARCH_S, 60.0)
     shown: list[tuple[int, str]] = []
     pool = ScriptedPool(PoolState(0))
-    _supervise(study, storage, pool, update=lambda *what: shown.append(what))
+    _supervise(study, storage, follower, pool, update=lambda *what: shown.append(what))
     assert shown == [
         (
             1,

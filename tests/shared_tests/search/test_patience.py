@@ -91,3 +91,18 @@ def test_an_error_of_the_program_is_raised_at_once(storage: RDBStorage) -> None:
 
     with pytest.raises(ProgrammingError):
         patiently(work)
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
+    told: list[str | None] = []
+    outcomes = iter([_away, _away, lambda: None])
+
+    def work() -> None:
+        next(outcomes)()
+
+    patiently(work, on_outage=told.append)
+    patiently(lambda: None, on_outage=told.append)
+    reason, end = told
+    assert reason is not None
+    assert "server closed the connection" in reason
+    assert end is None

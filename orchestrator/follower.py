@@ -1,0 +1,106 @@
+"""Follow a search, and write what is new of its workers, trials and database to its events."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from orchestrator.events import Events
+from shared.search.bulk_read import Changes, id_of, read_user_attrs, read_values
+from shared.search.liveness import CHECKPOINTS, HANDED_BACK, LOST, RETRY_OF
+from shared.search.study import FAILURE, WORKER, StudyProgress
+from workers import PoolState, pool_worker_name
+
+Attrs = Mapping[str, Any]
+"""The user attributes of a trial."""
+
+
+class Follower:
+    """Know what has been written of a search, so that each look costs only what is new."""
+
+    def __init__(self, events: Events, study: Study, storage: RDBStorage) -> None:
+        """Know of nothing yet."""
+        self._events, self._storage = events, storage
+        self._changes = Changes(id_of(study))
+        self._newest = -1
+        self._n_workers = 0
+        self._lost: frozenset[int] = frozenset()
+
+    def look(self, state: PoolState, progress: StudyProgress, searched_s: float) -> None:
+        """Write what is new, and show how the search stands. May be repeated."""
+        self._follow_workers(state)
+        self.follow_trials()
+        self._events.exposition.show(state.n_alive, progress, searched_s)
+
+    def follow_trials(self) -> None:
+        """Write which trials have ended, and which were enqueued again.
+
+        That is one query while nothing has. Trials that ended while no driver was there are written
+        by the next one, unless the file shows that another was there after all.
+        """
+        with self._storage.engine.begin() as connection:
+            rows = self._changes.read(connection)
+            ended = [row for row in rows if row.state.is_finished()]
+            new = [row for row in rows if row.trial_id > self._newest]
+            attrs = read_user_attrs(connection, {row.trial_id for row in (*ended, *new)})
+            values = read_values(connection, [row.trial_id for row in ended])
+        self._changes.accept(rows)
+        self._newest = max((row.trial_id for row in rows), default=self._newest)
+        found: list[tuple[str, dict[str, Any]]] = [
+            _ending(row.number, row.state, values.get(row.trial_id), attrs[row.trial_id])
+            for row in ended
+        ]
+        retried = {row.number: attrs[row.trial_id] for row in new}
+        self._events.write_trials([*found, *_retries(retried, attrs)])
+
+    def on_outage(self, reason: str | None) -> None:
+        """Write that the database is away, and why, or that it is back."""
+        if reason is None:
+            self._events.write("database_back")
+        else:
+            self._events.write("database_away", reason=reason)
+
+    def _follow_workers(self, state: PoolState) -> None:
+        n_more = state.n_alive - self._n_workers
+        if n_more > 0:
+            self._events.write("workers_joined", joined=n_more, workers=state.n_alive)
+        if n_more < 0:
+            self._events.write("workers_left", left=-n_more, workers=state.n_alive)
+        for number in sorted(set(state.lost) - self._lost):
+            self._events.write("worker_lost", worker=pool_worker_name(number))
+        self._n_workers, self._lost = state.n_alive, frozenset(state.lost)
+
+
+def _ending(
+    number: int, state: TrialState, value: float | None, attrs: Attrs
+) -> tuple[str, dict[str, Any]]:
+    """Say how a trial ended: by its state, and by the reason of a failure."""
+    reason = attrs.get(FAILURE)
+    return _name(state, reason or ""), {
+        "number": number,
+        "state": state.name,
+        "value": value,
+        "epochs": attrs.get("epochs"),
+        "seconds": attrs.get("seconds"),
+        "worker": attrs.get(WORKER),
+        "reason": reason,
+    }
+
+
+def _name(state: TrialState, reason: str) -> str:
+    if state is not TrialState.FAIL:
+        return "trial_finished"
+    if reason.startswith(LOST):
+        return "trial_lost"
+    return "trial_handed_back" if reason.startswith(HANDED_BACK) else "trial_failed"
+
+
+def _retries(new: Mapping[int, Attrs], attrs: Mapping[int, Attrs]) -> Iterator[tuple[str, Any]]:
+    """Say which new trials repeat others, by number; the reason is that of the one before."""
+    for number, own in new.items():
+        if RETRY_OF in own:
+            before = attrs.get(own[CHECKPOINTS][0], {})
+            fields = {"number": number, "retry_of": own[RETRY_OF], "reason": before.get(FAILURE)}
+            yield "trial_retried", fields

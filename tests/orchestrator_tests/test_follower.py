@@ -1,0 +1,150 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from orchestrator.events import Events, read_events
+from orchestrator.exposition import Exposition
+from orchestrator.follower import Follower
+from shared.config import SweepConfig
+from shared.search.liveness import reap, retry
+from shared.search.study import FAILURE, WORKER, StudyProgress, open_study
+from workers import PoolState
+
+NOTHING = StudyProgress(complete=0, pruned=0, failed=0, running=0, waiting=0, best=None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str) -> Study:
+    return open_study(storage, study_name, SweepConfig(), "f")
+
+
+def _follower(path: Path, study: Study, storage: RDBStorage) -> Follower:
+    return Follower(Events(path, study.study_name, Exposition("s", 4)), study, storage)
+
+
+def _about(path: Path, *fields: str) -> list[tuple[Any, ...]]:
+    return [(e["event"], *map(e.get, fields)) for e in read_events(path)]
+
+
+def test_a_trial_that_ends_is_described(study: Study, storage: RDBStorage, path: Path) -> None:
+    trial = study.ask()
+    follower = _follower(path, study, storage)
+    follower.follow_trials()
+    assert not path.exists(), "nothing has happened"
+    for name, value in {WORKER: "worker-1", "epochs": 3, "seconds": 0.5}.items():
+        trial.set_user_attr(name, value)
+    study.tell(trial, 0.25)
+    follower.follow_trials()
+    (found,) = read_events(path)
+    del found["time"]
+    assert found == {
+        "event": "trial_finished",
+        "study": study.study_name,
+        "number": 0,
+        "state": "COMPLETE",
+        "value": 0.25,
+        "epochs": 3,
+        "seconds": 0.5,
+        "worker": "worker-1",
+        "reason": None,
+    }
+
+
+def test_trials_that_end_while_the_driver_is_away_are_written_once(
+    study: Study, storage: RDBStorage, path: Path
+) -> None:
+    study.tell(study.ask(), 0.5)
+    _follower(path, study, storage).follow_trials()
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    running = study.ask()
+    back = _follower(path, study, storage)
+    back.follow_trials()
+    back.follow_trials()
+    study.tell(running, 0.25)
+    _follower(path, study, storage).follow_trials()
+    back.follow_trials()
+    assert _about(path, "number", "state") == [
+        ("trial_finished", 0, "COMPLETE"),
+        ("trial_finished", 1, "PRUNED"),
+        ("trial_finished", 2, "COMPLETE"),
+    ]
+
+
+def test_trials_that_are_lost_handed_back_or_failed_say_why(
+    study: Study, storage: RDBStorage, path: Path
+) -> None:
+    lost, given, failed = (study.ask() for _ in range(3))
+    failed.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 1")
+    study.tell(failed, state=TrialState.FAIL)
+    retry(study, storage, [given._trial_id], "interrupted: enough")
+    storage.record_heartbeat(lost._trial_id)
+    assert reap(study, storage, grace_s=0.0, max_retries=5) == [lost._trial_id]
+    follower = _follower(path, study, storage)
+    follower.follow_trials()
+    follower.follow_trials()
+    assert _about(path, "number", "retry_of", "reason") == [
+        ("trial_lost", 0, None, "lost: no sign of life for 0 s"),
+        ("trial_handed_back", 1, None, "interrupted: enough"),
+        ("trial_failed", 2, None, "diverged: the loss was not finite in epoch 1"),
+        ("trial_retried", 3, 1, "interrupted: enough"),
+        ("trial_retried", 4, 0, "lost: no sign of life for 0 s"),
+    ]
+
+
+def test_a_look_while_nothing_happens_is_one_query(
+    study: Study, storage: RDBStorage, path: Path
+) -> None:
+    study.tell(study.ask(), 0.5)
+    study.ask()
+    follower = _follower(path, study, storage)
+    follower.follow_trials()
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(storage.engine, "before_cursor_execute", note)
+    follower.follow_trials()
+    event.remove(storage.engine, "before_cursor_execute", note)
+    assert len(statements) == 1
+
+
+def test_workers_that_come_and_go_are_written(
+    study: Study, storage: RDBStorage, path: Path
+) -> None:
+    follower = _follower(path, study, storage)
+    for state in (
+        PoolState(0, 2),
+        PoolState(2),
+        PoolState(2),
+        PoolState(1, lost=(1,)),
+        PoolState(1, lost=(1,)),
+        PoolState(0, lost=(1,)),
+    ):
+        follower.look(state, NOTHING, 1.0)
+    assert _about(path, "workers", "worker") == [
+        ("workers_joined", 2, None),
+        ("workers_left", 1, None),
+        ("worker_lost", None, "worker-1"),
+        ("workers_left", 0, None),
+    ]
+
+
+def test_an_outage_is_written(study: Study, storage: RDBStorage, path: Path) -> None:
+    follower = _follower(path, study, storage)
+    for reason in ("server closed the connection", None):
+        follower.on_outage(reason)
+    assert _about(path, "reason") == [
+        ("database_away", "server closed the connection"),
+        ("database_back", None),
+    ]
