@@ -1,0 +1,119 @@
+import json
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep
+
+N_TEXTS = 60
+N_CLIENTS = 8
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[str]
+    url: str
+
+    def predict(self, *texts: str) -> list[dict[str, Any]]:
+        request = urllib.request.Request(  # noqa: S310  loopback
+            f"{self.url}/predict",
+            json.dumps({"texts": texts}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            predictions: list[dict[str, Any]] = json.load(answer)["predictions"]
+        return predictions
+
+
+def _start(bundle: Path) -> Server:
+    process = subprocess.Popen(
+        [TAGSWEEP, "serve", bundle, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    said = process.stdout.readline()
+    found = re.search(r"is at (http://127\.0\.0\.1:\d+)", said)
+    assert found, process.communicate()[1]
+    return Server(process, found[1])
+
+
+def _stop(server: Server) -> str:
+    server.process.send_signal(signal.SIGINT)
+    _, errors = server.process.communicate(timeout=60)
+    assert server.process.returncode == 0, errors
+    return errors
+
+
+@pytest.fixture(scope="module")
+def server(finished: FinishedRun) -> Iterator[Server]:
+    server = _start(finished.folder / "bundle")
+    yield server
+    _stop(server)
+
+
+def test_it_predicts_for_many_at_a_time_what_predict_does(
+    tagsweep: Tagsweep, finished: FinishedRun, server: Server, checkout: Path, tmp_path: Path
+) -> None:
+    texts = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=N_TEXTS)[["text"]]
+    texts.to_csv(tmp_path / "in.csv", index=False)
+    bundle, output = finished.folder / "bundle", tmp_path / "out.csv"
+    tagsweep("predict", bundle, "--input", tmp_path / "in.csv", "--output", output)
+    expected = pd.read_csv(output)
+    with ThreadPoolExecutor(N_CLIENTS) as clients:
+        answers = list(clients.map(server.predict, texts["text"]))
+    for (row,), (_, wanted) in zip(answers, expected.iterrows(), strict=True):
+        for label, one in row.items():
+            assert one["probability"] == pytest.approx(wanted[f"{label}_probability"], abs=1e-5)
+            assert one["decision"] == bool(wanted[label])
+
+
+def test_schemathesis_finds_nothing_wrong(server: Server, tmp_path: Path) -> None:
+    schemathesis = TAGSWEEP.with_name("schemathesis")
+    done = subprocess.run(
+        [schemathesis, "run", f"{server.url}/openapi.json", "--max-examples", "40", "--seed", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_requests_under_way_are_answered_before_it_stops(finished: FinishedRun) -> None:
+    server = _start(finished.folder / "bundle")
+    texts = [f"text {i} " * 100 for i in range(100)]
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(server.predict, *texts)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        assert len(answer.result()) == 100
+    assert server.process.wait(30) == 0
+
+
+def test_an_address_that_others_reach_is_refused(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    bundle = finished.folder / "bundle"
+    told = tagsweep("serve", bundle, "--host", "192.0.2.1", code=2).stderr
+    assert "predicts for anybody, but 192.0.2.1 may be reached by others" in told
+
+
+def test_a_port_that_is_taken_is_one_clear_line(
+    tagsweep: Tagsweep, finished: FinishedRun, server: Server
+) -> None:
+    port = server.url.rpartition(":")[2]
+    told = tagsweep("serve", finished.folder / "bundle", "--port", port, code=1).stderr
+    assert "Address already in use" in told
+    assert told.count("\n") == 1
