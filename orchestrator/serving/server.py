@@ -26,6 +26,7 @@ def serve(predictor: Predictor, reserved: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE_S,
         ws="none",
     )
+    reserved.listen()
     host, port = reserved.getsockname()[:2]
     typer.echo(f"The classifier is at http://{f'[{host}]' if ':' in host else host}:{port}")
     with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done

@@ -1,11 +1,11 @@
 import json
-import re
 import signal
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ class Server:
         return predictions
 
 
-def _start(bundle: Path) -> Server:
+@contextmanager
+def _served(bundle: Path) -> Iterator[Server]:
+    """Serve a bundle, stop the server in the end, and require that it leaves in good order."""
     process = subprocess.Popen(
         [TAGSWEEP, "serve", bundle, "--port", "0"],
         stdout=subprocess.PIPE,
@@ -44,23 +46,19 @@ def _start(bundle: Path) -> Server:
     )
     assert process.stdout
     said = process.stdout.readline()
-    found = re.search(r"is at (http://127\.0\.0\.1:\d+)", said)
-    assert found, process.communicate()[1]
-    return Server(process, found[1])
-
-
-def _stop(server: Server) -> str:
-    server.process.send_signal(signal.SIGINT)
-    _, errors = server.process.communicate(timeout=60)
-    assert server.process.returncode == 0, errors
-    return errors
+    try:
+        yield Server(process, said.rpartition(" ")[2].strip())
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert said.startswith("The classifier is at http://127.0.0.1:"), errors
+    assert process.returncode == 0, errors
 
 
 @pytest.fixture(scope="module")
 def server(finished: FinishedRun) -> Iterator[Server]:
-    server = _start(finished.folder / "bundle")
-    yield server
-    _stop(server)
+    with _served(finished.folder / "bundle") as server:
+        yield server
 
 
 def test_it_predicts_for_many_at_a_time_what_predict_does(
@@ -94,14 +92,12 @@ def test_schemathesis_finds_nothing_wrong(server: Server, tmp_path: Path) -> Non
 
 
 def test_requests_under_way_are_answered_before_it_stops(finished: FinishedRun) -> None:
-    server = _start(finished.folder / "bundle")
     texts = [f"text {i} " * 100 for i in range(100)]
-    with ThreadPoolExecutor(1) as client:
+    with _served(finished.folder / "bundle") as server, ThreadPoolExecutor(1) as client:
         answer = client.submit(server.predict, *texts)
         time.sleep(0.5)
         server.process.send_signal(signal.SIGTERM)
         assert len(answer.result()) == 100
-    assert server.process.wait(30) == 0
 
 
 def test_an_address_that_others_reach_is_refused(tagsweep: Tagsweep, finished: FinishedRun) -> None:

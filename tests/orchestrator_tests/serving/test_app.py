@@ -1,5 +1,4 @@
 import json
-import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -88,31 +87,14 @@ def test_other_addresses_are_not_there(
     assert client.request(method, path).status_code == status
 
 
-def test_a_full_queue_says_when_to_come_back() -> None:
-    is_open = threading.Event()
-
-    def wait(texts: Sequence[str]) -> Prediction:
-        assert is_open.wait(10)
-        return _predict(texts)
-
-    with TestClient(create_app(wait, ("a", "b"))) as client:
-        statuses, many = [], {"texts": ["x"] * MAX_TEXTS}
-
-        def post() -> None:
-            statuses.append(client.post("/predict", json=many).status_code)
-
-        threads = [threading.Thread(target=post) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        while len(statuses) < 1:  # one is with the thread, four wait
-            pass
-        refused = client.post("/predict", json=many)
-        is_open.set()
-        for thread in threads:
-            thread.join()
-    assert refused.status_code == 503
-    assert refused.headers["Retry-After"] == "1"
-    assert sorted(statuses) == [200] * 5 + [503]
+def test_a_full_queue_says_when_to_come_back(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.serving.batching.MAX_WAITING_TEXTS", 1)
+    refused = client.post("/predict", json={"texts": ["x", "y"]})
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.json() == {"detail": "Too many texts wait already."}
+    assert client.post("/predict", json={"texts": ["x"]}).status_code == 200
 
 
 def test_a_bug_of_ours_is_a_500_and_the_next_request_is_answered(client: TestClient) -> None:
