@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import time
@@ -35,11 +36,21 @@ class Server:
         return predictions
 
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def _from_the_readme(pattern: str) -> str:
+    (found,) = re.findall(pattern, README, flags=re.MULTILINE)
+    return str(found)
+
+
 @contextmanager
 def _served(bundle: Path) -> Iterator[Server]:
-    """Serve a bundle, stop the server in the end, and require that it leaves in good order."""
+    """Serve a bundle as the README does, stop the server in the end, and require good order."""
+    command = _from_the_readme(r"^tagsweep (serve .*)$")
+    arguments = command.replace("runs/demo/bundle", str(bundle)).replace("8000", "0").split()
     process = subprocess.Popen(
-        [TAGSWEEP, "serve", bundle, "--port", "0"],
+        [TAGSWEEP, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,6 +86,12 @@ def test_it_predicts_for_many_at_a_time_what_predict_does(
         for label, one in row.items():
             assert one["probability"] == pytest.approx(wanted[f"{label}_probability"], abs=1e-5)
             assert one["decision"] == bool(wanted[label])
+
+
+def test_the_readmes_request_is_answered(server: Server) -> None:
+    body = _from_the_readme(r"^curl --json '(.*)' http://127.0.0.1:8000/predict$")
+    (prediction,) = server.predict(*json.loads(body)["texts"])
+    assert prediction.keys() == {"praise", "delivery", "defect", "price", "support"}
 
 
 def test_schemathesis_finds_nothing_wrong(server: Server, tmp_path: Path) -> None:
