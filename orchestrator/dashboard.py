@@ -1,10 +1,10 @@
 """Serve optuna-dashboard on the studies of a storage."""
 
-import ipaddress
 from contextlib import nullcontext
 
 import typer
 
+from orchestrator.listening import require_loopback
 from orchestrator.run import Run, database_of
 from shared.errors import InputError
 from shared.search.storage import opened_storage
@@ -18,12 +18,8 @@ def serve(
     Raises InputError for an address that others reach, unless the user knows that it is open:
     optuna-dashboard asks nobody who they are, and can delete studies.
     """
-    if not is_known_open and not _is_loopback(host):
-        raise InputError(
-            f"optuna-dashboard has no passwords and can delete studies, but {host} may be reached"
-            " by others. Leave --host out and come through SSH or a proxy that asks for a login;"
-            " or say --i-know."
-        )
+    why = "optuna-dashboard has no passwords and can delete studies"
+    require_loopback(host, why, is_known_open=is_known_open)
     if run is None and storage_url is None:
         raise InputError("Name a run directory, or a server (--storage).")
     from optuna_dashboard import run_server
@@ -34,10 +30,3 @@ def serve(
     ):
         typer.echo(f"optuna-dashboard is at http://{host}:{port}")
         run_server(storage, host, port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,6 +14,7 @@ from shared.config import TrainingConfig
 from shared.errors import TagsweepError
 from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
+from shared.training.fused import fuse
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
@@ -26,13 +27,14 @@ Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Hold the members and what each said of the rows that it had not seen.
+    """Hold the members, all fused into one model, and what each said of rows it had not seen.
 
     `out_of_fold` is (n, L) float32 probabilities, NaN in rows outside all folds. A member stops
     early on its held-out rows, so these scores are slightly optimistic.
     """
 
     members: tuple[keras.Sequential, ...]
+    model: keras.Model
     out_of_fold: npt.NDArray[np.float32]
 
 
@@ -76,8 +78,8 @@ def train_ensemble(
     members = tuple(found[i] for i in range(len(folds)))
     out_of_fold = np.full(labels.shape, np.nan, dtype=np.float32)
     for member, (_, held_out_rows) in zip(members, folds, strict=True):
-        out_of_fold[held_out_rows] = predict_vectors([member], vectors[held_out_rows])
-    return Ensemble(members, out_of_fold)
+        out_of_fold[held_out_rows] = predict_vectors(member, vectors[held_out_rows])
+    return Ensemble(members, fuse(members), out_of_fold)
 
 
 def _finish(

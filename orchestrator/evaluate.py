@@ -31,9 +31,10 @@ def score(
     test rows, on the test rows. A sweep that does not beat the last was not worth running.
     """
     test, known = split.test, np.sort(np.concatenate([split.train, split.valid]))
+    probabilities = predict_vectors(ensemble.model.predict_on_batch, vectors[test])
     baseline = logistic_regression(vectors[known], labels[known], vectors[test])
     return {
-        "test": Scores(test, labels[test], predict_vectors(ensemble.members, vectors[test])),
+        "test": Scores(test, labels[test], probabilities),
         "out_of_fold": Scores(known, labels[known], ensemble.out_of_fold[known]),
         "logistic_regression": Scores(test, labels[test], baseline),
     }

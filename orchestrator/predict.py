@@ -1,22 +1,33 @@
 """Predict on new text with a bundle."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
 from shared.bundle import Bundle
 from shared.data.embeddings import encode_texts
-from shared.data.encoder import resolve_encoder
+from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.errors import InputError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 BATCH_ROWS = 8192
 """Rows a forward pass: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Hold a bundle with its encoder loaded: what predicts again and again."""
+
+    bundle: Bundle
+    encoder: Encoder
+    text_model: "SentenceTransformer"
 
 
 @dataclass(frozen=True)
@@ -27,10 +38,10 @@ class Prediction:
     decisions: npt.NDArray[np.bool_]
 
 
-def predict(bundle: Bundle, texts: Sequence[str]) -> Prediction:
-    """Embed texts as the bundle's were and average its members.
+def load_predictor(bundle: Bundle) -> Predictor:
+    """Load the encoder that a bundle's texts were embedded with.
 
-    Raises InputError when this machine has another version of the encoder.
+    Raises InputError when this machine has another version of it.
     """
     manifest = bundle.manifest
     encoder = resolve_encoder(manifest.encoder, commit=manifest.encoder_revision)
@@ -39,20 +50,35 @@ def predict(bundle: Bundle, texts: Sequence[str]) -> Prediction:
             f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
             f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
         )
-    probabilities = predict_vectors(bundle.members, encode_texts(texts, encoder))
-    return Prediction(probabilities, probabilities >= np.array(manifest.thresholds))
+    return Predictor(bundle, encoder, load_encoder(encoder))
+
+
+def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:
+    """Embed texts as the bundle's were, and give each label a probability and a decision."""
+    return predict_embedded(predictor.bundle, embed_texts(predictor, texts))
+
+
+def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the (n, d) float32 embeddings of texts."""
+    return encode_texts(texts, predictor.encoder, predictor.text_model)
+
+
+def predict_embedded(bundle: Bundle, vectors: npt.NDArray[np.float32]) -> Prediction:
+    """Predict on (n, d) float32 embeddings."""
+    probabilities = predict_vectors(bundle.model.predict_on_batch, vectors)
+    return Prediction(probabilities, probabilities >= np.array(bundle.manifest.thresholds))
 
 
 def predict_vectors(
-    members: Sequence[keras.Model], vectors: npt.NDArray[np.float32]
+    forward: Callable[[npt.NDArray[np.float32]], Any], vectors: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return the members' mean probabilities, (n, L) float32, of (n, d) float32 embeddings."""
-    parts = []
-    for start in range(0, len(vectors), BATCH_ROWS):
-        batch = vectors[start : start + BATCH_ROWS]
-        outputs = [ops.convert_to_numpy(member(batch, training=False)) for member in members]
-        parts.append(np.mean(outputs, axis=0))
-    return np.concatenate(parts)
+    """Return the (n, L) float32 probabilities that a forward pass gives (n, d) embeddings.
+
+    `forward` is a Keras model, or its `predict_on_batch`, which compiles it first.
+    """
+    starts = range(0, len(vectors), BATCH_ROWS)
+    outputs = [forward(np.asarray(vectors[start : start + BATCH_ROWS])) for start in starts]
+    return np.concatenate([ops.convert_to_numpy(output) for output in outputs])
 
 
 def write_csv(

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from orchestrator.events import Events
+from orchestrator.intervals import intervals
 from orchestrator.prepare import Prepared, hash_of
 from orchestrator.progress import show_progress
 from orchestrator.report import write_report
@@ -20,6 +21,7 @@ from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
 from shared.errors import TagsweepError
+from shared.reference import take_reference
 from shared.search.space import params_of
 from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
 
@@ -66,15 +68,18 @@ def ensemble(
     scores = score(trained, vectors, dataset.labels, split)
     write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, dataset.label_names)
+    metrics["intervals"] = intervals(scores["test"], dataset.label_names, config.study.seed)
+    metrics["data"] = _data_facts(run, prepared)
     metrics["search"] = _search_facts(run, study, key)
     write_bundle(
         run.paths.bundle,
-        members=trained.members,
+        model=trained.model,
         label_names=dataset.label_names,
         thresholds=(0.5,) * len(dataset.label_names),
         encoder=prepared.encoder,
         params=asdict(params),
         metrics=metrics,
+        reference=take_reference(vectors, dataset.labels, known_rows, config.study.seed),
     )
     write_report(run.paths.report, run, metrics)
     share_bundle(run)
@@ -113,6 +118,20 @@ def is_bundled(run: Run, study: Study) -> bool:
     search = read_metrics(run.paths.bundle)["search"]
     finished = search["complete"] + search["pruned"]
     return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
+
+
+def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
+    dataset, split, csv = prepared.dataset, prepared.split, run.config.data.csv
+    positives = dataset.labels.sum(axis=0).astype(int).tolist()
+    return {
+        "source": csv.name if csv else run.study_name,
+        "n_rows": len(dataset.texts),
+        "n_known": len(split.train) + len(split.valid),
+        "n_test": len(split.test),
+        "positives": dict(zip(dataset.label_names, positives, strict=True)),
+        "n_truncated": prepared.embeddings.n_truncated,
+        "max_seq_length": prepared.embeddings.max_seq_length,
+    }
 
 
 def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:

@@ -4,17 +4,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.run import Run
 from shared.bundle import Layout, read_manifest
 from shared.errors import InputError
 from shared.store import download, has_file, require_store, upload
+
+if TYPE_CHECKING:  # a run knows Optuna and its databases, which predicting does not need
+    from orchestrator.run import Run
 
 BUNDLE = "bundle"
 EMBEDDINGS = "embeddings"
 
 
-def fetch_embeddings(run: Run, key: str) -> None:
+def fetch_embeddings(run: "Run", key: str) -> None:
     """Take embeddings from the configured store, if there is one, and they are there."""
     store, cache = run.config.workers.store, run.paths.embeddings
     names = _names_of_embeddings(key)
@@ -25,7 +28,7 @@ def fetch_embeddings(run: Run, key: str) -> None:
         download(store, f"{EMBEDDINGS}/{name}", cache / name)
 
 
-def share_embeddings(run: Run, key: str) -> None:
+def share_embeddings(run: "Run", key: str) -> None:
     """Leave embeddings in the configured store, if there is one."""
     store = run.config.workers.store
     if store is None:
@@ -35,7 +38,7 @@ def share_embeddings(run: Run, key: str) -> None:
             upload(store, f"{EMBEDDINGS}/{name}", run.paths.embeddings / name)
 
 
-def share_bundle(run: Run) -> str:
+def share_bundle(run: "Run") -> str:
     """Leave the bundle in the configured store, if there is one, and return where it is.
 
     The manifest comes last, and names the hash of every file: whoever reads in between an old and a

@@ -1,4 +1,4 @@
-"""Keep the result on disk: models, labels, encoder and figures, checked when they are read."""
+"""Keep the result on disk: model, labels, encoder and figures, checked when they are read."""
 
 import hashlib
 import json
@@ -9,23 +9,26 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from pydantic import ValidationError
 
+from shared.card import model_card
 from shared.config import EncoderConfig, Section
 from shared.data.encoder import Encoder
 from shared.errors import InputError
+from shared.reference import Reference, read_reference, write_reference
 
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 
 
 class Manifest(Section):
-    """What manifest.json says; `files` maps every other file to the SHA-256 of its content."""
+    """What manifest.json says; `files` maps every file but the card to its content's SHA-256."""
 
     schema_version: int
     created: datetime
@@ -55,33 +58,41 @@ class Layout:
         return self.folder / "metrics.json"
 
     @property
-    def readme(self) -> Path:
-        """How to use the bundle, for people."""
+    def card(self) -> Path:
+        """What the classifier is and how to use it, for people, who may add to it."""
         return self.folder / "README.md"
 
-    def member(self, i: int) -> Path:
-        """One model of the ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
-        return self.folder / f"member-{i}.keras"
+    @property
+    def model(self) -> Path:
+        """The fused ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
+        return self.folder / "ensemble.keras"
+
+    @property
+    def reference(self) -> Path:
+        """What new data is compared with."""
+        return self.folder / "reference.npz"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a bundle that was read: its members give (n, L) probabilities each."""
+    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, d) embeddings."""
 
     manifest: Manifest
     metrics: dict[str, Any]
-    members: tuple["keras.Model", ...]
+    model: "keras.Model"
+    reference: Reference
 
 
 def write_bundle(
     folder: Path,
     *,
-    members: Sequence["keras.Model"],
+    model: "keras.Model",
     label_names: Sequence[str],
     thresholds: Sequence[float],
     encoder: Encoder,
     params: dict[str, Any],
     metrics: dict[str, Any],
+    reference: Reference,
 ) -> None:
     """Write a bundle under a temporary name, then put it in the place of an earlier one.
 
@@ -91,10 +102,9 @@ def write_bundle(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     layout = Layout(unfinished)
-    for i, member in enumerate(members):
-        member.save(layout.member(i))
+    model.save(layout.model)
+    write_reference(layout.reference, reference)
     layout.metrics.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    layout.readme.write_text(_readme(encoder, label_names, metrics), encoding="utf-8")
     manifest = Manifest(
         schema_version=SCHEMA,
         created=datetime.now(UTC),
@@ -112,6 +122,7 @@ def write_bundle(
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
     )
     layout.manifest.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+    layout.card.write_text(model_card(manifest, metrics), encoding="utf-8")
     replaced = folder.with_name(f"{folder.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
@@ -121,27 +132,35 @@ def write_bundle(
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle whose every file is as it was written.
+    """Read a bundle whose every file but the card is as it was written.
 
-    Models load in Keras's safe mode: nothing in a bundle is executed. Raises InputError when the
-    bundle is missing, damaged, or of a newer schema.
+    The model loads in Keras's safe mode: nothing in a bundle is executed. Raises InputError when
+    the bundle is missing, damaged, or of another schema.
     """
     manifest = read_manifest(folder)
+    layout = Layout(folder)
+    for path in (layout.metrics, layout.model, layout.reference):
+        if path.name not in manifest.files:
+            raise InputError(f"The bundle {folder} is damaged: its manifest lacks {path.name}.")
     for name, expected in manifest.files.items():
         _require_unharmed(folder, name, expected)
-    names = [name for name in manifest.files if name.endswith(".keras")]
-    members = tuple(_load(folder, Layout(folder).member(i), names) for i in range(len(names)))
-    return Bundle(manifest, read_metrics(folder), members)
+    model, reference = _load(layout.model), _load_reference(layout.reference)
+    return Bundle(manifest, read_metrics(folder), model, reference)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read what a bundle consists of; raises InputError as read_bundle does."""
     values = _read_json(Layout(folder).manifest)
     schema = values.get("schema_version")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and schema != SCHEMA:
+        what_to_do = (
+            "Upgrade tagsweep."
+            if schema > SCHEMA
+            else "Remove it, and make it anew: tagsweep ensemble RUN."
+        )
         raise InputError(
-            f"The bundle {folder} has schema {schema}, written by a newer tagsweep; this one reads"
-            f" {SCHEMA}. Upgrade tagsweep."
+            f"The bundle {folder} has schema {schema}, but this tagsweep reads {SCHEMA}."
+            f" {what_to_do}"
         )
     try:
         return Manifest.model_validate(values)
@@ -182,53 +201,26 @@ def _require_unharmed(folder: Path, name: str, expected: str) -> None:
         raise InputError(f"The bundle {folder} is damaged: {name} is not as it was written.")
 
 
-def _load(folder: Path, path: Path, listed: Sequence[str]) -> "keras.Model":
-    """Load a member; its file must be listed in the manifest, and so have been checked."""
+def _load(path: Path) -> "keras.Model":
     import keras
 
-    if path.name not in listed:
-        raise InputError(f"The bundle {folder} is damaged: its manifest lacks {path.name}.")
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever it stumbles over in a file
         raise InputError(
-            f"The bundle {folder} is damaged: {path.name} is no Keras model ({error})."
+            f"The bundle {path.parent} is damaged: {path.name} is no Keras model ({error})."
+        ) from error
+
+
+def _load_reference(path: Path) -> Reference:
+    try:
+        return read_reference(path)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(
+            f"The bundle {path.parent} is damaged: {path.name} is no reference ({error})."
         ) from error
 
 
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _readme(encoder: Encoder, label_names: Sequence[str], metrics: dict[str, Any]) -> str:
-    prompt = f", prompt={encoder.prompt!r}" if encoder.prompt else ""
-    cut = f"\nencoder.max_seq_length = {encoder.max_seq_length}" if encoder.max_seq_length else ""
-    return f"""# A text classifier
-
-It gives a probability for each of these labels: {", ".join(label_names)}.
-Weighted average precision on the test split: {metrics["test"]["ap_weighted"]:.4f}
-(logistic regression on the same embeddings: {metrics["logistic_regression"]["ap_weighted"]:.4f}).
-
-With tagsweep, from the folder that holds this one:
-
-```sh
-tagsweep predict {{BUNDLE}} --text "Some text"
-```
-
-Without it, from inside this folder, given `sentence-transformers` and `keras`:
-
-```python
-import glob
-import json
-import keras
-from sentence_transformers import SentenceTransformer
-
-encoder = SentenceTransformer({encoder.name!r}){cut}
-vectors = encoder.encode(["Some text"]{prompt})
-members = [keras.models.load_model(path) for path in sorted(glob.glob("member-*.keras"))]
-probabilities = sum(member.predict(vectors, verbose=0) for member in members) / len(members)
-label_names = json.load(open("manifest.json", encoding="utf-8"))["label_names"]
-print(dict(zip(label_names, probabilities[0])))
-```
-""".replace("{BUNDLE}", "bundle")

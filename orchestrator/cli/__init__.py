@@ -30,6 +30,9 @@ for command in (
     watch.export,
     watch.delete,
     bundle.predict,
+    bundle.evaluate,
+    bundle.serve,
+    bundle.export_onnx,
 ):
     app.command()(command)
 

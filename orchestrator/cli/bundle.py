@@ -1,8 +1,10 @@
 """Read the arguments of the commands that use a bundle; nothing else."""
 
+import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +13,14 @@ from orchestrator.cli.options import (
 )
 from orchestrator.terminal import exit_codes
 
+if TYPE_CHECKING:
+    from shared.bundle import Bundle
+
+Location = Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")]
+
 
 def predict(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")],
+    bundle: Location,
     stdin: Annotated[
         str | None,
         typer.Argument(metavar="[-]", help="Read texts from standard input, one a line."),
@@ -27,19 +34,12 @@ def predict(
 ) -> None:
     """Give the probability and the decision of each label for new texts."""
     with exit_codes():
-        from orchestrator.sharing import bundle_at
-        from orchestrator.terminal import quiet_keras
-        from shared.bundle import read_bundle, read_manifest
-
         texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
-        with bundle_at(bundle) as folder:
-            read_manifest(folder)  # what is no bundle is refused before TensorFlow is imported
-            quiet_keras()
-            from orchestrator.predict import predict, write_csv
+        loaded = _read(bundle)
+        from orchestrator.predict import load_predictor, predict, write_csv
 
-            loaded = read_bundle(folder)
         names = loaded.manifest.label_names
-        prediction = predict(loaded, texts)
+        prediction = predict(load_predictor(loaded), texts)
         if text is not None and output is None:
             rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
             for name, probability, decision in rows:
@@ -49,6 +49,82 @@ def predict(
         else:
             with output.open("w", encoding="utf-8", newline="") as file:
                 write_csv(file, texts, names, prediction)
+
+
+def evaluate(
+    bundle: Location,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Labelled texts.")],
+    text_column: TextColumn = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a bundle on new labelled texts, and say whether they differ from its own."""
+    with exit_codes():
+        loaded = _read(bundle)
+        from orchestrator.new_data import describe, measure
+        from orchestrator.predict import load_predictor
+        from shared.data.dataset import load_labelled
+
+        dataset = load_labelled(csv, text_column or "text", loaded.manifest.label_names)
+        found = measure(load_predictor(loaded), dataset)
+        typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
+
+
+def serve(
+    bundle: Location,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")
+    ] = 8000,
+    i_know: Annotated[
+        bool, typer.Option("--i-know", help="Listen where others reach it: it has no passwords.")
+    ] = False,
+) -> None:
+    """Predict over HTTP until Ctrl-C: POST /predict, GET /health, /metrics, /openapi.json."""
+    with exit_codes():
+        from orchestrator.listening import require_loopback, reserve
+
+        _require_extra("serve", "fastapi")
+        why = "The server has no passwords and predicts for anybody"
+        require_loopback(host, why, is_known_open=i_know)
+        with reserve(host, port) as address:
+            loaded = _read(bundle)
+            from orchestrator.predict import load_predictor
+            from orchestrator.serving.server import serve
+
+            serve(load_predictor(loaded), address)
+
+
+def export_onnx(
+    bundle: Location,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it.")],
+) -> None:
+    """Write the ensemble as an ONNX model: float32 embeddings in, probabilities out."""
+    with exit_codes():
+        _require_extra("onnx", "tf2onnx")
+        loaded = _read(bundle)
+        from orchestrator.onnx import write_onnx
+
+        write_onnx(loaded.model, output)
+        typer.echo(f"Wrote {output}.")
+
+
+def _read(location: str) -> "Bundle":
+    """Read a bundle, and import TensorFlow for it no sooner than it is known to be one."""
+    from orchestrator.sharing import bundle_at
+    from orchestrator.terminal import quiet_keras
+    from shared.bundle import read_bundle, read_manifest
+
+    with bundle_at(location) as folder:
+        read_manifest(folder)
+        quiet_keras()
+        return read_bundle(folder)
+
+
+def _require_extra(extra: str, module: str) -> None:
+    from shared.errors import InputError
+
+    if find_spec(module) is None:
+        raise InputError(f"This needs the extra {extra!r}: pip install 'tagsweep[{extra}]'.")
 
 
 def _read_texts(

@@ -49,7 +49,22 @@ def load_dataset(config: DataConfig) -> Dataset:
     texts = _texts(table, config.csv, config.text_column)
     names = _label_names(table, config)
     labels = np.column_stack([_labels(table[name], config.csv) for name in names])
-    return Dataset(texts, labels, names, str(config.csv))
+    dataset = Dataset(texts, labels, names, str(config.csv))
+    _require_both_kinds(dataset)
+    return dataset
+
+
+def load_labelled(path: Path, text_column: str, label_names: tuple[str, ...]) -> Dataset:
+    """Read texts and the named labels of a CSV, which may be 0 or 1 in every row.
+
+    Raises InputError as load_dataset does.
+    """
+    table = _read_table(path)
+    texts = _texts(table, path, text_column)
+    for name in label_names:
+        _require_column(table, path, name)
+    labels = np.column_stack([_labels(table[name], path) for name in label_names])
+    return Dataset(texts, labels, label_names, str(path))
 
 
 def load_texts(path: Path, text_column: str) -> tuple[str, ...]:
@@ -163,13 +178,16 @@ def _labels(cells: "pd.Series[str]", path: Path) -> npt.NDArray[np.float32]:
             raise InputError(
                 f"{path}, row {row}, column {cells.name!r}: a label must be 0 or 1, but is {what}."
             )
-    values = np.array([BINARY[cell.strip()] for cell in cells], dtype=np.float32)
-    if values.min() == values.max():
-        raise InputError(
-            f"{path}: column {cells.name!r} is {values[0]:.0f} in every row, so there is nothing"
-            " to learn. Drop the label, or add rows of the other kind."
-        )
-    return values
+    return np.array([BINARY[cell.strip()] for cell in cells], dtype=np.float32)
+
+
+def _require_both_kinds(dataset: Dataset) -> None:
+    for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
+        if column.min() == column.max():
+            raise InputError(
+                f"{dataset.source}: column {name!r} is {column[0]:.0f} in every row, so there is"
+                " nothing to learn. Drop the label, or add rows of the other kind."
+            )
 
 
 def _require_column(table: pd.DataFrame, path: Path | None, name: str) -> None:

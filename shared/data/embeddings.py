@@ -6,13 +6,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from shared.data.encoder import Encoder, count_truncated, encode, load_encoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 CHUNK = 1024
 """Distinct texts between two flushes: what an interruption costs at most."""
@@ -78,10 +81,12 @@ def embed(
     return finished
 
 
-def encode_texts(texts: Sequence[str], encoder: Encoder) -> npt.NDArray[np.float32]:
+def encode_texts(
+    texts: Sequence[str], encoder: Encoder, model: "SentenceTransformer"
+) -> npt.NDArray[np.float32]:
     """Return the (n, d) float32 embeddings of texts, each distinct one encoded once; no cache."""
     position = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-    vectors = encode(load_encoder(encoder), encoder, list(position))
+    vectors = encode(model, encoder, list(position))
     return vectors[[position[text] for text in texts]]
 
 

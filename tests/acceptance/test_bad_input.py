@@ -62,6 +62,9 @@ def test_a_bad_input_is_one_clear_line_and_exit_code_2(
         (("predict", ".", "--text", "x", "-"), "Give the texts in one way"),
         (("predict", ".", "--text", " "), "none may be empty"),
         (("predict", ".", "--input", "none.csv"), "none.csv cannot be read"),
+        (("evaluate", ".", "none.csv"), "is not a bundle"),
+        (("serve", ".", "--port", "0"), "is not a bundle"),
+        (("export-onnx", ".", "--output", "x.onnx"), "is not a bundle"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line_and_exit_code_2(

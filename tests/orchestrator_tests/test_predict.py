@@ -1,56 +1,61 @@
 import csv
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
 
-import keras
 import numpy as np
 import pytest
 
-from orchestrator.predict import Prediction, predict, predict_vectors, write_csv
-from shared.bundle import Bundle, Manifest
-from shared.config import EncoderConfig
-from shared.data.encoder import resolve_encoder
+from orchestrator.predict import (
+    Prediction,
+    Predictor,
+    load_predictor,
+    predict,
+    predict_embedded,
+    predict_vectors,
+    write_csv,
+)
+from shared.bundle import Bundle, read_bundle
 from shared.errors import InputError
+from tests.tiny_bundle import tiny_members, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    keras.utils.set_random_seed(0)
-    members = tuple(
-        keras.Sequential([keras.Input((384,)), keras.layers.Dense(2, activation="sigmoid")])
-        for _ in range(3)
-    )
-    encoder = EncoderConfig()
-    manifest = Manifest(
-        schema_version=1,
-        created=datetime.now(UTC),
-        versions={},
-        label_names=("a", "b"),
-        thresholds=(0.0, 1.1),
-        encoder=encoder,
-        encoder_revision=resolve_encoder(encoder).revision,
-        params={},
-        files={},
-    )
-    return Bundle(manifest, {}, members)
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    write_tiny_bundle(folder, thresholds=(0.0, 1.1))
+    return read_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle: Bundle) -> Predictor:
+    return load_predictor(bundle)
+
+
+def _vectors(n: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(n, 384)).astype(np.float32)
 
 
 def test_the_probability_is_the_mean_of_the_members(bundle: Bundle) -> None:
-    x = np.random.default_rng(0).normal(size=(5, 384)).astype(np.float32)
-    expected = np.mean([member(x).numpy() for member in bundle.members], axis=0)
-    np.testing.assert_allclose(predict_vectors(bundle.members, x), expected, rtol=1e-6)
+    x = _vectors(5)
+    expected = np.mean([member(x).numpy() for member in tiny_members(3)], axis=0)
+    np.testing.assert_allclose(predict_embedded(bundle, x).probabilities, expected, atol=1e-6)
+
+
+def test_compiled_or_not_a_forward_pass_gives_the_same(bundle: Bundle) -> None:
+    x = _vectors(5)
+    compiled = predict_vectors(bundle.model.predict_on_batch, x)
+    np.testing.assert_allclose(predict_vectors(bundle.model, x), compiled, atol=1e-6)
 
 
 def test_many_rows_are_predicted_in_order(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.random.default_rng(0).normal(size=(50, 384)).astype(np.float32)
-    whole = predict_vectors(bundle.members, x)
+    x = _vectors(50)
+    whole = predict_embedded(bundle, x).probabilities
     monkeypatch.setattr("orchestrator.predict.BATCH_ROWS", 7)
-    np.testing.assert_allclose(predict_vectors(bundle.members, x), whole, rtol=1e-5)
+    np.testing.assert_allclose(predict_embedded(bundle, x).probabilities, whole, rtol=1e-5)
 
 
-def test_decisions_follow_each_labels_threshold(bundle: Bundle) -> None:
-    prediction = predict(bundle, ["one text", "another", "one text"])
+def test_decisions_follow_each_labels_threshold(predictor: Predictor) -> None:
+    prediction = predict(predictor, ["one text", "another", "one text"])
     assert prediction.probabilities.shape == (3, 2)
     assert prediction.decisions.tolist() == [[True, False]] * 3
     np.testing.assert_array_equal(prediction.probabilities[0], prediction.probabilities[2])
@@ -60,7 +65,7 @@ def test_decisions_follow_each_labels_threshold(bundle: Bundle) -> None:
 def test_another_version_of_the_encoder_is_refused(bundle: Bundle) -> None:
     other = bundle.manifest.model_copy(update={"encoder_revision": "0" * 64})
     with pytest.raises(InputError, match="needs encoder 'all-MiniLM-L6-v2' at 000000000000"):
-        predict(replace(bundle, manifest=other), ["text"])
+        load_predictor(replace(bundle, manifest=other))
 
 
 def test_texts_come_back_from_the_csv_as_they_were() -> None:

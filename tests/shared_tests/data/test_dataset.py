@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared.config import DataConfig
-from shared.data.dataset import Dataset, load_dataset, load_texts, require_rows
+from shared.data.dataset import Dataset, load_dataset, load_labelled, load_texts, require_rows
 from shared.errors import InputError
 
 GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
@@ -88,6 +88,16 @@ def test_the_fingerprint_follows_texts_labels_and_names(tmp_path: Path) -> None:
     )
     assert len({_load(tmp_path, content).fingerprint for content in contents}) == 4
     assert _load(tmp_path, GOOD).fingerprint == _load(tmp_path, GOOD).fingerprint
+
+
+def test_known_labels_are_read_in_their_order_even_where_they_never_change(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("note,extra,a,b\nx,1,1,0\ny,0,1,1\n")
+    dataset = load_labelled(path, "note", ("b", "a"))
+    assert (dataset.texts, dataset.label_names) == (("x", "y"), ("b", "a"))
+    assert dataset.labels.tolist() == [[0, 1], [1, 1]]
+    with pytest.raises(InputError, match="has no column 'c'; it has 'note', 'extra', 'a', 'b'"):
+        load_labelled(path, "note", ("a", "c"))
 
 
 def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:

@@ -132,6 +132,6 @@ def test_the_key_follows_texts_encoder_and_settings(encoder: Encoder) -> None:
 def test_texts_to_predict_are_encoded_without_a_cache(
     tmp_path: Path, encoder: Encoder, encoded: list[str]
 ) -> None:
-    vectors = encode_texts(TEXTS, encoder)
+    vectors = encode_texts(TEXTS, encoder, load_encoder(encoder))
     assert len(encoded) == 5
     np.testing.assert_allclose(vectors, embed(TEXTS, encoder, tmp_path, ignore).vectors, atol=1e-5)

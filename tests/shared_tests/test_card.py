@@ -1,0 +1,75 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from orchestrator.predict import load_predictor, predict
+from shared.bundle import read_bundle, read_manifest
+from shared.card import model_card
+from shared.config import EncoderConfig
+from tests.tiny_bundle import METRICS, metrics_of, write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("card") / "bundle"
+    write_tiny_bundle(folder)
+    return folder
+
+
+def test_the_hub_reads_its_front_matter(bundle: Path) -> None:
+    data = ModelCard.load(bundle / "README.md").data
+    assert (data.license, data.library_name) == ("unknown", "keras")
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    weighted, macro, micro = data.eval_results
+    assert (weighted.metric_value, macro.metric_value, micro.metric_value) == (0.9, 0.8, 0.7)
+    assert (weighted.dataset_name, weighted.dataset_split) == ("texts.csv", "test")
+
+
+def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
+    card = (bundle / "README.md").read_text()
+    assert "`texts.csv`: 50 labelled texts, of which 40 served" in card
+    assert "| weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
+    assert "| a | 20 | 40.0% | 0.5 | 0.9000 | 0.7000 to 0.9600 |" in card
+    assert "| b | 5 | 10.0% | 0.4 | no positive text |  |" in card
+    assert "first 256 tokens of a text count; 3 of the texts were longer" in card
+
+
+def test_an_encoder_in_a_folder_is_not_taken_for_one_of_the_hub(
+    bundle: Path, tmp_path: Path
+) -> None:
+    local = EncoderConfig(name=str(tmp_path))
+    manifest = read_manifest(bundle).model_copy(update={"encoder": local})
+    assert "base_model" not in model_card(manifest, METRICS)
+
+
+def test_a_labels_name_is_no_markup(bundle: Path) -> None:
+    name = "a|b <img src=x>\n# c"
+    manifest = read_manifest(bundle).model_copy(update={"label_names": (name, "b")})
+    card = model_card(manifest, metrics_of(name, "b"))
+    assert r"| a\|b \<img src=x\> \# c | 20 |" in card
+    assert "\n# c" not in card
+
+
+def test_ten_lines_of_python_predict_as_tagsweep_does(bundle: Path) -> None:
+    card = (bundle / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    predictor = load_predictor(read_bundle(bundle))
+    code = code.replace(repr(predictor.encoder.name), repr(predictor.encoder.location))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=True
+    )
+    expected = predict(predictor, ["Some text"])
+    labels = json.loads((bundle / "manifest.json").read_text())["label_names"]
+    for line, label, probability, decision in zip(
+        done.stdout.splitlines(), labels, *expected.probabilities, *expected.decisions, strict=True
+    ):
+        name, said, verdict = line.split()
+        assert name == label
+        assert float(said) == pytest.approx(probability, abs=1e-4)
+        assert verdict == ("yes" if decision else "no")

@@ -1,0 +1,13 @@
+import numpy as np
+import pytest
+
+from shared.training.fused import fuse
+from tests.tiny_bundle import tiny_members
+
+
+@pytest.mark.parametrize("n_members", [1, 2, 4])
+def test_the_fused_model_gives_the_mean_of_members_of_any_shape(n_members: int) -> None:
+    members = tiny_members(n_members)
+    x = np.random.default_rng(0).normal(size=(9, 384)).astype(np.float32)
+    expected = np.mean([member(x).numpy() for member in members], axis=0)
+    np.testing.assert_allclose(fuse(members)(x).numpy(), expected, atol=1e-6)

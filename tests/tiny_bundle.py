@@ -1,0 +1,76 @@
+"""Write the smallest bundle there is, around the real encoder."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from shared.bundle import write_bundle
+from shared.config import EncoderConfig
+from shared.data.encoder import resolve_encoder
+from shared.reference import Reference
+from shared.training.fused import fuse
+
+WIDTH = 384
+LABELS = ("a", "b")
+THRESHOLDS = (0.5, 0.4)
+
+
+def metrics_of(first: str, second: str) -> dict[str, Any]:
+    """Return what might have been measured of two labels, the second without a test text."""
+    averages = ("ap_weighted", "ap_macro", "ap_micro")
+    measured = dict(zip(averages, (0.9, 0.8, 0.7), strict=True))
+    measured |= {"per_label": {first: 0.9, second: None}}
+    return {
+        "test": measured,
+        "logistic_regression": measured,
+        "intervals": {average: [0.6, 0.95] for average in averages}
+        | {"per_label": {first: [0.7, 0.96], second: None}},
+        "data": {
+            "source": "texts.csv",
+            "n_rows": 50,
+            "n_known": 40,
+            "n_test": 10,
+            "positives": {first: 20, second: 5},
+            "n_truncated": 3,
+            "max_seq_length": 256,
+        },
+    }
+
+
+METRICS = metrics_of(*LABELS)
+
+
+def tiny_members(n: int) -> list[keras.Sequential]:
+    """Return n members of different shapes."""
+    keras.utils.set_random_seed(0)
+    members = []
+    for i in range(n):
+        member = keras.Sequential([keras.Input((WIDTH,), dtype="float32")])
+        for _ in range(i):
+            member.add(keras.layers.Dense(8 + i, activation="relu"))
+            member.add(keras.layers.BatchNormalization())
+        member.add(keras.layers.Dense(len(LABELS), activation="sigmoid"))
+        members.append(member)
+    return members
+
+
+def tiny_reference() -> Reference:
+    vectors = np.random.default_rng(0).normal(size=(40, WIDTH)).astype(np.float32)
+    return Reference(vectors, np.array([16, 4]), 40)
+
+
+def write_tiny_bundle(folder: Path, **other: Any) -> None:
+    """Write a bundle of three members, or with other values than usual."""
+    labels = other.get("label_names", LABELS)
+    values = {
+        "model": fuse(tiny_members(3)),
+        "label_names": labels,
+        "thresholds": THRESHOLDS,
+        "encoder": resolve_encoder(EncoderConfig()),
+        "params": {"batch_size": 8},
+        "metrics": metrics_of(*labels),
+        "reference": tiny_reference(),
+    }
+    write_bundle(folder, **(values | other))
