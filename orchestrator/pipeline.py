@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.dashboard import dashboard_beside
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_progress
 from orchestrator.restore import keep_data
@@ -22,6 +23,7 @@ from orchestrator.run import (
     storage_of_workers,
 )
 from orchestrator.sharing import share_bundle
+from orchestrator.study_page import show_search
 from orchestrator.supervise import hand_back, supervise
 from shared.bundle import read_metrics
 from shared.data.splits import write_split
@@ -61,9 +63,13 @@ class OpenStudy:
 
 
 @contextmanager
-def open_study_of(run: Run, prepared: Prepared) -> Iterator[OpenStudy]:
+def open_study_of(run: Run, prepared: Prepared, console: Console) -> Iterator[OpenStudy]:
     """Open or create the run's study for as long as the block lasts."""
-    with database_of(run) as url, opened_storage(url) as storage:
+    with (
+        database_of(run) as url,
+        opened_storage(url) as storage,
+        dashboard_beside(run, url, console),
+    ):
         study = open_study(
             storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
         )
@@ -112,14 +118,15 @@ def search(
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
-        supervise(study, storage, pool, config.study, max_retries, hold, update)
+        with show_search(run, prepared, study, update) as update_and_draw:
+            supervise(study, storage, pool, config.study, max_retries, hold, update_and_draw)
 
 
 def run_all(run: Run, console: Console) -> Result:
     """Run every stage that is not finished yet."""
     require_reach(run)
     prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
+    with open_study_of(run, prepared, console) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
             share_bundle(run)  # a run that died right before it did
@@ -140,7 +147,7 @@ def run_search(run: Run, console: Console) -> StudyProgress:
     require_reach(run)
     with launch_workers(run.config.workers, run.ray_address) as pool:
         prepared = prepare(run, console)
-        with open_study_of(run, prepared) as opened:
+        with open_study_of(run, prepared, console) as opened:
             if not is_searched(run, opened.study, opened.storage):
                 search(run, prepared, opened, pool, console)
             return read_progress(opened.study)
@@ -149,7 +156,7 @@ def run_search(run: Run, console: Console) -> StudyProgress:
 def run_ensemble(run: Run, console: Console) -> Result:
     """Make the ensemble of the best trial so far, whether or not the search is finished."""
     prepared = prepare(run, console)
-    with open_study_of(run, prepared) as opened:
+    with open_study_of(run, prepared, console) as opened:
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         return Result(ensemble(run, prepared, opened.study, console), is_new=True)

@@ -15,6 +15,7 @@ from orchestrator.report import write_report
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
+from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
@@ -73,7 +74,7 @@ def ensemble(run: Run, prepared: Prepared, study: Study, console: Console) -> di
         metrics=metrics,
     )
     write_report(run.paths.report, run, metrics)
-    share_bundle(run)
+    show_result(run, prepared, study, metrics, scores, share_bundle(run))
     return metrics
 
 

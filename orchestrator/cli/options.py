@@ -71,6 +71,9 @@ ServerStorage = Annotated[
     str, typer.Option("--storage", callback=_require_storage, help=f"postgresql://... {_FROM}")
 ]
 StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Show the study in optuna-dashboard meanwhile.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on the terminal.")]

@@ -7,6 +7,7 @@ import typer
 from orchestrator.cli.options import (
     ConfigFile,
     Csv,
+    Dashboard,
     EncoderName,
     LabelColumns,
     Level,
@@ -45,6 +46,7 @@ def run(
     storage: Storage = None,
     study_name: StudyName = None,
     seed: Seed = None,
+    dashboard: Dashboard = False,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -54,7 +56,7 @@ def run(
         from orchestrator.pipeline import run_all
         from orchestrator.run import define_run
 
-        sweep = define_run(config, run_dir, storage, options, ray_address)
+        sweep = define_run(config, run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
@@ -65,6 +67,7 @@ def resume(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    dashboard: Dashboard = False,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -74,7 +77,7 @@ def resume(
         from orchestrator.pipeline import run_all
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options, ray_address)
+        sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
@@ -124,6 +127,7 @@ def search(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    dashboard: Dashboard = False,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -133,7 +137,7 @@ def search(
         from orchestrator.pipeline import run_search
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options, ray_address)
+        sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
         typer.echo(
             f"Study {sweep.study_name!r} has {progress.finished} finished trials,"
