@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import typer
@@ -47,7 +47,8 @@ def serve(
         nullcontext(str(storage_url)) if run is None else database_of(run) as url,
     ):
         typer.echo(f"optuna-dashboard is at {address_of(listener)}")
-        _serve_studies(listener, url, {} if run is None else {run.study_name: run.store})
+        with suppress(KeyboardInterrupt):
+            _serve_studies(listener, url, {} if run is None else {run.study_name: run.store})
 
 
 @contextmanager

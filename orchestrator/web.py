@@ -22,7 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(
             f"No page can be served at {host}, port {port}: {error}."
             " Stop what listens there, or choose another port with --port."
