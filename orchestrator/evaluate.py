@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 
 from orchestrator.ensemble import Ensemble
 from orchestrator.predict import predict_vectors
@@ -54,6 +53,6 @@ def logistic_regression(
     test_vectors: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Fit one-vs-rest logistic regression; return its (n_test, L) float32 probabilities."""
-    model = OneVsRestClassifier(LogisticRegression(max_iter=MAX_ITER))
-    model.fit(vectors, labels)
-    return np.asarray(model.predict_proba(test_vectors), dtype=np.float32)
+    model = LogisticRegression(max_iter=MAX_ITER)
+    columns = [model.fit(vectors, label).predict_proba(test_vectors)[:, 1] for label in labels.T]
+    return np.stack(columns, axis=1).astype(np.float32)

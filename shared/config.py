@@ -134,6 +134,10 @@ class PrunerConfig(Section):
     """Epochs between two looks at the median."""
 
 
+Objective = Literal["validation_loss", "ap_weighted", "ap_macro"]
+"""What trials are compared by; the loss is minimised, average precision is maximised."""
+
+
 class StudyConfig(Section):
     """The study and its budget."""
 
@@ -143,8 +147,12 @@ class StudyConfig(Section):
     """The budget: trials that finish, complete or pruned. Failed ones do not count."""
     timeout_s: float | None = Field(None, gt=0)
     """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
+    objective: Objective = "validation_loss"
+    """What trials are compared by: their validation loss, or the weighted or macro average
+    precision on the validation rows at the epoch of the least loss. They report their loss after
+    each epoch, and are pruned by it, in any case."""
     target_value: float | None = None
-    """The validation loss at which the search is good enough and ends. null: no target."""
+    """The objective's value at which the search is good enough and ends. null: no target."""
     seed: int = Field(42, ge=0)
     """What splits, samplers, initial weights and shuffling are derived from."""
     sampler: SamplerConfig = SamplerConfig()

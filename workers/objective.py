@@ -69,7 +69,7 @@ def open_bench(
     n_ahead: int = 1,
 ) -> Bench:
     """Start the threads that ask, report, beat and keep in the name of a worker."""
-    medians = Medians(spec.config.study.pruner, study.direction)
+    medians = Medians(spec.config.study.pruner)
     heartbeat = Heartbeat(study, storage, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
     n_inputs = arrays.vectors.shape[1]
@@ -213,8 +213,10 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         return True
     running.values[epoch.step] = epoch.value
     new = {epoch.step: epoch.value}
+    objective = bench.spec.config.study.objective
+    is_loss = objective == "validation_loss"
     if bench.medians.should_prune(running.values):
-        end = Ended(TrialState.PRUNED, epoch.value)
+        end = Ended(TrialState.PRUNED, epoch.value if is_loss else None)
         reporter.send(asked.trial_id, new, _describe(running), end)
         return True
     if epoch.ending is None:
@@ -230,8 +232,8 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         AP_WEIGHTED: round(measured.ap_weighted, 6),
         AP_MACRO: round(measured.ap_macro, 6),
     }
-    best_value = min(running.values.values())
-    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, best_value))
+    value = min(running.values.values()) if is_loss else getattr(measured, objective)
+    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, value))
     return True
 
 

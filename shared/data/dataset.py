@@ -145,7 +145,8 @@ def _label_names(table: pd.DataFrame, config: DataConfig) -> tuple[str, ...]:
     names = tuple(name for name in candidates if _is_binary(table[name]))
     if not names:
         raise InputError(
-            f"{config.csv}: no column but the text has only the values 0 and 1."
+            f"{config.csv}: no column but the text has only the values 0 and 1. Classes need a 0/1"
+            " column each (pandas.get_dummies); numbers cannot be predicted (no regression)."
             " Name the labels with --label-columns to see what is wrong with them."
         )
     return names

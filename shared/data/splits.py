@@ -67,11 +67,16 @@ def _hold_out(dataset: Dataset, rows: Rows, fraction: float, seed: int) -> tuple
 
 
 def _groups(dataset: Dataset, rows: Rows) -> tuple[list[list[int]], npt.NDArray[np.float32]]:
-    """Return the rows of each distinct text, and its labels: those that any of its rows has."""
+    """Return the rows of each distinct text, and its labels: those that any of its rows has.
+
+    A single label is joined by its opposite: iterative stratification is for two or more.
+    """
     groups: dict[str, list[int]] = {}
     for row in rows:
         groups.setdefault(dataset.texts[row], []).append(int(row))
     labels = np.array([dataset.labels[members].max(axis=0) for members in groups.values()])
+    if labels.shape[1] == 1:
+        labels = np.hstack([labels, 1 - labels])
     return list(groups.values()), labels
 
 

@@ -6,17 +6,18 @@ from types import MappingProxyType
 from typing import Any
 
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from shared.config import StudyConfig
 from shared.errors import TagsweepError
-from shared.search.bulk_read import count_failures, count_trials, read_least_value
+from shared.search.bulk_read import count_failures, count_trials, read_best_value
 from shared.search.bulk_write import Begun, begin_trials
 from shared.search.liveness import alone
 from shared.search.storage import LIVELY
-from shared.search.study import FAILURE
+from shared.search.study import FAILURE, direction_of
 
 DRIVING = 0x7461_6774
 """The class of the advisory lock that the one driver of a study holds."""
@@ -138,5 +139,9 @@ def _require_hope(connection: Connection, study_id: int, limits: StudyConfig) ->
 def _is_good_enough(connection: Connection, study_id: int, limits: StudyConfig) -> bool:
     if limits.target_value is None:
         return False
-    least = read_least_value(connection, study_id)
-    return least is not None and least <= limits.target_value
+    direction = direction_of(limits.objective)
+    best = read_best_value(connection, study_id, direction)
+    if best is None:
+        return False
+    is_minimised = direction is StudyDirection.MINIMIZE
+    return best <= limits.target_value if is_minimised else best >= limits.target_value

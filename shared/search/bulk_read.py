@@ -17,7 +17,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import (
     ARRAY,
@@ -79,10 +79,13 @@ def count_failures(connection: Connection, study_id: int, key: str, beginning: s
     return int(connection.execute(failed).scalar_one())
 
 
-def read_least_value(connection: Connection, study_id: int) -> float | None:
-    """Return the least value of a study's complete trials, or None when there is none."""
-    least = (
-        select(func.min(TrialValueModel.value))
+def read_best_value(
+    connection: Connection, study_id: int, direction: StudyDirection
+) -> float | None:
+    """Return the best value of a study's complete trials, or None when there is none."""
+    best = func.min if direction is StudyDirection.MINIMIZE else func.max
+    found = (
+        select(best(TrialValueModel.value))
         .join(TrialModel, TrialModel.trial_id == TrialValueModel.trial_id)
         .where(
             TrialModel.study_id == study_id,
@@ -90,7 +93,7 @@ def read_least_value(connection: Connection, study_id: int) -> float | None:
             TrialValueModel.value_type == TrialValueModel.TrialValueType.FINITE,
         )
     )
-    value: float | None = connection.execute(least).scalar_one()
+    value: float | None = connection.execute(found).scalar_one()
     return value
 
 

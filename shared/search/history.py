@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.storages import InMemoryStorage, RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from shared.search.bulk_read import (
@@ -52,6 +52,8 @@ class History(InMemoryStorage):
         self._running: dict[int, FrozenTrial] = {}
         self._ordered: list[FrozenTrial] | None = None
         self._internal: dict[int, dict[str, float]] = {}
+        # TPE ranks pruned trials by what they reported: losses, also where the value is maximised.
+        self._sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
         self.n_changes = 0
         """How many trials have finished or got parameters so far."""
 
@@ -108,7 +110,9 @@ class History(InMemoryStorage):
         """Take it that a running trial has come to its end."""
         trial = self._running.pop(trial_id)
         trial.state, trial.values = state, None if value is None else [value]
-        trial.intermediate_values = intermediate_values
+        trial.intermediate_values = {
+            step: self._sign * loss for step, loss in intermediate_values.items()
+        }
         self._finished[trial_id] = trial
         self._ordered = None
         self.n_changes += 1

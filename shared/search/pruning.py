@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from optuna.pruners import MedianPruner
-from optuna.study import StudyDirection
 
 from shared.config import PrunerConfig
 
@@ -24,18 +23,15 @@ def build_pruner(config: PrunerConfig) -> MedianPruner:
 
 
 class Medians:
-    """Decide as Optuna's MedianPruner does, without reading the study at every step.
+    """Decide as Optuna's MedianPruner does of losses, without reading the study at every step.
 
     It needs to be told of each complete trial once: these never change, and the median looks at
     nothing else.
     """
 
-    def __init__(
-        self, config: PrunerConfig, direction: StudyDirection = StudyDirection.MINIMIZE
-    ) -> None:
+    def __init__(self, config: PrunerConfig) -> None:
         """Start without any complete trial."""
         self._config = config
-        self._sign = 1 if direction == StudyDirection.MINIMIZE else -1
         self._values: defaultdict[int, list[float]] = defaultdict(list)
         self.n_complete = 0
 
@@ -61,8 +57,8 @@ class Medians:
         if np.isnan(others).all():
             return False
         with np.errstate(invalid="ignore"):  # the median of infinities alone is NaN
-            best, median = np.nanmin(self._sign * reported), np.nanpercentile(others, 50)
-            return bool(best > self._sign * median)
+            best, median = np.nanmin(reported), np.nanpercentile(others, 50)
+            return bool(best > median)
 
     def _is_first_of_interval(
         self, since_warmup: int, step: int, values: Mapping[int, float]

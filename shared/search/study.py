@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.config import SweepConfig, parse_config
+from shared.config import Objective, SweepConfig, parse_config
 from shared.errors import InputError
 from shared.search.bulk_read import count_trials, id_of
 from shared.search.pruning import build_pruner
@@ -78,12 +78,12 @@ def open_study(
     existing = read_config(storage, name)
     if existing is None:
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=StudyDirection.MINIMIZE
+            storage=storage, study_name=name, direction=direction_of(config.study.objective)
         )
         with warnings.catch_warnings():
             # Experimental since Optuna 3.2; it only labels the dashboard's axes.
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["validation_loss"])
+            study.set_metric_names([config.study.objective])
         study.set_user_attr(FINGERPRINT, fingerprint)
         study.set_user_attr(DATA, dict(parts))
         study.set_user_attr(SEARCH_S, 0.0)
@@ -94,6 +94,12 @@ def open_study(
             raise _refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
     study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
     return study
+
+
+def direction_of(objective: Objective) -> StudyDirection:
+    """Return which way an objective is better."""
+    is_loss = objective == "validation_loss"
+    return StudyDirection.MINIMIZE if is_loss else StudyDirection.MAXIMIZE
 
 
 def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
@@ -138,13 +144,14 @@ def read_progress(study: Study) -> StudyProgress:
     trials = study.get_trials(deepcopy=False)
     counts = {state: sum(t.state == state for t in trials) for state in TrialState}
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
     return StudyProgress(
         complete=counts[TrialState.COMPLETE],
         pruned=counts[TrialState.PRUNED],
         failed=counts[TrialState.FAIL],
         running=counts[TrialState.RUNNING],
         waiting=counts[TrialState.WAITING],
-        best=min(complete, key=lambda t: (t.value, t.number), default=None),
+        best=min(complete, key=lambda t: (sign * t.values[0], t.number), default=None),
     )
 
 
@@ -174,7 +181,13 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
     """Return what must not change while a study lives: where the CSV lies may, what it says not."""
     values = config.model_dump(
         mode="json",
-        include={"data": True, "encoder": True, "space": True, "training": True, "study": {"seed"}},
+        include={
+            "data": True,
+            "encoder": True,
+            "space": True,
+            "training": True,
+            "study": {"seed", "objective"},
+        },
     )
     del values["data"]["csv"], values["encoder"]["batch_size"]
     return values

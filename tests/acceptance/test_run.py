@@ -84,15 +84,18 @@ def test_lines_of_standard_input_are_predicted(tagsweep: Tagsweep, finished: Fin
     assert [row["text"] for row in rows] == ["good", "bad"]
 
 
-def test_the_stages_run_by_themselves(tagsweep: Tagsweep, short_yaml: Path, prepared: Path) -> None:
+def test_the_stages_run_by_themselves_and_for_a_single_label(
+    tagsweep: Tagsweep, short_yaml: Path, prepared: Path
+) -> None:
     folder = prepared
-    tagsweep("prepare", short_yaml, "--run-dir", folder)
+    tagsweep("prepare", short_yaml, "--run-dir", folder, "--label-columns", "defect")
     assert "no study" in tagsweep("status", folder, code=1).stderr
     tagsweep("search", folder, "--n-trials", 2, "--n-workers", 1)
     assert status_of(tagsweep, folder)["stage"] == "ensemble"
     assert "Bundle: " in tagsweep("ensemble", folder).stdout
     status = status_of(tagsweep, folder)
     assert (status["stage"], status["finished"]) == ("done", 2)
+    assert list(status["test"]["per_label"]) == ["defect"]
 
 
 def test_the_help_is_there_at_once(tagsweep: Tagsweep) -> None:

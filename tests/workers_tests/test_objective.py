@@ -71,6 +71,22 @@ def test_a_complete_trial_says_its_average_precision(storage, make_spec, arrays)
     assert trial.user_attrs[SECONDS] > 0
 
 
+def test_trials_are_compared_by_average_precision_and_pruned_by_their_loss(
+    storage, make_spec, arrays
+) -> None:
+    study = {"n_trials": 8, "objective": "ap_macro", "pruner": {"n_startup_trials": 2}}
+    spec = make_spec(study=study, space=QUICK)
+    trials = _run(storage, spec, arrays)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert complete
+    assert pruned
+    assert all(t.value == pytest.approx(t.user_attrs["ap_macro"], abs=1e-6) for t in complete)
+    assert all(trial.value is None for trial in pruned)
+    best = load_study(storage, spec.study_name, spec.config, worker=0).best_value
+    assert best == max(trial.value for trial in complete)
+
+
 def test_many_trials_at_a_time_are_the_same_as_one_after_another(
     storage, make_spec, arrays
 ) -> None:

@@ -12,11 +12,11 @@ from shared.data.splits import make_folds, make_split, write_split
 
 @st.composite
 def datasets(draw: st.DrawFn) -> Dataset:
-    """Draw 60 to 200 rows, some texts of which come twice, with two to four labels."""
+    """Draw 60 to 200 rows, some texts of which come twice, with one to four labels."""
     n = draw(st.integers(60, 200))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     texts = tuple(f"text {i}" for i in rng.integers(0, n * 2, size=n))
-    n_labels = draw(st.integers(2, 4))
+    n_labels = draw(st.integers(1, 4))
     labels = (rng.random((n, n_labels)) < rng.uniform(0.1, 0.6, n_labels)).astype(np.float32)
     return Dataset(texts, labels, tuple("abcd"[:n_labels]), "drawn")
 

@@ -14,7 +14,7 @@ from shared.errors import TagsweepError
 from shared.search.budget import ask, driving, is_driven, is_spent
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
-from shared.search.study import FAILURE, load_study, open_study
+from shared.search.study import FAILURE, load_study, open_study, read_progress
 
 CONFIG = SweepConfig()
 
@@ -125,6 +125,19 @@ def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: st
         study.tell(begun.number, value)
     assert is_spent(storage, study._study_id, enough)
     assert ask(storage, study._study_id, enough) == []
+
+
+def test_average_precision_is_good_enough_from_below(storage: RDBStorage, study_name: str) -> None:
+    enough = StudyConfig(n_trials=9, objective="ap_macro", target_value=0.7)
+    study = open_study(storage, study_name, SweepConfig(study=enough), "f")
+    for value in (0.6, 0.8):
+        assert not is_spent(storage, study._study_id, enough)
+        (begun,) = ask(storage, study._study_id, enough)
+        study.tell(begun.number, value)
+    assert is_spent(storage, study._study_id, enough)
+    best = read_progress(study).best
+    assert best is not None
+    assert best.value == study.best_value == 0.8
 
 
 def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
@@ -10,8 +10,8 @@ from shared.search.bulk_read import (
     Changes,
     count_failures,
     count_trials,
+    read_best_value,
     read_intermediate_values,
-    read_least_value,
     read_params,
     read_running,
     read_values,
@@ -89,15 +89,17 @@ def test_trials_are_counted_by_state_and_failures_by_reason(
         counts = count_trials(connection, study._study_id)
         assert count_failures(connection, study._study_id, FAILURE, "diverged") == 2
         assert count_failures(connection, study._study_id, FAILURE, "d%") == 0
-        assert read_least_value(connection, study._study_id) == -1.5
+        least = read_best_value(connection, study._study_id, StudyDirection.MINIMIZE)
+        greatest = read_best_value(connection, study._study_id, StudyDirection.MAXIMIZE)
         running = read_running(connection, study._study_id, WORKER)
+    assert (least, greatest) == (-1.5, 0.5)
     assert counts == {TrialState.FAIL: 3, TrialState.COMPLETE: 2, TrialState.RUNNING: 2}
     assert running == {_id(nameless) - 1: "worker-0", _id(nameless): None}
 
 
 def test_nothing_is_found_in_an_empty_study(storage: RDBStorage, study: Study) -> None:
     with storage.engine.begin() as connection:
-        assert read_least_value(connection, study._study_id) is None
+        assert read_best_value(connection, study._study_id, study.direction) is None
         assert count_trials(connection, study._study_id).total() == 0
         assert read_intermediate_values(connection, []) == {}
         assert read_params(connection, []) == read_values(connection, []) == {}

@@ -1,5 +1,6 @@
 import pytest
 from optuna.samplers import RandomSampler
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
@@ -55,6 +56,22 @@ def test_it_shows_what_the_sampler_would_read_from_the_study(
     assert [t.params for t in shown] == [t.params for t in expected]
     assert [t.distributions for t in shown] == [t.distributions for t in expected]
     assert shown[1].intermediate_values == {3: 0.8}
+
+
+def test_reported_losses_count_as_losses_where_the_value_is_maximised(
+    storage: RDBStorage, study_name: str
+) -> None:
+    config = SweepConfig(study=StudyConfig(objective="ap_weighted"))
+    study = open_study(storage, study_name, config, "f")
+    for loss in (0.9, 0.3, 0.6):
+        trial = study.ask()
+        trial.report(loss, 0)
+        study.tell(trial, state=TrialState.PRUNED)
+    history = History(study, RandomSampler(seed=0))
+    history.refresh(storage)
+    below, above = _split_trials(history.study, history.study.get_trials(), 1)
+    assert [trial.number for trial in below] == [1]
+    assert len(above) == 2
 
 
 def test_a_running_trial_becomes_a_finished_one(

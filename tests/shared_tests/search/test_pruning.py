@@ -4,7 +4,6 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from shared.config import PrunerConfig
@@ -61,15 +60,12 @@ STATES = st.sampled_from([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.P
         n_warmup_steps=st.integers(0, 4),
         interval_steps=st.integers(1, 4),
     ),
-    direction=st.sampled_from([StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE]),
 )
 @settings(max_examples=400, deadline=None)
 # Optuna takes the median of nothing but NaN or infinities as well, and is warned by NumPy.
 @pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value")
-def test_decisions_are_those_of_optunas_pruner(
-    trials, values, config: PrunerConfig, direction: StudyDirection
-) -> None:
-    study, medians = optuna.create_study(direction=direction), Medians(config, direction)
+def test_decisions_are_those_of_optunas_pruner(trials, values, config: PrunerConfig) -> None:
+    study, medians = optuna.create_study(), Medians(config)
     for reported, state in trials:
         study.add_trial(create_trial(state=state, value=1.0, intermediate_values=reported))
         if state == TrialState.COMPLETE:
