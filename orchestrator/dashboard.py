@@ -42,6 +42,8 @@ def serve(
         )
     if run is None and storage_url is None:
         raise InputError("Name a run directory, or a server (--storage).")
+    # Its libraries warn of what is only to be expected, such as few trials.
+    open_terminal(None if run is None else run.paths.log, LogLevel.ERROR, quiet=True)
     with (
         listen(host, port) as listener,
         nullcontext(str(storage_url)) if run is None else database_of(run) as url,

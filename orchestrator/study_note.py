@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.prepare import Prepared
@@ -53,6 +54,7 @@ def _labels(prepared: Prepared) -> str:
 
 
 def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
+    place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
     table = _table(
         [
@@ -70,7 +72,7 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has a head like it for each of"
         f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nThe bundle, which predicts on new"
-        f" text, is `{bundle}`:\n\n```sh\ntagsweep predict {shlex.quote(bundle)} --text TEXT\n```"
+        f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
 
 

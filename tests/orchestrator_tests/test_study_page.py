@@ -25,10 +25,10 @@ MAX_BYTES = 100_000
 
 @pytest.fixture
 def study(storage: RDBStorage, study_name: str, run: Run) -> Study:
-    """Return a study of 12 trials of 200 steps, the most of a learning curve by default."""
+    """Return a study of three trials of 30 steps."""
     study = open_study(storage, study_name, run.config, "fingerprint")
-    values = {step: 1 / (step + 1) for step in range(200)}
-    study.add_trials([create_trial(value=0.02, intermediate_values=values) for _ in range(12)])
+    values = {step: 1 / (step + 1) for step in range(30)}
+    study.add_trials([create_trial(value=0.02, intermediate_values=values) for _ in range(3)])
     return study
 
 
@@ -83,7 +83,7 @@ def test_plots_are_drawn_anew_during_a_search(
 
 def test_a_result_comes_with_note_plots_and_files(study: Study, run: Run) -> None:
     _show_result(run, study)
-    assert "`the/bundle`" in optuna_dashboard.get_note(study)
+    assert "/the/bundle`" in optuna_dashboard.get_note(study)
     assert _plots(study).keys() == {"average-precision", "precision-recall"}
     files = {one.filename: one.artifact_id for one in get_all_artifact_meta(study)}
     assert files.keys() == {"bundle.zip", "best-trial.keras"}
@@ -122,4 +122,4 @@ def test_what_cannot_be_shown_stops_nothing_and_is_told(
     with caplog.at_level(logging.WARNING):
         _show_result(run, study)
     assert "The study's files cannot be shown in optuna-dashboard" in caplog.text
-    assert "`the/bundle`" in optuna_dashboard.get_note(study)
+    assert "/the/bundle`" in optuna_dashboard.get_note(study)
