@@ -7,14 +7,15 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.artifacts import StoredArtifacts
 from orchestrator.prepare import Prepared
@@ -85,8 +86,14 @@ def _draw_search(run: Run, study: Study) -> None:
         from orchestrator.figures import budget_over_time, learning_curves
 
         trials = study.get_trials(deepcopy=False)
-        _save_plot(study, "learning-curves", learning_curves(trials, BEST_CURVES))
+        _save_plot(study, "learning-curves", learning_curves(_best(study, trials)))
         _save_plot(study, "budget", budget_over_time(trials, run.config.study.n_trials))
+
+
+def _best(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    sign = -1 if study.direction is StudyDirection.MAXIMIZE else 1
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: sign * trial.values[0])[:BEST_CURVES]
 
 
 def _save_note(study: Study, note: str) -> None:

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from tests.acceptance.commands import start
 
 PATIENCE_S = 60
 SEARCH_S = 25
-SWEEP = "encoder: {max_seq_length: 16}\ntraining: {max_epochs: 20}\nensemble: {n_folds: 2}\n"
+SWEEP = "training: {max_epochs: 20}\nensemble: {n_folds: 2}\n"
 PLOT = """
 const plot = document.getElementById(`user-defined-plot:${arguments[0]}`);
 return plot ? plot.querySelectorAll(".scatterlayer .js-line, .barlayer .point").length : 0;
@@ -37,10 +38,11 @@ def browser() -> Iterator[Chrome]:
 
 @pytest.fixture(scope="module")
 def sweep(
-    emotions_csv: Path, tmp_path_factory: pytest.TempPathFactory
+    emotions_csv: Path, emotions_embeddings: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a sweep of so many seconds with its dashboard, and stop it if it still runs."""
     folder = tmp_path_factory.mktemp("watched")
+    shutil.copytree(emotions_embeddings, folder / "run" / "embeddings")
     (folder / "sweep.yaml").write_text(f"{SWEEP}data: {{csv: {emotions_csv}}}\n")
     limits = ("--n-trials", 5000, "--timeout", SEARCH_S, "--n-workers", 2)
     process = start("run", "sweep.yaml", *limits, "--run-dir", "run", "--dashboard", cwd=folder)
