@@ -22,9 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.results import publish
 from orchestrator.database import _Server
-from shared.search.liveness import CHECKPOINTS, RESUMED_AT, RETRY_OF
 from shared.search.storage import open_storage
-from shared.search.study import FAILURE
+from shared.search.study import CHECKPOINTS, FAILURE, RESUMED_AT, RETRY_OF
 
 TAGSWEEP = Path(sys.executable).with_name("tagsweep")
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
@@ -132,7 +131,7 @@ def _examine(url: str, n_trials: int) -> dict[str, Any]:
     study = optuna.load_study(study_name=NAME, storage=open_storage(url))
     trials = study.trials
     states = Counter(trial.state for trial in trials)
-    again = {t.user_attrs[CHECKPOINTS][0] for t in trials if CHECKPOINTS in t.user_attrs}
+    again = {t.system_attrs[CHECKPOINTS][0] for t in trials if CHECKPOINTS in t.system_attrs}
     given_up = [t for t in trials if _was_given_up(t)]
     complete = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     trained, twice = count_epochs(trials)

@@ -21,6 +21,9 @@ from shared.training.params import HeadParams
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 
+KEY_CHARACTERS = 16
+"""How much of an ensemble's key names its folder."""
+
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """The training rows and the held-out rows of one member."""
 
@@ -56,7 +59,7 @@ def train_ensemble(
     `on_epoch(n_done, step, value)` follows the training, `on_fold(i, epochs)` is called when a
     fold's member is kept. Raises TagsweepError when a member diverges.
     """
-    names = [f"ensemble/{key}/fold-{i}.keras" for i in range(len(folds))]
+    names = [name_of_member(key, i) for i in range(len(folds))]
     found = {i: member for i, name in enumerate(names) if (member := _load(store, name))}
     jobs = [
         Job(i, params, seed + i, train_rows, held_out_rows)
@@ -80,6 +83,11 @@ def train_ensemble(
     for member, (_, held_out_rows) in zip(members, folds, strict=True):
         out_of_fold[held_out_rows] = predict_vectors(member, vectors[held_out_rows])
     return Ensemble(members, fuse(members), out_of_fold)
+
+
+def name_of_member(key: str, fold: int) -> str:
+    """Return what a fold's member is called in the store."""
+    return f"ensemble/{key[:KEY_CHARACTERS]}/fold-{fold}.keras"
 
 
 def _finish(

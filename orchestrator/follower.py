@@ -1,6 +1,6 @@
 """Follow a search, and write what is new of its workers, trials and database to its events."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.storages import RDBStorage
@@ -8,9 +8,17 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.events import Events
-from shared.search.bulk_read import Changes, id_of, read_user_attrs, read_values
-from shared.search.liveness import CHECKPOINTS, HANDED_BACK, LOST, RETRY_OF
-from shared.search.study import FAILURE, WORKER, StudyProgress
+from shared.search.bulk_read import Changes, id_of, read_attrs, read_values
+from shared.search.liveness import HANDED_BACK, LOST
+from shared.search.study import (
+    CHECKPOINTS,
+    EPOCHS,
+    FAILURE,
+    RETRY_OF,
+    SECONDS,
+    WORKER,
+    StudyProgress,
+)
 from workers import PoolState, pool_worker_name
 
 Attrs = Mapping[str, Any]
@@ -44,7 +52,9 @@ class Follower:
             rows = self._changes.read(connection)
             ended = [row for row in rows if row.state.is_finished()]
             new = [row for row in rows if row.trial_id > self._newest]
-            attrs = read_user_attrs(connection, {row.trial_id for row in (*ended, *new)})
+            attrs = read_attrs(connection, {row.trial_id for row in (*ended, *new)})
+            retried = {row.trial_id: row.number for row in new if RETRY_OF in attrs[row.trial_id]}
+            earlier = read_attrs(connection, retried, of_system=True)
             values = read_values(connection, [row.trial_id for row in ended])
         self._changes.accept(rows)
         self._newest = max((row.trial_id for row in rows), default=self._newest)
@@ -52,8 +62,11 @@ class Follower:
             _ending(row.number, row.state, values.get(row.trial_id), attrs[row.trial_id])
             for row in ended
         ]
-        retried = {row.number: attrs[row.trial_id] for row in new}
-        self._events.write_trials([*found, *_retries(retried, attrs)])
+        for trial_id, number in retried.items():
+            before = attrs.get(earlier[trial_id][CHECKPOINTS][0], {})
+            fields = {"retry_of": attrs[trial_id][RETRY_OF], "reason": before.get(FAILURE)}
+            found.append(("trial_retried", {"number": number, **fields}))
+        self._events.write_trials(found)
 
     def on_outage(self, reason: str | None) -> None:
         """Write that the database is away, and why, or that it is back."""
@@ -82,8 +95,8 @@ def _ending(
         "number": number,
         "state": state.name,
         "value": value,
-        "epochs": attrs.get("epochs"),
-        "seconds": attrs.get("seconds"),
+        "epochs": attrs.get(EPOCHS),
+        "seconds": attrs.get(SECONDS),
         "worker": attrs.get(WORKER),
         "reason": reason,
     }
@@ -95,12 +108,3 @@ def _name(state: TrialState, reason: str) -> str:
     if reason.startswith(LOST):
         return "trial_lost"
     return "trial_handed_back" if reason.startswith(HANDED_BACK) else "trial_failed"
-
-
-def _retries(new: Mapping[int, Attrs], attrs: Mapping[int, Attrs]) -> Iterator[tuple[str, Any]]:
-    """Say which new trials repeat others, by number; the reason is that of the one before."""
-    for number, own in new.items():
-        if RETRY_OF in own:
-            before = attrs.get(own[CHECKPOINTS][0], {})
-            fields = {"number": number, "retry_of": own[RETRY_OF], "reason": before.get(FAILURE)}
-            yield "trial_retried", fields

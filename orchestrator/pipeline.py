@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
@@ -24,6 +25,7 @@ from orchestrator.run import (
     storage_of_workers,
 )
 from orchestrator.sharing import share_bundle
+from orchestrator.study_page import show_search
 from orchestrator.supervise import hand_back, supervise
 from shared.bundle import read_metrics
 from shared.data.splits import write_split
@@ -65,9 +67,15 @@ class OpenStudy:
 
 
 @contextmanager
-def open_study_of(run: Run, prepared: Prepared, events: Events) -> Iterator[OpenStudy]:
+def open_study_of(
+    run: Run, prepared: Prepared, console: Console, events: Events
+) -> Iterator[OpenStudy]:
     """Open or create the run's study for as long as the block lasts."""
-    with database_of(run) as url, opened_storage(url) as storage:
+    with (
+        database_of(run) as url,
+        opened_storage(url) as storage,
+        dashboard_beside(run, url, console),
+    ):
         study = open_study(
             storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
         )
@@ -118,7 +126,11 @@ def search(
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
         pool.start(spec, arrays)
-        supervise(study, storage, pool, config.study, max_retries, hold, update, opened.follower)
+        with show_search(run, prepared, study, update) as update_and_draw:
+            follower = opened.follower
+            supervise(
+                study, storage, pool, config.study, max_retries, hold, update_and_draw, follower
+            )
 
 
 @recorded
@@ -127,7 +139,7 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
     require_reach(run)
     with events.stage("embed"):
         prepared = prepare(run, console)
-    with open_study_of(run, prepared, events) as opened:
+    with open_study_of(run, prepared, console, events) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
             share_bundle(run)  # a run that died right before it did
@@ -157,7 +169,7 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
     with launch_workers(run.config.workers, run.ray_address) as pool:
         with events.stage("embed"):
             prepared = prepare(run, console)
-        with open_study_of(run, prepared, events) as opened:
+        with open_study_of(run, prepared, console, events) as opened:
             if not is_searched(run, opened.study, opened.storage):
                 with events.stage("search"):
                     search(run, prepared, opened, pool, console)
@@ -169,7 +181,7 @@ def run_ensemble(run: Run, console: Console, events: Events) -> Result:
     """Make the ensemble of the best trial so far, whether or not the search is finished."""
     with events.stage("embed"):
         prepared = prepare(run, console)
-    with open_study_of(run, prepared, events) as opened:
+    with open_study_of(run, prepared, console, events) as opened:
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         with events.stage("ensemble"):

@@ -17,6 +17,7 @@ from orchestrator.report import write_report
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
+from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
@@ -24,9 +25,6 @@ from shared.errors import TagsweepError
 from shared.reference import take_reference
 from shared.search.space import params_of
 from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
-
-KEY_CHARACTERS = 16
-"""How much of an ensemble's key names its folder."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def ensemble(
             config.training,
             config.study.seed,
             run.store,
-            key[:KEY_CHARACTERS],
+            key,
             lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
             lambda fold, epochs: events.write("fold_done", fold=fold, epochs=epochs),
         )
@@ -82,7 +80,7 @@ def ensemble(
         reference=take_reference(vectors, dataset.labels, known_rows, config.study.seed),
     )
     write_report(run.paths.report, run, metrics)
-    share_bundle(run)
+    show_result(run, prepared, study, metrics, scores, share_bundle(run))
     figures = {name: metrics[name]["ap_weighted"] for name in ("test", "logistic_regression")}
     events.write("bundle_written", best_trial=metrics["search"]["best_trial"], **figures)
     return metrics

@@ -22,13 +22,14 @@ class Run:
     """Hold one run.
 
     `storage_url` is None where the database is the embedded one, `ray_address` where the workers
-    run on this machine.
+    run on this machine; `has_dashboard` asks for optuna-dashboard beside the search.
     """
 
     paths: RunPaths
     config: SweepConfig
     storage_url: str | None = field(default=None, repr=False)
     ray_address: str | None = None
+    has_dashboard: bool = False
 
     @property
     def study_name(self) -> str:
@@ -47,6 +48,8 @@ def define_run(
     storage_url: str | None,
     options: dict[str, dict[str, Any]],
     ray_address: str | None = None,
+    *,
+    has_dashboard: bool = False,
 ) -> Run:
     """Put a run together from what the user gave; options override the file.
 
@@ -62,7 +65,7 @@ def define_run(
     config = with_values(config, options)
     if run_dir is None:
         run_dir = Path("runs") / _default_name(config)
-    return Run(RunPaths(run_dir), config, _checked(storage_url), ray_address)
+    return Run(RunPaths(run_dir), config, _checked(storage_url), ray_address, has_dashboard)
 
 
 def load_run(
@@ -70,6 +73,8 @@ def load_run(
     storage_url: str | None,
     options: dict[str, dict[str, Any]],
     ray_address: str | None = None,
+    *,
+    has_dashboard: bool = False,
 ) -> Run:
     """Find an existing run; raise InputError when the directory holds none."""
     paths = RunPaths(run_dir)
@@ -79,7 +84,7 @@ def load_run(
             " Start one with `tagsweep run --data CSV --run-dir DIR`."
         )
     config = with_values(load_config(paths.config), options)
-    return Run(paths, config, _checked(storage_url), ray_address)
+    return Run(paths, config, _checked(storage_url), ray_address, has_dashboard)
 
 
 def _checked(storage_url: str | None) -> str | None:

@@ -18,7 +18,7 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
 )
 for name in [name for name in os.environ if name.startswith("TAGSWEEP_")]:
-    if name != "TAGSWEEP_TEST_DATA":
+    if name not in {"TAGSWEEP_TEST_DATA", "TAGSWEEP_SCREENSHOTS"}:
         del os.environ[name]
 
 CHECKOUT = Path(__file__).parent.parent

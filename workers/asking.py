@@ -12,10 +12,9 @@ from shared.search.budget import ask, is_spent
 from shared.search.bulk_read import Params, id_of
 from shared.search.bulk_write import Begun, write_params
 from shared.search.history import History
-from shared.search.liveness import CHECKPOINTS, RETRY_OF
 from shared.search.patience import patiently
 from shared.search.space import suggest
-from shared.search.study import WORKER
+from shared.search.study import CHECKPOINTS, RETRY_OF, WORKER
 from shared.training.params import HeadParams
 from workers.heartbeat import Heartbeat
 from workers.spec import WorkerSpec
@@ -145,7 +144,7 @@ class Asker:
             heads = suggest(trial, self._spec.config.space, self._n_inputs)
             params[one.trial_id] = self._history.end_of_asking(one.trial_id)
             origin = one.user_attrs.get(RETRY_OF, one.number)
-            checkpoints = tuple(one.user_attrs.get(CHECKPOINTS, ()))
+            checkpoints = tuple(one.system_attrs.get(CHECKPOINTS, ()))
             asked.append(Asked(one.trial_id, one.number, heads, origin, checkpoints))
         patiently(lambda: write_params(self._storage, params))
         return asked

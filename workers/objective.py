@@ -15,10 +15,17 @@ from optuna.trial import TrialState
 
 from shared.search.budget import DIVERGED
 from shared.search.bulk_write import Ended
-from shared.search.liveness import HANDED_BACK, RESUMED_AT
+from shared.search.liveness import HANDED_BACK
 from shared.search.patience import patiently
 from shared.search.pruning import Medians
-from shared.search.study import FAILURE
+from shared.search.study import (
+    AP_MACRO,
+    AP_WEIGHTED,
+    EPOCHS,
+    FAILURE,
+    RESUMED_AT,
+    SECONDS,
+)
 from shared.training.metrics import average_precision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
@@ -223,8 +230,8 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     )
     attrs = {
         **_describe(running),
-        "ap_weighted": round(measured.ap_weighted, 6),
-        "ap_macro": round(measured.ap_macro, 6),
+        AP_WEIGHTED: round(measured.ap_weighted, 6),
+        AP_MACRO: round(measured.ap_macro, 6),
     }
     value = min(running.values.values()) if is_loss else getattr(measured, objective)
     reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, value))
@@ -233,4 +240,4 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
 
 def _describe(running: LiveTrial) -> dict[str, Any]:
     seconds = round(time.monotonic() - running.started, 3)
-    return {"epochs": len(running.values), "seconds": seconds}
+    return {EPOCHS: len(running.values), SECONDS: seconds}

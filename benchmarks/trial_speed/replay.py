@@ -13,6 +13,7 @@ from orchestrator.prepare import prepare
 from orchestrator.run import database_of, load_run
 from shared.search.space import params_of
 from shared.search.storage import open_storage
+from shared.search.study import EPOCHS
 
 
 def replay(folder: Path, study_name: str) -> float:
@@ -35,7 +36,7 @@ def replay(folder: Path, study_name: str) -> float:
         for is_traced in (False, True):
             before = time.process_time()
             trainer.add(trial.number, head, trial.number, *rows)
-            for _ in range(trial.user_attrs["epochs"] if is_traced else 1):
+            for _ in range(trial.user_attrs[EPOCHS] if is_traced else 1):
                 if trainer.advance()[0].ending is not None:
                     break
             trainer.remove(trial.number)

@@ -71,6 +71,9 @@ ServerStorage = Annotated[
     str, typer.Option("--storage", callback=_require_storage, help=f"postgresql://... {_FROM}")
 ]
 StudyName = Annotated[str | None, typer.Option("--study-name", help="Default: the run's name.")]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Show the study in optuna-dashboard meanwhile.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of splits, sampling and weights.")]
 MetricsPort = Annotated[
     int | None,

@@ -7,6 +7,7 @@ import typer
 from orchestrator.cli.options import (
     ConfigFile,
     Csv,
+    Dashboard,
     EncoderName,
     LabelColumns,
     Level,
@@ -46,6 +47,7 @@ def run(
     storage: Storage = None,
     study_name: StudyName = None,
     seed: Seed = None,
+    dashboard: Dashboard = False,
     metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
@@ -56,7 +58,7 @@ def run(
         from orchestrator.pipeline import run_all
         from orchestrator.run import define_run
 
-        sweep = define_run(config, run_dir, storage, options, ray_address)
+        sweep = define_run(config, run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
@@ -67,6 +69,7 @@ def resume(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    dashboard: Dashboard = False,
     metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
@@ -77,7 +80,7 @@ def resume(
         from orchestrator.pipeline import run_all
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options, ray_address)
+        sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
 
 
@@ -127,6 +130,7 @@ def search(
     n_workers: NWorkers = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    dashboard: Dashboard = False,
     metrics_port: MetricsPort = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
@@ -137,7 +141,7 @@ def search(
         from orchestrator.pipeline import run_search
         from orchestrator.run import load_run
 
-        sweep = load_run(run_dir, storage, options, ray_address)
+        sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
         typer.echo(
             f"Study {sweep.study_name!r} has {progress.finished} finished trials,"

@@ -45,7 +45,9 @@ def dashboard(
     ] = None,
     storage: Storage = None,
     host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 to 65535.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")
+    ] = 8080,
     i_know: Annotated[
         bool, typer.Option("--i-know", help="Listen where others reach it: it has no passwords.")
     ] = False,

@@ -14,6 +14,7 @@ from optuna.storages._rdb.models import (
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
+    TrialSystemAttributeModel,
     TrialUserAttributeModel,
     TrialValueModel,
 )
@@ -173,14 +174,14 @@ def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int,
     }
 
 
-def read_user_attrs(
-    connection: Connection, trial_ids: Collection[int]
+def read_attrs(
+    connection: Connection, trial_ids: Collection[int], *, of_system: bool = False
 ) -> dict[int, dict[str, Any]]:
-    """Return the user attributes of trials, by id and name."""
+    """Return the user attributes of trials, or the system attributes, by id and name."""
     attrs: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in trial_ids}
     if not attrs:
         return attrs
-    model = TrialUserAttributeModel
+    model: Any = TrialSystemAttributeModel if of_system else TrialUserAttributeModel
     rows = select(model.trial_id, model.key, model.value_json).where(
         among(model.trial_id, trial_ids)
     )

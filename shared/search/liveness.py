@@ -21,15 +21,8 @@ from sqlalchemy import Connection
 from shared.search.bulk_read import id_of, read_running
 from shared.search.bulk_write import lock_study, read_stale
 from shared.search.storage import within
-from shared.search.study import FAILURE, WORKER
+from shared.search.study import CHECKPOINTS, FAILURE, RETRY_OF, WORKER
 
-RETRY_OF = "retry_of"
-"""The attribute of a retried trial that names the number of the one that was first."""
-CHECKPOINTS = "checkpoints"
-"""The attribute of a retried trial that names the trial ids whose checkpoint it may go on from, the
-latest first: not every run of a trial got as far as to one."""
-RESUMED_AT = "resumed_at"
-"""The attribute of a retried trial that says how many epochs it did not have to train again."""
 LOST = "lost"
 """How the failure of a trial begins whose worker gave no sign of life."""
 HANDED_BACK = "interrupted"
@@ -104,10 +97,9 @@ def _fail(storage: RDBStorage, trial_id: int, reason: str) -> bool:
 def _enqueue_again(study: Study, failed: FrozenTrial, max_retries: int | None) -> None:
     """Leave it to Optuna's own callback, whose attributes its other tools know."""
     trial = deepcopy(failed)
-    trial.user_attrs = {
-        RETRY_OF: failed.user_attrs.get(RETRY_OF, failed.number),
-        CHECKPOINTS: [failed._trial_id, *failed.user_attrs.get(CHECKPOINTS, [])],  # noqa: SLF001
-    }
+    checkpoints = [failed._trial_id, *failed.system_attrs.get(CHECKPOINTS, [])]  # noqa: SLF001
+    trial.user_attrs = {RETRY_OF: failed.user_attrs.get(RETRY_OF, failed.number)}
+    trial.system_attrs = failed.system_attrs | {CHECKPOINTS: checkpoints}
     with warnings.catch_warnings():
         # Experimental since Optuna 2.8.
         warnings.simplefilter("ignore", ExperimentalWarning)

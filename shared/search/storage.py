@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from shared.errors import InputError, TagsweepError
+from shared.search.bulk_storage import BulkStorage
 
 MAX_CONNECTIONS = 2
 """Connections a worker may hold: one may wait for its turn to ask while the other reports."""
@@ -92,7 +93,7 @@ def open_storage(url: str) -> RDBStorage:
     try:
         # Its check holds one connection while it waits for a second one: behind a pooler, processes
         # that start at once would wait for each other. Ours takes one after the other.
-        storage = RDBStorage(full_url, engine_kwargs=pool, skip_compatibility_check=True)
+        storage = BulkStorage(full_url, engine_kwargs=pool, skip_compatibility_check=True)
         found, ours = storage.get_current_version(), storage.get_head_version()
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]

@@ -20,15 +20,30 @@ from shared.search.bulk_read import count_trials, id_of
 from shared.search.pruning import build_pruner
 from shared.search.tpe import FastTPESampler
 
+# What a study says of itself: its user attributes.
 CONFIG = "config"
 FINGERPRINT = "fingerprint"
 DATA = "data"
 SEARCH_S = "search_s"
-FAILURE = "failure"
-WORKER = "worker"
 STORE = "store"
 VERSIONS = "versions"
 LABELS = "labels"
+
+# What a trial says of itself: its user attributes, named as people read them.
+AP_WEIGHTED = "average precision (weighted)"
+AP_MACRO = "average precision (macro)"
+EPOCHS = "epochs"
+SECONDS = "seconds"
+WORKER = "worker"
+FAILURE = "failure"
+RETRY_OF = "retry of"
+"""The number of the trial that was first, on one that runs again."""
+RESUMED_AT = "resumed at epoch"
+"""How many epochs a trial that runs again did not have to train again."""
+
+CHECKPOINTS = "checkpoints"
+"""The system attribute of a trial that runs again with the trial ids whose checkpoint it may go on
+from, the latest first: not every run of a trial got as far as to one."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 import json
+import shutil
 from pathlib import Path
 
 from tests.acceptance.commands import Tagsweep, status_of
 
 
 def test_a_sweep_over_real_text_beats_logistic_regression(
-    tagsweep: Tagsweep, emotions_csv: Path, tmp_path: Path
+    tagsweep: Tagsweep, emotions_csv: Path, emotions_embeddings: Path, tmp_path: Path
 ) -> None:
+    shutil.copytree(emotions_embeddings, tmp_path / "emotions" / "embeddings")
     data = ("--data", emotions_csv, "--text-column", "text")
     budget = ("--n-trials", 30, "--n-workers", 2)
     command = ("run", *data, *budget, "--run-dir", tmp_path / "emotions")

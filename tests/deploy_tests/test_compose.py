@@ -131,3 +131,10 @@ def test_the_connections_are_enough_for_as_many_workers_as_the_comments_say(
     allowed = int(services["postgres"]["command"][-1].removeprefix("max_connections="))
     needed = MAX_CONNECTIONS * (1 + int(n_workers)) + DRIVERS_LOCK
     assert needed <= allowed - RESERVED
+
+
+def test_the_dashboard_can_read_the_studies_files_and_not_write(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert services["dashboard"]["volumes"] == ["store:/store:ro"]
+    assert services["head"]["volumes"] == ["store:/store"]

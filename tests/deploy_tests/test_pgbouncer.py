@@ -10,8 +10,7 @@ from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
 from shared.config import SweepConfig, with_values
-from shared.search.liveness import RETRY_OF
-from shared.search.study import WORKER, load_study, open_study
+from shared.search.study import RETRY_OF, WORKER, load_study, open_study
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 

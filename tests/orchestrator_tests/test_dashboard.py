@@ -6,15 +6,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import psycopg2
 import pytest
+from rich.console import Console
 from sqlalchemy.engine import make_url
 
-from orchestrator.dashboard import serve
+from orchestrator.dashboard import _listen_at_a_free_port, dashboard_beside, serve
+from orchestrator.run import Run
+from orchestrator.web import address_of
+from shared.config import SweepConfig
 from shared.errors import InputError
+from shared.paths import RunPaths
 from tests.acceptance.commands import TAGSWEEP
 
 PASSWORD = "sesame"  # noqa: S105  which that server does not ask for
@@ -27,9 +33,10 @@ def new_database(postgres_url: str) -> str:
     url = make_url(postgres_url)
     server = psycopg2.connect(host=url.query["host"], user=url.username, dbname="postgres")
     server.autocommit = True
-    server.cursor().execute("CREATE DATABASE empty")
+    name = f"empty_{os.urandom(4).hex()}"
+    server.cursor().execute(f"CREATE DATABASE {name}")
     server.close()
-    return url.set(database="empty", password=PASSWORD).render_as_string(hide_password=False)
+    return url.set(database=name, password=PASSWORD).render_as_string(hide_password=False)
 
 
 @pytest.fixture
@@ -67,6 +74,39 @@ def test_it_serves_an_empty_database_and_shows_no_password(
     assert PASSWORD not in " ".join(process.cmdline())
     (listens,) = process.net_connections(kind="tcp")
     assert listens.laddr.ip == "127.0.0.1"
+
+
+def test_it_changes_nothing(dashboard: tuple[psutil.Popen, str]) -> None:
+    _, url = dashboard
+    _get(url)
+    request = urllib.request.Request(url, b'{"study_name": "x", "directions": ["minimize"]}')  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError, match="Method Not Allowed") as refused:
+        urllib.request.urlopen(request)  # noqa: S310
+    refused.value.close()
+    assert _get(url) == '{"study_summaries": []}'
+
+
+def test_a_port_that_is_taken_is_told(postgres_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"No page can be served at 127.0.0.1, port {port}"):
+            serve(None, postgres_url, "127.0.0.1", port, is_known_open=False)
+
+
+def test_beside_a_sweep_it_takes_the_next_free_port_and_ends_with_it(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    run = Run(RunPaths(tmp_path), SweepConfig(), postgres_url, has_dashboard=True)
+    told = StringIO()
+    with (
+        _listen_at_a_free_port() as taken,
+        dashboard_beside(run, postgres_url, Console(file=told)),
+    ):
+        address = told.getvalue().split()[-1]
+        assert address > address_of(taken)
+        assert "study_summaries" in _get(f"{address}/api/studies")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address)  # noqa: S310
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104

@@ -18,7 +18,6 @@ from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.budget import driving
-from shared.search.liveness import CHECKPOINTS
 from shared.search.study import open_study
 
 
@@ -33,7 +32,7 @@ def run(tmp_path: Path, storage: RDBStorage, postgres_url: str, study_name: str)
         trial.report(value, 0)
         study.tell(trial, *((value,) if value > 0.3 else (None, TrialState.PRUNED)))
     failed = study.ask()
-    failed.set_user_attr(CHECKPOINTS, [3, 1])
+    failed.set_user_attr("tags", [3, 1])
     study.tell(failed, state=TrialState.FAIL)
     made = Run(RunPaths(tmp_path / "run"), config, postgres_url)
     keep_config(made)
@@ -51,7 +50,7 @@ def test_all_trials_are_written_to_a_table(run: Run, tmp_path: Path, kind: str) 
     assert table["intermediate_values_0"].tolist()[:2] == [0.5, 0.25]
     assert table["params_dropout0"].notna().tolist() == [True, True, False]
     assert table["duration"].iloc[0] >= 0
-    assert table["user_attrs_checkpoints"].iloc[2] == "[3, 1]"
+    assert table["user_attrs_tags"].iloc[2] == "[3, 1]"
 
 
 def test_another_kind_of_table_is_refused(run: Run, tmp_path: Path) -> None:

@@ -22,9 +22,17 @@ from sqlalchemy.pool import NullPool
 
 from orchestrator.database import _Server
 from shared.config import with_values
-from shared.search.liveness import RETRY_OF
 from shared.search.storage import open_storage
-from shared.search.study import FAILURE, LABELS, STORE, VERSIONS, WORKER, load_study, open_study
+from shared.search.study import (
+    FAILURE,
+    LABELS,
+    RETRY_OF,
+    STORE,
+    VERSIONS,
+    WORKER,
+    load_study,
+    open_study,
+)
 from shared.versions import versions
 from workers import SearchArrays, WorkerSpec, write_arrays
 from workers.worker import run_worker

@@ -8,8 +8,18 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config import with_values
-from shared.search.liveness import RETRY_OF, retry, workers_of_running
-from shared.search.study import FAILURE, WORKER, load_study, open_study
+from shared.search.liveness import retry, workers_of_running
+from shared.search.study import (
+    AP_MACRO,
+    AP_WEIGHTED,
+    EPOCHS,
+    FAILURE,
+    RETRY_OF,
+    SECONDS,
+    WORKER,
+    load_study,
+    open_study,
+)
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
@@ -50,15 +60,15 @@ def test_a_trial_completes_with_its_best_validation_loss(storage, make_spec, arr
     (trial,) = _run(storage, make_spec(study=ONE_TRIAL), arrays)
     assert trial.state == TrialState.COMPLETE
     assert trial.value == pytest.approx(min(trial.intermediate_values.values()))
-    assert list(trial.intermediate_values) == list(range(trial.user_attrs["epochs"]))
+    assert list(trial.intermediate_values) == list(range(trial.user_attrs[EPOCHS]))
     assert trial.user_attrs[WORKER] == "worker-0"
 
 
 def test_a_complete_trial_says_its_average_precision(storage, make_spec, arrays) -> None:
     (trial,) = _run(storage, make_spec(study=ONE_TRIAL, space=QUICK), arrays)
-    assert 0.5 < trial.user_attrs["ap_macro"] <= 1
-    assert 0.5 < trial.user_attrs["ap_weighted"] <= 1
-    assert trial.user_attrs["seconds"] > 0
+    assert 0.5 < trial.user_attrs[AP_MACRO] <= 1
+    assert 0.5 < trial.user_attrs[AP_WEIGHTED] <= 1
+    assert trial.user_attrs[SECONDS] > 0
 
 
 def test_trials_are_compared_by_average_precision_and_pruned_by_their_loss(
@@ -86,7 +96,7 @@ def test_many_trials_at_a_time_are_the_same_as_one_after_another(
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
     for trial in trials:
         reported = sorted(trial.intermediate_values)
-        assert reported == list(range(trial.user_attrs["epochs"]))
+        assert reported == list(range(trial.user_attrs[EPOCHS]))
 
 
 def test_a_trial_worse_than_the_median_is_pruned(storage, make_spec, arrays) -> None:
@@ -147,7 +157,7 @@ def test_an_interrupted_trial_goes_on_to_the_curve_that_it_would_have_had(
     for ours, theirs in zip(_curves(trials), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    assert all(trial.user_attrs["epochs"] == len(trial.intermediate_values) for trial in finished)
+    assert all(trial.user_attrs[EPOCHS] == len(trial.intermediate_values) for trial in finished)
     assert not list(tmp_path.glob("checkpoints/*")), "what is kept of a trial goes with it"
 
 

@@ -5,8 +5,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from shared.errors import TagsweepError
-from shared.search.liveness import RETRY_OF
-from shared.search.study import FAILURE, WORKER, load_study
+from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
 from workers import SearchArrays
 from workers.worker import run_worker
 

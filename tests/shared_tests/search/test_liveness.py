@@ -11,15 +11,9 @@ from shared.config import StudyConfig, SweepConfig
 from shared.search import bulk_write, liveness
 from shared.search.budget import ask
 from shared.search.bulk_write import beat, lock_study
-from shared.search.liveness import (
-    CHECKPOINTS,
-    RETRY_OF,
-    reap,
-    retry,
-    workers_of_running,
-)
+from shared.search.liveness import reap, retry, workers_of_running
 from shared.search.storage import open_storage, opened_storage
-from shared.search.study import FAILURE, WORKER, load_study, open_study
+from shared.search.study import CHECKPOINTS, FAILURE, RETRY_OF, WORKER, load_study, open_study
 
 CONFIG = SweepConfig()
 LIMITS = StudyConfig(n_trials=100)
@@ -60,11 +54,12 @@ def test_a_trial_without_a_heartbeat_is_failed_and_runs_again_with_its_parameter
     again = _ask(study, storage)
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == x
-    assert again.user_attrs == {RETRY_OF: 0, CHECKPOINTS: [_id(trial)]}
+    assert again.user_attrs == {RETRY_OF: 0}
     failed, repeated = study.trials
     assert failed.state == TrialState.FAIL
     assert failed.user_attrs[FAILURE] == "lost: no sign of life for 0.3 s"
     assert repeated.system_attrs["retry_history"] == [0]
+    assert repeated.system_attrs[CHECKPOINTS] == [_id(trial)]
     assert repeated.intermediate_values == {}
 
 
@@ -83,7 +78,8 @@ def test_a_retry_of_a_retry_names_the_first_trial(study: Study, storage: RDBStor
         retry(study, storage, [_id(trials[-1])], "interrupted")
         trials.append(_ask(study, storage))
     first, second, third = trials
-    assert third.user_attrs == {RETRY_OF: 0, CHECKPOINTS: [_id(second), _id(first)]}
+    assert third.user_attrs == {RETRY_OF: 0}
+    assert study.trials[2].system_attrs[CHECKPOINTS] == [_id(second), _id(first)]
     assert study.trials[2].system_attrs["retry_history"] == [0, 1]
 
 

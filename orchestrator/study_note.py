@@ -1,0 +1,95 @@
+"""Describe a study in Markdown, for the note that optuna-dashboard shows beside its trials."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.prepare import Prepared
+from orchestrator.run import Run
+
+
+def describe_search(run: Run, prepared: Prepared, state: str) -> str:
+    """Say what is searched, how far it is and how to go on; no text of the data, no password."""
+    return "\n\n".join(
+        [f"# {run.study_name}", state, _facts(run, prepared), _labels(prepared), _resume(run)]
+    )
+
+
+def describe_result(run: Run, prepared: Prepared, metrics: dict[str, Any], bundle: str) -> str:
+    """Say the same of a study that has its result, and where the bundle is."""
+    return describe_search(run, prepared, _result(run, metrics, bundle))
+
+
+def _facts(run: Run, prepared: Prepared) -> str:
+    config, split = run.config, prepared.split
+    parts = (("train", split.train), ("valid", split.valid), ("test", split.test))
+    counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts)
+    limit = config.encoder.max_seq_length
+    cut = "" if limit is None else f", at most {limit} tokens"
+    seconds = config.study.timeout_s
+    time = "" if seconds is None else f", {seconds:g} s at most"
+    source = config.data.csv.name if config.data.csv is not None else "from the study's store"
+    return _table(
+        [
+            ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
+            ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
+            ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
+            ("objective", config.study.objective),
+            ("budget", f"{config.study.n_trials:,} trials{time}"),
+            ("ensemble", f"{config.ensemble.n_folds} folds of the best trial"),
+        ],
+        ("", ""),
+    )
+
+
+def _labels(prepared: Prepared) -> str:
+    counts = prepared.dataset.labels.sum(axis=0)
+    shares = prepared.dataset.labels.mean(axis=0)
+    rows = [
+        (name, f"{count:,.0f}", f"{share:.1%}")
+        for name, count, share in zip(prepared.dataset.label_names, counts, shares, strict=True)
+    ]
+    return "## Labels\n\n" + _table(rows, ("label", "rows", "prevalence"))
+
+
+def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
+    place = bundle if "://" in bundle else str(Path(bundle).absolute())
+    ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
+    table = _table(
+        [
+            ("ensemble", f"**{ours['ap_weighted']:.4f}**", f"{ours['ap_macro']:.4f}"),
+            (
+                "logistic regression",
+                f"{baseline['ap_weighted']:.4f}",
+                f"{baseline['ap_macro']:.4f}",
+            ),
+        ],
+        ("test split", "average precision (weighted)", "average precision (macro)"),
+    )
+    return (
+        f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
+        f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
+        f" {search['best_trial']}; the ensemble has a head like it for each of"
+        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nThe bundle, which predicts on new"
+        f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+    )
+
+
+def _resume(run: Run) -> str:
+    root = shlex.quote(str(run.paths.root.absolute()))
+    lines = [f"tagsweep resume {root}", f"tagsweep resume {root} --n-trials N"]
+    if run.storage_url is not None:
+        name = shlex.quote(run.study_name)
+        lines += ["# On another machine, with TAGSWEEP_STORAGE set:"]
+        lines += [f"tagsweep run --study-name {name}"]
+    return "## Go on\n\n```sh\n" + "\n".join(lines) + "\n```"
+
+
+def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,141 @@
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.acceptance.browser import open_browser
+from tests.acceptance.commands import start
+
+PATIENCE_S = 60
+SEARCH_S = 25
+SWEEP = "training: {max_epochs: 20}\nensemble: {n_folds: 2}\n"
+PLOT = """
+const plot = document.getElementById(`user-defined-plot:${arguments[0]}`);
+return plot ? plot.querySelectorAll(".scatterlayer .js-line, .barlayer .point").length : 0;
+"""
+"""How many lines or bars a saved plot shows."""
+FETCH = """
+const [name, done] = arguments;
+const link = [...document.querySelectorAll("a[download]")].find(one => one.download === name);
+fetch(link.href).then(answer => answer.arrayBuffer()).then(content => done(content.byteLength));
+"""
+"""The bytes of a file that the page offers for download."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def sweep(
+    emotions_csv: Path, emotions_embeddings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start a sweep of so many seconds with its dashboard, and stop it if it still runs."""
+    folder = tmp_path_factory.mktemp("watched")
+    shutil.copytree(emotions_embeddings, folder / "run" / "embeddings")
+    (folder / "sweep.yaml").write_text(f"{SWEEP}data: {{csv: {emotions_csv}}}\n")
+    limits = ("--n-trials", 5000, "--timeout", SEARCH_S, "--n-workers", 2)
+    process = start("run", "sweep.yaml", *limits, "--run-dir", "run", "--dashboard", cwd=folder)
+    yield process, folder / "run"
+    process.terminate()
+    process.communicate()
+
+
+def test_a_live_sweep_is_seen_growing_and_a_finished_one_with_its_result(
+    browser: Chrome, sweep: tuple[subprocess.Popen[str], Path]
+) -> None:
+    process, folder = sweep
+    browser.get(_address(process))
+    _wait(lambda: "run" in _text(browser))
+    _click(browser, "run")
+    _keep(browser, "live")
+
+    page = f"{_origin(browser)}/dashboard/studies/1"
+    browser.get(f"{page}/trials?numbers=0")
+    few = _wait(lambda: _n_trials(browser))
+    _wait(lambda: "average precision (weighted)" in _text(browser) or "Pruned" in _text(browser))
+    _wait(lambda: _n_trials(browser) > few)
+    _keep(browser, "trial")
+    browser.get(f"{page}/note")
+    _wait(lambda: "The search is under way." in _text(browser))
+
+    printed, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert "Bundle: run/bundle" in printed
+    with _served(folder) as address:
+        page = f"{address}/dashboard/studies/1"
+        browser.get(f"{page}/note")
+        _wait(lambda: "logistic regression" in _text(browser))
+        assert "emotions.csv, 5,632 rows" in _text(browser)
+        _keep(browser, "note")
+        browser.get(page)
+        for plot in ("learning-curves", "budget", "average-precision", "precision-recall"):
+            _wait(lambda plot=plot: browser.execute_script(PLOT, plot))  # type: ignore[misc]
+        _wait(lambda: "bundle.zip" in _text(browser))
+        assert browser.execute_async_script(FETCH, "bundle.zip") > 100_000
+        _keep(browser, "study")
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    process = start("dashboard", folder, "--port", 0, cwd=folder)
+    try:
+        assert process.stdout
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """Return where a sweep says that its dashboard is."""
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("optuna-dashboard is at "):
+            return line.split()[-1]
+    pytest.fail("The sweep has not said where its dashboard is.")
+
+
+def _origin(browser: Chrome) -> str:
+    return str(browser.execute_script("return location.origin"))
+
+
+def _text(browser: Chrome) -> str:
+    return str(browser.execute_script("return document.body.innerText"))
+
+
+def _n_trials(browser: Chrome) -> int:
+    found = re.search(r"(\d+) Trials", _text(browser))
+    return int(found[1]) if found else 0
+
+
+def _click(browser: Chrome, name: str) -> None:
+    links = browser.find_elements("css selector", "a[href*='/dashboard/studies/']")
+    next(link for link in links if name in link.text).click()
+
+
+def _wait(look: Callable[[], Any]) -> Any:
+    """Return the first thing that is there to see."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (seen := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return seen
+
+
+def _keep(browser: Chrome, name: str) -> None:
+    """Keep a picture of the page where the environment says."""
+    folder = os.environ.get("TAGSWEEP_SCREENSHOTS")
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(Path(folder) / f"dashboard-{name}.png"))

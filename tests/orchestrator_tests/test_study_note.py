@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from orchestrator.study_note import describe_result, describe_search
+from tests.orchestrator_tests import showcase
+
+
+@pytest.fixture
+def searching(tmp_path: Path) -> str:
+    run = showcase.run_at(tmp_path, "mails", is_on_a_server=True)
+    return describe_search(run, showcase.prepared(), "Under way.")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "# mails",
+        "| data | mails.csv, 10 rows: 6 train, 2 valid, 2 test |",
+        "| encoder | mini, 4 d |",
+        "| split | `0123456789abcdef`, seed 42 |",
+        "| budget | 40 trials |",
+        "| spam | 8 | 80.0% |",
+        r"| a\|b | 1 | 10.0% |",
+        "tagsweep run --study-name mails",
+    ],
+)
+def test_it_says_what_is_searched_and_how_to_go_on(searching: str, fact: str) -> None:
+    assert fact in searching.splitlines()
+
+
+def test_it_says_no_text_and_no_password(searching: str) -> None:
+    assert showcase.SECRET_TEXT not in searching
+    assert showcase.PASSWORD not in searching
+
+
+def test_a_result_stands_beside_logistic_regression_and_names_its_bundle(tmp_path: Path) -> None:
+    run = showcase.run_at(tmp_path, "mails")
+    note = describe_result(run, showcase.prepared(), showcase.metrics(), "s3://there/bundle")
+    assert "30 trials complete, 10 pruned, 1 failed in 1,234 s" in note
+    assert "| ensemble | **0.7500** | 0.7500 |" in note
+    assert "| logistic regression | 0.5000 | 0.5000 |" in note
+    assert "tagsweep predict s3://there/bundle --text TEXT" in note
+    assert f"tagsweep resume {tmp_path / 'run'} --n-trials N" in note
+    assert "--study-name" not in note, "whose database only this machine has"

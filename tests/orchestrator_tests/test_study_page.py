@@ -1,0 +1,125 @@
+import logging
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import optuna_dashboard
+import plotly.graph_objects as go
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import create_trial
+
+from orchestrator import study_page
+from orchestrator.artifacts import StoredArtifacts
+from orchestrator.run import Run
+from orchestrator.study_page import MAX_POINTS, make_small, show_result, show_search
+from shared.search.study import open_study
+from tests.orchestrator_tests import showcase
+
+MAX_BYTES = 100_000
+"""What the plots of a study may take, all together."""
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str, run: Run) -> Study:
+    """Return a study of three trials of 30 steps."""
+    study = open_study(storage, study_name, run.config, "fingerprint")
+    values = {step: 1 / (step + 1) for step in range(30)}
+    study.add_trials([create_trial(value=0.02, intermediate_values=values) for _ in range(3)])
+    return study
+
+
+@pytest.fixture
+def run(tmp_path: Path, study_name: str) -> Run:
+    run = showcase.run_at(tmp_path, study_name)
+    run.paths.bundle.mkdir(parents=True)
+    for name in ("manifest.json", "member-0.keras"):
+        (run.paths.bundle / name).write_text(name)
+    return run
+
+
+def _attrs(study: Study) -> dict[str, Any]:
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def _plots(study: Study) -> dict[str, int]:
+    """Return how many bytes each saved plot takes."""
+    sizes: dict[str, int] = {}
+    for key, value in _attrs(study).items():
+        if key.startswith("dashboard:plot_data:"):
+            name = key.split(":")[2]
+            sizes[name] = sizes.get(name, 0) + len(value)
+    return sizes
+
+
+def _show_result(run: Run, study: Study) -> None:
+    show_result(
+        run, showcase.prepared(), study, showcase.metrics(), showcase.scores(), "the/bundle"
+    )
+
+
+def test_a_search_has_its_note_from_the_first_moment(study: Study, run: Run) -> None:
+    said = []
+    with show_search(run, showcase.prepared(), study, lambda *so_far: said.append(so_far)) as show:
+        assert "The search is under way." in optuna_dashboard.get_note(study)
+        show(3, "three")
+        assert _plots(study) == {}, "they are drawn a minute later"
+    assert said == [(3, "three")]
+    assert "The ensemble comes next." in optuna_dashboard.get_note(study)
+    assert _plots(study).keys() == {"learning-curves", "budget"}
+
+
+def test_plots_are_drawn_anew_during_a_search(
+    study: Study, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_page, "REFRESH_S", 0)
+    with show_search(run, showcase.prepared(), study, lambda *_: None) as show:
+        show(0, "")
+        assert _plots(study).keys() == {"learning-curves", "budget"}
+
+
+def test_a_result_comes_with_note_plots_and_files(study: Study, run: Run) -> None:
+    _show_result(run, study)
+    assert "/the/bundle`" in optuna_dashboard.get_note(study)
+    assert _plots(study).keys() == {"average-precision", "precision-recall"}
+    files = {one.filename: one.artifact_id for one in get_all_artifact_meta(study)}
+    assert files.keys() == {"bundle.zip", "best-trial.keras"}
+    content = StoredArtifacts(run.store).open_reader(files["bundle.zip"]).read()
+    assert zipfile.ZipFile(BytesIO(content)).read("manifest.json") == b"manifest.json"
+
+
+def test_a_newer_result_takes_the_place_of_the_old_one(study: Study, run: Run) -> None:
+    _show_result(run, study)
+    before = _attrs(study).keys()
+    (run.paths.bundle / "member-0.keras").write_text("better")
+    _show_result(run, study)
+    assert _attrs(study).keys() == before
+    (file,) = [one for one in get_all_artifact_meta(study) if one.filename == "best-trial.keras"]
+    assert StoredArtifacts(run.store).open_reader(file.artifact_id).read() == b"better"
+
+
+def test_plots_stay_small(study: Study, run: Run) -> None:
+    with show_search(run, showcase.prepared(), study, lambda *_: None):
+        pass
+    _show_result(run, study)
+    assert sum(_plots(study).values()) < MAX_BYTES, _plots(study)
+
+
+def test_a_line_keeps_its_ends_and_little_else() -> None:
+    figure = make_small(go.Figure(go.Scatter(x=list(range(5000)), y=[0.1] * 5000)))
+    (line,) = figure.data
+    assert len(line.x) == len(line.y) == MAX_POINTS
+    assert (line.x[0], line.x[-1]) == (0, 4999)
+
+
+def test_what_cannot_be_shown_stops_nothing_and_is_told(
+    study: Study, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.paths.store.write_text("a file is where a folder should be")
+    with caplog.at_level(logging.WARNING):
+        _show_result(run, study)
+    assert "The study's files cannot be shown in optuna-dashboard" in caplog.text
+    assert "/the/bundle`" in optuna_dashboard.get_note(study)
