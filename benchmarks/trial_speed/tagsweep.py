@@ -35,7 +35,7 @@ def _search(run: Run) -> Found:
     console = Console(stderr=True, quiet=True)
     with recording(run) as events, launch_workers(run.config.workers) as pool:
         prepared = prepare(run, console)
-        with open_study_of(run, prepared, events) as opened:
+        with open_study_of(run, prepared, console, events) as opened:
             run_search_stage(run, prepared, opened, pool, console)
             trials = opened.study.trials
             return Found(

@@ -17,6 +17,7 @@ from shared.paths import RunPaths
 
 SECRET_TEXT = "nobody is to read this"  # noqa: S105
 PASSWORD = "sesame"  # noqa: S105
+KEY = "0123456789abcdef-key"
 
 
 def run_at(folder: Path, study_name: str, *, is_on_a_server: bool = False) -> Run:
@@ -41,7 +42,8 @@ def prepared() -> Prepared:
 
 def metrics() -> dict[str, Any]:
     """Return what was measured, the ensemble better than the logistic regression."""
-    search = {"complete": 30, "pruned": 10, "failed": 1, "search_s": 1234.5, "best_trial": 7}
+    counts = {"complete": 30, "pruned": 10, "failed": 1}
+    search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": KEY}
     return {"test": _measured(0.75), "logistic_regression": _measured(0.5), "search": search}
 
 

@@ -1,4 +1,5 @@
 import logging
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +15,11 @@ from optuna.trial import create_trial
 
 from orchestrator import study_page
 from orchestrator.artifacts import StoredArtifacts
+from orchestrator.ensemble import name_of_member
 from orchestrator.run import Run
 from orchestrator.study_page import MAX_POINTS, make_small, show_result, show_search
 from shared.search.study import open_study
+from shared.store import write_file
 from tests.orchestrator_tests import showcase
 
 MAX_BYTES = 100_000
@@ -36,8 +39,8 @@ def study(storage: RDBStorage, study_name: str, run: Run) -> Study:
 def run(tmp_path: Path, study_name: str) -> Run:
     run = showcase.run_at(tmp_path, study_name)
     run.paths.bundle.mkdir(parents=True)
-    for name in ("manifest.json", "member-0.keras"):
-        (run.paths.bundle / name).write_text(name)
+    (run.paths.bundle / "manifest.json").write_text("manifest.json")
+    write_file(run.store, name_of_member(showcase.KEY, 0), b"good")
     return run
 
 
@@ -94,7 +97,7 @@ def test_a_result_comes_with_note_plots_and_files(study: Study, run: Run) -> Non
 def test_a_newer_result_takes_the_place_of_the_old_one(study: Study, run: Run) -> None:
     _show_result(run, study)
     before = _attrs(study).keys()
-    (run.paths.bundle / "member-0.keras").write_text("better")
+    write_file(run.store, name_of_member(showcase.KEY, 0), b"better")
     _show_result(run, study)
     assert _attrs(study).keys() == before
     (file,) = [one for one in get_all_artifact_meta(study) if one.filename == "best-trial.keras"]
@@ -118,6 +121,7 @@ def test_a_line_keeps_its_ends_and_little_else() -> None:
 def test_what_cannot_be_shown_stops_nothing_and_is_told(
     study: Study, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
+    shutil.rmtree(run.paths.store)
     run.paths.store.write_text("a file is where a folder should be")
     with caplog.at_level(logging.WARNING):
         _show_result(run, study)
