@@ -34,5 +34,5 @@ clean:  ## remove the environment and all runs
 
 .venv/test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[offline,jax,s3,test]'
+	$(INSTALL) '.[offline,jax,openvino,s3,test]'
 	touch $@

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.bundle import Bundle
+from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import resolve_encoder
 from shared.errors import InputError
@@ -39,7 +40,8 @@ def predict(bundle: Bundle, texts: Sequence[str]) -> Prediction:
             f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
             f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
         )
-    probabilities = predict_vectors(bundle.members, encode_texts(texts, encoder))
+    _, model = choose_backend(encoder, texts)
+    probabilities = predict_vectors(bundle.members, encode_texts(texts, encoder, model))
     return Prediction(probabilities, probabilities >= np.array(manifest.thresholds))
 
 

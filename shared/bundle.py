@@ -19,7 +19,7 @@ from shared.errors import InputError
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 
@@ -105,8 +105,8 @@ def write_bundle(
             name=encoder.name,
             max_seq_length=encoder.max_seq_length,
             prompt=encoder.prompt,
-            batch_size=encoder.batch_size,
-        ),
+            backend=encoder.backend,
+        ).identity,
         encoder_revision=encoder.revision,
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
@@ -124,7 +124,7 @@ def read_bundle(folder: Path) -> Bundle:
     """Read a bundle whose every file is as it was written.
 
     Models load in Keras's safe mode: nothing in a bundle is executed. Raises InputError when the
-    bundle is missing, damaged, or of a newer schema.
+    bundle is missing, damaged, or of another schema.
     """
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
@@ -138,10 +138,15 @@ def read_manifest(folder: Path) -> Manifest:
     """Read what a bundle consists of; raises InputError as read_bundle does."""
     values = _read_json(Layout(folder).manifest)
     schema = values.get("schema_version")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and schema != SCHEMA:
+        what_to_do = (
+            "Upgrade tagsweep."
+            if schema > SCHEMA
+            else "Remove it, and make it anew: tagsweep ensemble RUN."
+        )
         raise InputError(
-            f"The bundle {folder} has schema {schema}, written by a newer tagsweep; this one reads"
-            f" {SCHEMA}. Upgrade tagsweep."
+            f"The bundle {folder} has schema {schema}, but this tagsweep reads {SCHEMA}."
+            f" {what_to_do}"
         )
     try:
         return Manifest.model_validate(values)

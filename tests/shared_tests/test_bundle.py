@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ def test_what_is_written_is_read(
         np.testing.assert_array_equal(ours(x).numpy(), theirs(x).numpy())
 
 
+@pytest.mark.parametrize(
+    ("backend", "kept"), [("torch-bf16", "auto"), ("openvino-int8", "openvino-int8")]
+)
+def test_a_bundle_binds_its_reader_to_no_backend_but_a_quantised_one(
+    bundle: Path, encoder: Encoder, members: list[keras.Sequential], backend: str, kept: str
+) -> None:
+    _write(bundle, replace(encoder, backend=backend), members[:1])
+    assert read_manifest(bundle).encoder.backend == kept
+
+
 def test_a_bundle_names_no_path_of_its_writer(bundle: Path, encoder: Encoder) -> None:
     for name in ("manifest.json", "metrics.json", "README.md"):
         assert encoder.location not in (bundle / name).read_text()
@@ -123,9 +134,10 @@ def _change_manifest(bundle: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_a_newer_bundle_asks_for_an_upgrade(bundle: Path) -> None:
-    _change_manifest(bundle, schema_version=2, unheard_of="x")
-    with pytest.raises(InputError, match="has schema 2, .* this one reads 1. Upgrade"):
+@pytest.mark.parametrize(("schema", "advice"), [(1, "Remove it, and make it anew"), (3, "Upgrade")])
+def test_a_bundle_of_another_schema_says_what_to_do(bundle: Path, schema: int, advice: str) -> None:
+    _change_manifest(bundle, schema_version=schema, unheard_of="x")
+    with pytest.raises(InputError, match=f"has schema {schema}, .* reads 2. {advice}"):
         read_bundle(bundle)
 
 
@@ -169,7 +181,7 @@ def test_labels_need_not_be_ascii_whatever_the_locale(tmp_path: Path) -> None:
         "from shared.data.encoder import Encoder;"
         "write_bundle(Path(sys.argv[1]), members=[keras.Sequential([keras.Input((2,)),"
         " keras.layers.Dense(1)])], label_names=['\\u00fcbel'], thresholds=[0.5],"
-        "encoder=Encoder('\\u00e9', '', '', None, None, 1), params={},"
+        "encoder=Encoder('\\u00e9', '', '', None, None, 'auto', None), params={},"
         "metrics={k: {'ap_weighted': 1.0} for k in ('test', 'logistic_regression')})"
     )
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
