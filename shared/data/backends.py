@@ -24,6 +24,8 @@ SAMPLE = 64
 """Texts that backends are compared on, at most."""
 SAMPLE_SHARE = 16
 """One text of so many is in the sample, so that measuring a backend costs little of the whole."""
+PASSES, TIMED_S = 5, 1.0
+"""The sample is encoded so often, unless so many seconds have passed before."""
 WORTHWHILE_S = 60.0
 """Seconds of float32 below which auto looks no further: comparing takes some twenty itself."""
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -50,7 +52,7 @@ class Choice:
             return self.backend
         return (
             f"{self.backend}: {self.speedup:.1f} times float32, cosine at least"
-            f" {self.cosine_min:.4f} on {self.n_sampled} texts"
+            f" {np.floor(self.cosine_min * 1e4) / 1e4:.4f} on {self.n_sampled} texts"
         )
 
 
@@ -138,8 +140,14 @@ def _sample(texts: Sequence[str]) -> list[str]:
 def _encode_timed(
     model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """Return the embeddings of texts, and the seconds that they took once all was warm."""
+    """Return the embeddings of texts, and the seconds that they take once all is warm.
+
+    The fastest pass counts: others may use the machine, too.
+    """
     encode(model, encoder, texts[-1:])
-    started_s = time.perf_counter()
-    vectors = encode(model, encoder, texts)
-    return vectors, time.perf_counter() - started_s
+    taken_s: list[float] = []
+    while len(taken_s) < PASSES and sum(taken_s) < TIMED_S:
+        started_s = time.perf_counter()
+        vectors = encode(model, encoder, texts)
+        taken_s.append(time.perf_counter() - started_s)
+    return vectors, min(taken_s)
