@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("tagsweep", "optuna", "keras", "tensorflow", "jax", "ray", "keras-tuner", "sqlalchemy")
+PACKAGES = (
+    *("tagsweep", "optuna", "keras", "tensorflow", "jax", "ray", "keras-tuner", "sqlalchemy"),
+    *("sentence-transformers", "torch", "openvino"),
+)
 
 
 def publish(name: str, found: dict[str, Any]) -> None:

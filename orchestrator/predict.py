@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.bundle import Bundle
+from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.errors import InputError
@@ -38,10 +39,11 @@ class Prediction:
     decisions: npt.NDArray[np.bool_]
 
 
-def load_predictor(bundle: Bundle) -> Predictor:
+def load_predictor(bundle: Bundle, texts: Sequence[str] = ()) -> Predictor:
     """Load the encoder that a bundle's texts were embedded with.
 
-    Raises InputError when this machine has another version of it.
+    Where the texts to come are known, and many, it computes on the fastest backend that agrees.
+    Raises InputError when this machine has another version of the encoder.
     """
     manifest = bundle.manifest
     encoder = resolve_encoder(manifest.encoder, commit=manifest.encoder_revision)
@@ -50,7 +52,8 @@ def load_predictor(bundle: Bundle) -> Predictor:
             f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
             f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
         )
-    return Predictor(bundle, encoder, load_encoder(encoder))
+    model = choose_backend(encoder, texts)[1] if texts else load_encoder(encoder)
+    return Predictor(bundle, encoder, model)
 
 
 def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:

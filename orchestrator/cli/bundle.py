@@ -39,7 +39,7 @@ def predict(
         from orchestrator.predict import load_predictor, predict, write_csv
 
         names = loaded.manifest.label_names
-        prediction = predict(load_predictor(loaded), texts)
+        prediction = predict(load_predictor(loaded, texts), texts)
         if text is not None and output is None:
             rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
             for name, probability, decision in rows:
@@ -65,7 +65,7 @@ def evaluate(
         from shared.data.dataset import load_labelled
 
         dataset = load_labelled(csv, text_column or "text", loaded.manifest.label_names)
-        found = measure(load_predictor(loaded), dataset)
+        found = measure(load_predictor(loaded, dataset.texts), dataset)
         typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
 
 

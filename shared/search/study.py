@@ -179,7 +179,7 @@ def _changed_part(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 def _identity(config: SweepConfig) -> dict[str, Any]:
     """Return what must not change while a study lives: where the CSV lies may, what it says not."""
-    values = config.model_dump(
+    values = config.model_copy(update={"encoder": config.encoder.identity}).model_dump(
         mode="json",
         include={
             "data": True,
@@ -189,7 +189,7 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
             "study": {"seed", "objective"},
         },
     )
-    del values["data"]["csv"], values["encoder"]["batch_size"]
+    del values["data"]["csv"]
     return values
 
 

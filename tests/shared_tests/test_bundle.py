@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
     x = np.random.default_rng(0).normal(size=(3, 384)).astype(np.float32)
     expected = np.mean([member(x).numpy() for member in tiny_members(3)], axis=0)
     np.testing.assert_allclose(read.model(x).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backend", "kept"), [("torch-bf16", "auto"), ("openvino-int8", "openvino-int8")]
+)
+def test_a_bundle_binds_its_reader_to_no_backend_but_a_quantised_one(
+    bundle: Path, encoder: Encoder, backend: str, kept: str
+) -> None:
+    write_tiny_bundle(bundle, encoder=replace(encoder, backend=backend))
+    assert read_manifest(bundle).encoder.backend == kept
 
 
 def test_a_bundle_names_no_path_of_its_writer(bundle: Path, encoder: Encoder) -> None:

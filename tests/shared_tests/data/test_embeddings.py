@@ -1,15 +1,19 @@
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from shared.config import EncoderConfig
 from shared.data import embeddings
+from shared.data.backends import Choice
 from shared.data.embeddings import embed, embeddings_key, encode_texts
-from shared.data.encoder import Encoder, encode, load_encoder, resolve_encoder
+from shared.data.encoder import Encoder, encode_sorted, load_encoder, resolve_encoder
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
 
@@ -24,11 +28,13 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the texts that are really encoded, in the order in which they are."""
     seen: list[str] = []
 
-    def record(model: object, encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+    def record(
+        model: SentenceTransformer, encoder: Encoder, texts: Sequence[str], n_tokens: np.ndarray
+    ) -> np.ndarray:
         seen.extend(texts)
-        return encode(model, encoder, texts)
+        return encode_sorted(model, encoder, texts, n_tokens)
 
-    monkeypatch.setattr(embeddings, "encode", record)
+    monkeypatch.setattr(embeddings, "encode_sorted", record)
     monkeypatch.setattr(embeddings, "CHUNK", 2)
     return seen
 
@@ -48,11 +54,12 @@ def test_vectors_are_the_encoders_in_the_order_of_the_texts(
     assert (made.n_truncated, made.max_seq_length) == (0, 256)
 
 
-def test_each_distinct_text_is_encoded_once_the_longest_first(
+def test_each_distinct_text_is_encoded_once_the_one_of_most_tokens_first(
     tmp_path: Path, encoder: Encoder, encoded: list[str]
 ) -> None:
-    embed(TEXTS, encoder, tmp_path, ignore)
-    assert encoded == ["the longest text of them all", "a longer text", "one more", "a", "b"]
+    embed([*TEXTS, "counterintuitively"], encoder, tmp_path, ignore)
+    assert encoded[:3] == ["the longest text of them all", "counterintuitively", "a longer text"]
+    assert encoded[3:] == ["one more", "a", "b"]
 
 
 def test_what_is_cached_is_not_made_again(
@@ -125,13 +132,31 @@ def test_the_key_follows_texts_encoder_and_settings(encoder: Encoder) -> None:
     keys |= {embeddings_key(TEXTS[::-1], encoder), embeddings_key(["b a"], encoder)}
     keys |= {embeddings_key(["b", "a"], encoder)}
     assert len(keys) == 6
-    larger_batch = resolve_encoder(EncoderConfig(batch_size=8))
-    assert embeddings_key(TEXTS, larger_batch) in keys
+    quantised = resolve_encoder(EncoderConfig(backend="openvino-int8"))
+    assert embeddings_key(TEXTS, quantised) not in keys
 
 
-def test_texts_to_predict_are_encoded_without_a_cache(
-    tmp_path: Path, encoder: Encoder, encoded: list[str]
+@pytest.mark.parametrize("backend", ["torch", "torch-bf16", "openvino", "openvino-bf16"])
+def test_backends_that_agree_have_one_key_with_any_batches(encoder: Encoder, backend: str) -> None:
+    other = resolve_encoder(EncoderConfig(backend=backend, batch_tokens=64))
+    assert embeddings_key(TEXTS, other) == embeddings_key(TEXTS, encoder)
+
+
+def test_the_cache_says_what_was_chosen_and_is_taken_whatever_is_chosen_later(
+    tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def choose(encoder: Encoder, _texts: Sequence[str]) -> tuple[Choice, SentenceTransformer]:
+        chosen = replace(encoder, backend="torch-bf16")
+        return Choice("torch-bf16", 2.5, 0.9999, 5), load_encoder(chosen)
+
+    monkeypatch.setattr(embeddings, "choose_backend", choose)
+    made = embed(TEXTS, encoder, tmp_path, ignore)
+    facts = json.loads((tmp_path / f"{made.key}.json").read_text())
+    assert (facts["backend"], facts["speedup"], facts["cosine_min"]) == ("torch-bf16", 2.5, 0.9999)
+    monkeypatch.delattr(embeddings, "choose_backend")
+    np.testing.assert_array_equal(embed(TEXTS, encoder, tmp_path, ignore).vectors, made.vectors)
+
+
+def test_texts_to_predict_are_encoded_without_a_cache(tmp_path: Path, encoder: Encoder) -> None:
     vectors = encode_texts(TEXTS, encoder, load_encoder(encoder))
-    assert len(encoded) == 5
     np.testing.assert_allclose(vectors, embed(TEXTS, encoder, tmp_path, ignore).vectors, atol=1e-5)

@@ -1,12 +1,26 @@
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from sentence_transformers import SentenceTransformer
 
 from shared.config import EncoderConfig
-from shared.data.encoder import count_truncated, encode, load_encoder, resolve_encoder
+from shared.data.backends import available
+from shared.data.encoder import (
+    count_tokens,
+    encode,
+    encode_sorted,
+    length_limit,
+    load_encoder,
+    resolve_encoder,
+)
 from shared.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -61,13 +75,41 @@ def test_an_unknown_encoder_is_refused_with_the_ways_to_name_one(name: str) -> N
         resolve_encoder(EncoderConfig(name=name))
 
 
-def test_long_texts_are_counted_with_their_prompt() -> None:
+def test_tokens_are_counted_with_the_prompt_and_beyond_what_is_read() -> None:
     encoder = resolve_encoder(EncoderConfig(max_seq_length=8))
     model = load_encoder(encoder)
     texts = ["short", "one two three four five six", "one two three four five six seven"]
-    assert count_truncated(model, encoder, texts) == 1
+    assert count_tokens(model, encoder, texts).tolist() == [3, 8, 9]
     prompted = resolve_encoder(EncoderConfig(max_seq_length=8, prompt="query "))
-    assert count_truncated(model, prompted, texts) == 2
+    assert count_tokens(model, prompted, texts).tolist() == [4, 9, 10]
+    assert length_limit(model) == 8
+
+
+def test_a_batch_holds_as_many_tokens_as_it_may_and_at_least_one_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = resolve_encoder(EncoderConfig(max_seq_length=8, batch_tokens=16))
+    model = load_encoder(encoder)
+    texts = ["one two three four five six seven"] * 3 + ["one two"] * 5
+    expected, batches = model.encode(texts), []
+
+    def record(batch: list[str], **options: Any) -> np.ndarray:
+        batches.append(len(batch))
+        return SentenceTransformer.encode(model, batch, **options)
+
+    monkeypatch.setattr(model, "encode", record)
+    vectors = encode_sorted(model, encoder, texts, count_tokens(model, encoder, texts))
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert batches == [2, 2, 4]
+    encode_sorted(model, replace(encoder, batch_tokens=1), texts[:2], np.array([9, 9]))
+    assert batches[3:] == [1, 1]
+
+
+def test_vectors_come_in_the_order_of_the_texts() -> None:
+    encoder = resolve_encoder(EncoderConfig(batch_tokens=8))
+    model = load_encoder(encoder)
+    texts = ["a", "three words here", "one two three four five", "b c"]
+    np.testing.assert_allclose(encode(model, encoder, texts), model.encode(texts), atol=1e-5)
 
 
 def test_a_prompt_and_a_shorter_length_change_the_vectors() -> None:
@@ -91,6 +133,51 @@ def test_a_length_beyond_the_encoders_is_refused() -> None:
     encoder = resolve_encoder(EncoderConfig(max_seq_length=10_000))
     with pytest.raises(InputError, match="must be at most 512 .* but is 10000"):
         load_encoder(encoder)
+
+
+@pytest.fixture
+def static_encoder(tmp_path: Path) -> Path:
+    """Return a folder as model2vec writes it: a table of float16 vectors and a tokenizer."""
+    packaged = Path(resolve_encoder(EncoderConfig()).location)
+    folder = tmp_path / "static"
+    folder.mkdir()
+    shutil.copy(packaged / "tokenizer.json", folder)
+    table = np.random.default_rng(0).normal(size=(30522, 16)).astype(np.float16)
+    save_file({"embeddings": table}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "model2vec", "normalize": true}')
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{name}"}
+        for i, (path, name) in enumerate([(".", "StaticEmbedding"), ("1_Normalize", "Normalize")])
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+def test_a_static_encoder_of_model2vec_embeds_texts_of_any_length(static_encoder: Path) -> None:
+    encoder = resolve_encoder(EncoderConfig(name=str(static_encoder), prompt="on: "))
+    model = load_encoder(encoder)
+    texts = ["a text", "word " * 5000]
+    vectors = encode(model, encoder, texts)
+    assert vectors.shape == (2, 16)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, model.encode(texts, prompt="on: "), atol=1e-6)
+    assert length_limit(model) is None
+    assert available(model) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_seq_length": 8}, "max_seq_length must be null .* but is 8"),
+        ({"backend": "openvino"}, "needs a transformer, but .* choose 'torch' or 'auto'"),
+    ],
+)
+def test_what_a_static_encoder_cannot_do_is_refused(
+    static_encoder: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_encoder(resolve_encoder(EncoderConfig(name=str(static_encoder), **settings)))
 
 
 def test_a_copied_encoder_is_the_same_encoder(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study
     ("change", "named"),
     [
         ({"encoder": {"name": "other"}}, "encoder.name was 'all-MiniLM-L6-v2' and is 'other'"),
+        (
+            {"encoder": {"backend": "openvino-int8"}},
+            "encoder.backend was 'auto' and is 'openvino-int8'",
+        ),
         ({"space": {"min_units": 10}}, "space.min_units was 48 and is 10"),
         ({"data": {"label_columns": ("a",)}}, "data.label_columns"),
         ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
@@ -46,6 +50,14 @@ def test_a_study_refuses_to_go_on_with_something_else(
     with pytest.raises(InputError, match=named):
         open_study(storage, study_name, with_values(CONFIG, change), "f")
     assert read_config(storage, study_name) == CONFIG
+
+
+def test_a_study_goes_on_with_another_backend_that_agrees(
+    storage: RDBStorage, study_name: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    change = {"encoder": {"backend": "torch-bf16", "batch_tokens": 512}}
+    open_study(storage, study_name, with_values(CONFIG, change), "f")
 
 
 @pytest.mark.parametrize("part", ["the texts", "the labels", "the split"])

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from shared.config import EncoderConfig
+from shared.data import openvino_backend
+from shared.data.backends import least_cosine
+from shared.data.encoder import encode, load_encoder, resolve_encoder
+from shared.errors import InputError
+
+TEXTS = ["a text", "another text that is longer", "text three, with more words than all the others"]
+
+
+def test_int8_is_near_float32_and_the_same_alone_and_in_company() -> None:
+    exact = resolve_encoder(EncoderConfig(backend="torch"))
+    rounded = resolve_encoder(EncoderConfig(backend="openvino-int8"))
+    model = load_encoder(rounded)
+    together = encode(model, rounded, TEXTS)
+    cosine_min = least_cosine(together, encode(load_encoder(exact), exact, TEXTS))
+    assert 0.99 < cosine_min < 0.9999
+    alone = np.concatenate([encode(model, rounded, [text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=2e-3)
+
+
+def test_a_missing_openvino_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_backend, "has_openvino", lambda: False)
+    with pytest.raises(InputError, match=r"not installed: `pip install tagsweep\[openvino\]`"):
+        load_encoder(resolve_encoder(EncoderConfig(backend="openvino")))
+
+
+def test_a_transformer_that_openvino_cannot_compute_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(openvino_backend, "_convert", fail)
+    with pytest.raises(InputError, match="cannot compute .* RuntimeError: no such operation"):
+        load_encoder(resolve_encoder(EncoderConfig(backend="openvino")))
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    code = (
+        "import sys; from shared.data.openvino_backend import _openvino; _openvino();"
+        "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
