@@ -92,7 +92,7 @@ def _convert(transformer: Any, names: list[str], tokenizer: Any) -> Any:
         # PyTorch and transformers call what they themselves deprecate.
         warnings.simplefilter("ignore")
         exported = torch.export.export(
-            OfTokens().eval(),
+            OfTokens().eval().float(),
             tuple(example[name] for name in names),
             dynamic_shapes=((any_size,) * len(names),),
         )
@@ -110,9 +110,8 @@ def _round_weights(graph: Any) -> None:
         if weights.get_type_name() != "Constant" or not product.get_attributes()["transpose_b"]:
             continue
         exact = weights.data  # (outputs, inputs)
-        scale = (
-            np.maximum(np.abs(exact).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-        )
+        largest = np.abs(exact).max(axis=1, keepdims=True)
+        scale = np.where(largest > 0, largest, 1) / 127
         rounded = opset13.constant(np.rint(exact / scale).astype(np.int8))
         restored = opset13.multiply(opset13.convert(rounded, "f32"), opset13.constant(scale))
         product.input(1).replace_source_output(restored.output(0))

@@ -21,7 +21,7 @@ def test_int8_is_near_float32_and_the_same_alone_and_in_company() -> None:
     cosine_min = least_cosine(together, encode(load_encoder(exact), exact, TEXTS))
     assert 0.99 < cosine_min < 0.9999
     alone = np.concatenate([encode(model, rounded, [text]) for text in TEXTS])
-    np.testing.assert_allclose(together, alone, atol=2e-3)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_a_missing_openvino_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
