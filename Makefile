@@ -34,5 +34,5 @@ clean:  ## remove the environment and all runs
 
 .venv/test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[offline,jax,mlflow,onnx,openvino,s3,serve,test]'
+	$(INSTALL) '.[offline,jax,mlflow,onnx,openvino,png,s3,serve,test]'
 	touch $@

@@ -1,4 +1,4 @@
-"""Measure the ensemble on the test split, beside logistic regression."""
+"""Measure the ensemble on the test split, beside logistic regression and the default head."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,8 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from orchestrator.ensemble import Ensemble
 from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
+from shared.config import TrainingConfig
 from shared.data.splits import Split
+from shared.training.fit import Job, fit
+from shared.training.head import build_head, with_probabilities
+from shared.training.matrix import Matrix
 from shared.training.metrics import average_precision
+from shared.training.params import HeadParams
+from shared.training.trainer import Trainer
 
 MAX_ITER = 1000
 """Iterations of the logistic regression; it needs some dozens on unit-length embeddings."""
@@ -23,12 +29,16 @@ def score(
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     split: Split,
+    params: HeadParams,
+    training: TrainingConfig,
+    seed: int,
 ) -> dict[str, Scores]:
     """Let the ensemble, and what it is compared with, give their probabilities.
 
     `test`: the ensemble on the test rows; `out_of_fold`: the members on the rows that they did not
     train on; `logistic_regression`: one-vs-rest on the same embeddings, fitted on all rows but the
-    test rows, on the test rows. A sweep that does not beat the last was not worth running.
+    test rows, on the test rows; `default_head`: one head of `params`, as a trial would train it, on
+    the test rows. A sweep that does not beat the last two was not worth running.
     """
     test, known = split.test, np.sort(np.concatenate([split.train, split.valid]))
     probabilities = predict_vectors(ensemble.model.predict_on_batch, vectors[test])
@@ -37,6 +47,9 @@ def score(
         "test": Scores(test, labels[test], probabilities),
         "out_of_fold": Scores(known, labels[known], ensemble.out_of_fold[known]),
         "logistic_regression": Scores(test, labels[test], baseline),
+        "default_head": Scores(
+            test, labels[test], default_head(params, vectors, labels, split, training, seed)
+        ),
     }
 
 
@@ -57,3 +70,24 @@ def logistic_regression(
     model = LogisticRegression(max_iter=MAX_ITER)
     columns = [model.fit(vectors, label).predict_proba(test_vectors)[:, 1] for label in labels.T]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def default_head(
+    params: HeadParams,
+    vectors: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.float32],
+    split: Split,
+    training: TrainingConfig,
+    seed: int,
+) -> npt.NDArray[np.float32]:
+    """Train one head on the train rows, stopped on the valid rows; return (n_test, L) float32.
+
+    One that diverges is taken as it was at its best.
+    """
+    trainer = Trainer(
+        Matrix(vectors, labels, training.matrix_dtype), training, 1, params.batch_size
+    )
+    job = Job(0, params, seed, split.train, split.valid)
+    (result,) = fit(trainer, [job], lambda _: None)
+    head = build_head(params, vectors.shape[1], labels.shape[1], result.weights)
+    return predict_vectors(with_probabilities(head), vectors[split.test])

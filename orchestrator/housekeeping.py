@@ -116,7 +116,9 @@ def delete_run(run: Run) -> None:
 
 @contextmanager
 def study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
-    """Open a run's study for as long as the block lasts; raise TagsweepError without one."""
+    """Yield a run's study and its storage; raise TagsweepError when there is none yet."""
+    if run.storage_url is None and not run.paths.database.exists():
+        raise TagsweepError(f"Run {run.paths.root} has no study yet.")
     with database_of(run) as url, opened_storage(url) as storage:
         if read_config(storage, run.study_name) is None:
             raise TagsweepError(f"There is no study {run.study_name!r} here.")

@@ -24,6 +24,11 @@ def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: Search
         write_file(store, _texts_name(fingerprint), json.dumps(texts).encode())
 
 
+def read_texts(store: str, fingerprint: str) -> tuple[str, ...]:
+    """Read the texts that keep_data wrote; raises FileNotFoundError where it did not."""
+    return tuple(json.loads(read_file(store, _texts_name(fingerprint))))
+
+
 def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
     """Read the data of the run's study from its store; None when it has not been searched yet.
 
@@ -38,7 +43,7 @@ def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
     fingerprint = attrs[FINGERPRINT]
     try:
         arrays = read_arrays(run.store, fingerprint)
-        texts = tuple(json.loads(read_file(run.store, _texts_name(fingerprint))))
+        texts = read_texts(run.store, fingerprint)
     except OSError as error:
         raise InputError(
             f"The CSV of study {run.study_name!r} is not here, and its store {run.store} cannot be"

@@ -1,6 +1,8 @@
-"""Make the result of a searched study: ensemble, figures, report, bundle."""
+"""Make the result of a searched study: ensemble, figures, bundle, report."""
 
 import json
+import logging
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +15,6 @@ from orchestrator.events import Events
 from orchestrator.intervals import intervals
 from orchestrator.prepare import Prepared, hash_of
 from orchestrator.progress import show_progress
-from orchestrator.report import write_report
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
@@ -23,8 +24,10 @@ from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
 from shared.errors import TagsweepError
 from shared.reference import take_reference
-from shared.search.space import params_of
+from shared.search.space import default_params, params_of
 from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,12 @@ class Result:
 def ensemble(
     run: Run, prepared: Prepared, study: Study, console: Console, events: Events
 ) -> dict[str, Any]:
-    """Train the ensemble of the best trial, measure it, write report and bundle; return metrics."""
+    """Train the ensemble of the best trial, measure it, write bundle and report; return metrics."""
     quiet_keras()
     from orchestrator.ensemble import train_ensemble
     from orchestrator.evaluate import evaluate, score
 
+    started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors = prepared.embeddings.vectors
     key = ensemble_key(run, study)
@@ -63,12 +67,21 @@ def ensemble(
             lambda fold, epochs: events.write("fold_done", fold=fold, epochs=epochs),
         )
         update(len(folds), "")
-    scores = score(trained, vectors, dataset.labels, split)
+    scores = score(
+        trained,
+        vectors,
+        dataset.labels,
+        split,
+        default_params(vectors.shape[1]),
+        config.training,
+        config.study.seed,
+    )
     write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, dataset.label_names)
     metrics["intervals"] = intervals(scores["test"], dataset.label_names, config.study.seed)
     metrics["data"] = _data_facts(run, prepared)
     metrics["search"] = _search_facts(run, study, key)
+    metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
         run.paths.bundle,
         model=trained.model,
@@ -79,11 +92,31 @@ def ensemble(
         metrics=metrics,
         reference=take_reference(vectors, dataset.labels, known_rows, config.study.seed),
     )
-    write_report(run.paths.report, run, metrics)
-    show_result(run, prepared, study, metrics, scores, share_bundle(run))
+    bundle = share_bundle(run)
+    _report(run, study)
+    show_result(run, prepared, study, metrics, scores, bundle)
     figures = {name: metrics[name]["ap_weighted"] for name in ("test", "logistic_regression")}
     events.write("bundle_written", best_trial=metrics["search"]["best_trial"], **figures)
     return metrics
+
+
+def _report(run: Run, study: Study) -> None:
+    """Write the report; what goes wrong with it must not lose the result, which is there."""
+    from orchestrator.report.page import write_report
+
+    try:
+        write_report(run, study)
+    except Exception:
+        logger.exception("The report was not written; try `tagsweep report %s`", run.paths.root)
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """Return the result in one line, beside logistic regression's."""
+    ours, baseline = metrics["test"], metrics["logistic_regression"]
+    return (
+        f"Weighted average precision on the test split: {ours['ap_weighted']:.4f}"
+        f" (logistic regression: {baseline['ap_weighted']:.4f})"
+    )
 
 
 def best_trial(study: Study) -> FrozenTrial:

@@ -131,9 +131,8 @@ def _files_of(run: Run, key: str, folder: Path) -> Iterator[Path]:
     member = folder / "best-trial.keras"
     if download(run.store, name_of_member(key, 0), member):
         yield member
-    report = run.paths.root / "report" / "index.html"
-    if report.exists():
-        yield Path(shutil.copy(report, folder / "report.html"))
+    if run.paths.report.exists():
+        yield Path(shutil.copy(run.paths.report, folder / "report.html"))
 
 
 def _save_file(study: Study, store: StoredArtifacts, path: Path) -> None:

@@ -92,6 +92,8 @@ def _quiet_libraries() -> None:
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for chatty in ("choreographer", "kaleido"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _say(line: str) -> None:

@@ -66,5 +66,10 @@ class RunPaths:
 
     @property
     def report(self) -> Path:
-        """The result in words and figures, for people."""
-        return self.root / "report.md"
+        """The page with the result in words and figures, for people; its numbers lie beside it."""
+        return self.root / "report" / "index.html"
+
+    @property
+    def report_numbers(self) -> Path:
+        """What the report says, for programs."""
+        return self.root / "report" / "report.json"

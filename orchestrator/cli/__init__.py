@@ -26,6 +26,7 @@ for command in (
     cluster.stop,
     watch.status,
     watch.dashboard,
+    watch.report,
     watch.studies,
     watch.export,
     watch.delete,

@@ -167,7 +167,7 @@ def ensemble(
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:
-    from orchestrator.report import headline
+    from orchestrator.result import headline
 
     if not result.is_new:
         typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")

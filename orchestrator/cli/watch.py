@@ -12,7 +12,7 @@ from orchestrator.cli.options import (
     ServerStorage,
     Storage,
 )
-from orchestrator.terminal import exit_codes
+from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 
 
 def status(
@@ -59,6 +59,26 @@ def dashboard(
 
         shown = None if run_dir is None else load_run(run_dir, storage, {})
         serve(shown, storage, host, port, is_known_open=i_know)
+
+
+def report(
+    run_dir: RunDir,
+    show_texts: Annotated[
+        bool, typer.Option("--show-texts", help="Show the texts of the worst mistakes.")
+    ] = False,
+    storage: Storage = None,
+) -> None:
+    """Write the report anew, also in the middle of a sweep: one page that needs no network."""
+    with exit_codes():
+        from orchestrator.housekeeping import study_of
+        from orchestrator.report.page import write_report
+        from orchestrator.run import load_run
+
+        reported = load_run(run_dir, storage, {})
+        open_terminal(reported.paths.log, LogLevel.WARNING, quiet=True)
+        with study_of(reported) as (study, _):
+            write_report(reported, study, show_texts=show_texts)
+        typer.echo(f"Report: {reported.paths.report}")
 
 
 def studies(storage: ServerStorage = "") -> None:

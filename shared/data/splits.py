@@ -57,6 +57,13 @@ def write_split(path: Path, split: Split) -> None:
     unfinished.replace(path)
 
 
+def read_split(path: Path) -> Split:
+    """Read what write_split wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    parts = {n: np.array(values[n], dtype=np.int64) for n in ("train", "valid", "test")}
+    return Split(**parts, fingerprint=values["fingerprint"])
+
+
 def _hold_out(dataset: Dataset, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 

@@ -57,6 +57,15 @@ def first_params(space: SpaceConfig, embedding_dim: int) -> dict[str, Any]:
     return params
 
 
+def default_params(embedding_dim: int) -> HeadParams:
+    """Return the head of `first_params`, whatever a sweep's space is: what a search must beat.
+
+    All else is as the configuration's defaults have it.
+    """
+    space = SpaceConfig()
+    return suggest(FixedTrial(first_params(space, embedding_dim)), space, embedding_dim)
+
+
 def _units(space: SpaceConfig, embedding_dim: int) -> Range[int]:
     widest = max(space.min_units, space.max_units or embedding_dim)
     return Range[int](low=space.min_units, high=widest, log=True)

@@ -16,7 +16,7 @@ def test_a_run_ends_with_its_result_beside_logistic_regression(finished: Finishe
     bundle = re.search(r"Bundle: (.*)", finished.output)
     assert report
     assert bundle
-    assert Path(report[1]).read_text().startswith("# run\n")
+    assert Path(report[1]).read_text().startswith("<!doctype html>")
     assert (Path(bundle[1]) / "manifest.json").exists()
 
 

@@ -3,10 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from orchestrator.ensemble import Ensemble, train_ensemble
-from orchestrator.evaluate import evaluate, logistic_regression, score
+from orchestrator.evaluate import default_head, evaluate, logistic_regression, score
 from shared.config import TrainingConfig
 from shared.data.splits import Split
 from shared.errors import TagsweepError
@@ -26,6 +27,7 @@ PARAMS = HeadParams(
 )
 KEY = "key"
 ROWS = np.arange(120)
+SPLIT = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
 
 
@@ -95,13 +97,13 @@ def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path:
         _train(arrays, tmp_path, params=wild)
 
 
-def test_the_evaluation_stands_beside_logistic_regression(
+def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
     ensemble: Ensemble, arrays: SearchArrays
 ) -> None:
-    split = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
-    scores = score(ensemble, arrays.vectors, arrays.labels, split)
+    training = TrainingConfig(max_epochs=15)
+    scores = score(ensemble, arrays.vectors, arrays.labels, SPLIT, PARAMS, training, 1)
     metrics = evaluate(scores, ("a", "b", "c"))
-    assert set(metrics) == {"test", "out_of_fold", "logistic_regression"}
+    assert set(metrics) == {"test", "out_of_fold", "logistic_regression", "default_head"}
     for measured in metrics.values():
         assert 0.8 < measured["ap_weighted"] <= 1
         assert set(measured["per_label"]) == {"a", "b", "c"}
@@ -111,3 +113,13 @@ def test_logistic_regression_gives_a_probability_a_label(arrays: SearchArrays) -
     probabilities = logistic_regression(arrays.vectors, arrays.labels, arrays.vectors[:7])
     assert probabilities.shape == (7, 3)
     assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_the_default_head_never_sees_the_test_rows(arrays: SearchArrays) -> None:
+    def probabilities(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        training = TrainingConfig(max_epochs=3)
+        return default_head(PARAMS, arrays.vectors, labels, SPLIT, training, 1)
+
+    changed = arrays.labels.copy()
+    changed[SPLIT.test] = 1 - changed[SPLIT.test]
+    np.testing.assert_array_equal(probabilities(arrays.labels), probabilities(changed))

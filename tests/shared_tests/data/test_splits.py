@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.config import DataConfig
 from shared.data.dataset import Dataset
-from shared.data.splits import make_folds, make_split, write_split
+from shared.data.splits import Split, make_folds, make_split, read_split, write_split
 
 
 @st.composite
@@ -78,3 +78,12 @@ def test_a_split_is_written_for_people_and_programs(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "split.json").read_text())
     assert written["fingerprint"] == split.fingerprint
     assert written["test"] == split.test.tolist()
+
+
+def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    split = Split(np.array([4, 7]), np.array([1]), np.array([0, 2]), "f")
+    write_split(tmp_path / "split.json", split)
+    found = read_split(tmp_path / "split.json")
+    assert found.fingerprint == "f"
+    for part in ("train", "valid", "test"):
+        np.testing.assert_array_equal(getattr(found, part), getattr(split, part))

@@ -2,7 +2,8 @@ import optuna
 from optuna.trial import FixedTrial
 
 from shared.config import Range, SpaceConfig
-from shared.search.space import first_params, params_of, suggest
+from shared.search.space import default_params, first_params, params_of, suggest
+from shared.training.params import LayerParams
 
 ONE_LAYER = {
     "n_layers": 1,
@@ -98,3 +99,10 @@ def test_the_first_trial_keeps_to_the_space() -> None:
     params = suggest(study.ask(), space, 384)
     assert (len(params.layers), params.layers[0].units, params.batch_size) == (2, 64, 32)
     assert params.layers[0].dropout == 0.2
+
+
+def test_the_default_head_is_one_wide_relu_layer_with_all_else_as_the_defaults_have_it() -> None:
+    params = default_params(384)
+    assert params.layers == (LayerParams(384, "relu", 0.5),)
+    assert (params.batch_size, params.optimizer, params.learning_rate) == (16, "adam", 1e-3)
+    assert params.loss == "binary_crossentropy"

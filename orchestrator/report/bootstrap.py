@@ -1,0 +1,114 @@
+"""Say how sure a result is: bootstrap intervals of weighted average precision."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.scores import Scores
+
+N_RESAMPLES = 2000
+"""Resamples of the test rows: enough for the ends of a 95 % interval, and a matter of seconds."""
+BATCH_RESAMPLES = 100
+"""Resamples at a time: bounds memory, and keeps what is summed in the processor's cache."""
+LEVEL = 0.95
+"""How often an interval is to hold the true value."""
+
+Counts = npt.NDArray[np.int32]
+"""(n, B): how often each of n rows is in each of B resamples."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Hold a value measured on the rows as they are, and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hold weighted average precision by name, and by how much the first one exceeds the others."""
+
+    n_resamples: int
+    level: float
+    ap_weighted: dict[str, Interval]
+    differences: dict[str, Interval]
+
+
+def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
+    """Bootstrap the first of the scores against the others, all of the same rows.
+
+    Percentile intervals; rows are drawn with replacement, the same ones for all scores, so that
+    what makes a resample easy or hard cancels out of the differences. Efron & Tibshirani 1993, "An
+    Introduction to the Bootstrap", chapter 13. A label without a positive row in a resample is left
+    out of its average.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(next(iter(scores.values())).rows)
+    as_they_are = np.ones((n, 1), dtype=np.int32)
+    values = {name: float(_ap_weighted(one, as_they_are)[0]) for name, one in scores.items()}
+    batches = [
+        {name: _ap_weighted(one, counts) for name, one in scores.items()}
+        for counts in _resamples(n, rng)
+    ]
+    drawn = {name: np.concatenate([batch[name] for batch in batches]) for name in scores}
+    ours, *others = scores
+    return Comparison(
+        N_RESAMPLES,
+        LEVEL,
+        {name: _interval(values[name], drawn[name]) for name in scores},
+        {
+            name: _interval(values[ours] - values[name], drawn[ours] - drawn[name])
+            for name in others
+        },
+    )
+
+
+def _resamples(n: int, rng: np.random.Generator) -> Iterator[Counts]:
+    for _ in range(N_RESAMPLES // BATCH_RESAMPLES):
+        cells = rng.integers(0, n, size=(n, BATCH_RESAMPLES))
+        cells *= BATCH_RESAMPLES
+        cells += np.arange(BATCH_RESAMPLES)
+        counts = np.bincount(cells.ravel(), minlength=n * BATCH_RESAMPLES)
+        yield counts.reshape(n, BATCH_RESAMPLES).astype(np.int32)
+
+
+def _ap_weighted(scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
+    """Return the (B,) average precisions of the resamples, weighted by their positive rows."""
+    total: npt.NDArray[np.float64] = np.zeros(counts.shape[1])
+    for labels, probabilities in zip(scores.labels.T, scores.probabilities.T, strict=True):
+        total += _ap_times_positives(labels > 0, probabilities, counts)
+    n_positives = np.maximum(counts.T @ scores.labels.sum(axis=1), 1)
+    return np.asarray(total / n_positives, dtype=np.float64)
+
+
+def _ap_times_positives(
+    is_positive: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.float32], counts: Counts
+) -> npt.NDArray[np.float64]:
+    """Return the (B,) sums, over a label's positive rows, of the precision at their thresholds.
+
+    Divided by the number of positive rows, that is average precision as scikit-learn defines it:
+    rows of one probability share a threshold.
+    """
+    if not is_positive.any():
+        return np.zeros(counts.shape[1])
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, is_positive = probabilities[order], is_positive[order]
+    n_retrieved = np.cumsum(counts[order], axis=0, dtype=np.int32)
+    places = np.flatnonzero(is_positive)
+    positives = counts[order[places]]
+    last = np.searchsorted(-ranked, -ranked[places], side="right") - 1
+    n_found = np.cumsum(positives, axis=0, dtype=np.int32)
+    n_found = n_found[np.searchsorted(places, last, side="right") - 1]
+    # A row that is not drawn may have no row above it; it counts nothing.
+    precision = n_found / np.maximum(n_retrieved[last], 1)
+    total: npt.NDArray[np.float64] = (positives * precision).sum(axis=0)
+    return total
+
+
+def _interval(value: float, drawn: npt.NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))

@@ -1,0 +1,149 @@
+"""Draw the figures of a report, few enough and small enough for a browser."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import plotly.graph_objects as go
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.visualization import (
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_param_importances,
+    plot_slice,
+)
+
+from orchestrator.figures import (
+    TEMPLATE,
+    budget_over_time,
+    calibration,
+    label_precision,
+    learning_curves,
+    precision_recall,
+)
+from orchestrator.scores import Scores
+
+INK = "#2b3037"
+"""The colour of text on light paper; on dark paper the page turns figures over."""
+VALUE = "validation loss"
+MIN_COMPLETE = 2
+"""Complete trials that it takes to compare parameters."""
+MAX_HISTORY = 1000
+"""Trials in the optimisation history."""
+MAX_COMPARED = 200
+"""Trials in the parallel coordinates and the slices: a line or a dozen dots each."""
+SLICE_PX = 170
+"""The width of one slice."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Hold a figure, what is to be said of it, and the least width it needs, in pixels."""
+
+    figure: go.Figure
+    caption: str = ""
+    min_width: int = 0
+
+
+def draw_search(trials: Sequence[FrozenTrial], n_trials: int) -> dict[str, Drawing]:
+    """Draw how the search went, by name of the figure; `trials` are all, in their order."""
+    drawings = {
+        "budget_over_time": Drawing(budget_over_time(trials, n_trials)),
+        "learning_curves": Drawing(learning_curves(trials)),
+    }
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if len(complete) < MIN_COMPLETE:
+        return drawings
+    few = _stand_in(trials, compared := chosen(complete, MAX_COMPARED))
+    caption = _caption(compared, complete)
+    history = chosen(complete, MAX_HISTORY)
+    with _quiet():
+        drawings |= {
+            "optimization_history": Drawing(
+                _themed(plot_optimization_history(_stand_in(trials, history), target_name=VALUE)),
+                _caption(history, complete),
+            ),
+            "param_importances": Drawing(
+                _themed(_importances(_stand_in(trials, complete))),
+                "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the complete trials"
+                " differs from all of them in each parameter.",
+            ),
+            "parallel_coordinate": Drawing(
+                _themed(plot_parallel_coordinate(few, target_name=VALUE)), caption, 900
+            ),
+            "slice": Drawing(
+                _themed(plot_slice(few, target_name=VALUE)),
+                caption,
+                SLICE_PX * len({name for trial in compared for name in trial.params}),
+            ),
+        }
+    return drawings
+
+
+def draw_outcome(
+    scores: Mapping[str, Scores], metrics: Mapping[str, Any], label_names: Sequence[str]
+) -> dict[str, Drawing]:
+    """Draw what came out, by name of the figure."""
+    test = scores["test"]
+    return {
+        "label_precision": Drawing(label_precision(metrics)),
+        "precision_recall": Drawing(precision_recall(test, label_names)),
+        "calibration": Drawing(calibration(test, label_names)),
+    }
+
+
+def chosen(complete: Sequence[FrozenTrial], n: int) -> list[FrozenTrial]:
+    """Choose about `n` of the trials: the best half, each that was the best in its time, others.
+
+    The others are spaced evenly. All are in their order.
+    """
+    if len(complete) <= n:
+        return list(complete)
+    values = np.array([trial.value for trial in complete])
+    best = np.argsort(values, kind="stable")[: n // 2]
+    records = np.flatnonzero(values == np.minimum.accumulate(values))[: n // 4]
+    others = np.linspace(0, len(complete) - 1, n // 2).round().astype(np.int64)
+    return [complete[i] for i in np.unique(np.concatenate([best, records, others]))]
+
+
+def _stand_in(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial]) -> Study:
+    """Return a study of the trials to be shown; failed ones keep the others' numbers."""
+    by_number = {trial.number: trial for trial in shown}
+    study = optuna.create_study()
+    failed = create_trial(state=TrialState.FAIL)
+    study.add_trials(by_number.get(trial.number, failed) for trial in trials)
+    return study
+
+
+def _importances(study: Study) -> go.Figure:
+    evaluator = PedAnovaImportanceEvaluator()
+    figure = plot_param_importances(study, evaluator=evaluator, target_name=VALUE)
+    return figure.update_yaxes(title=None)
+
+
+def _themed(figure: go.Figure) -> go.Figure:
+    """Give a figure of Optuna's our fonts and margins, and the paper behind it."""
+    return figure.update_layout(template=TEMPLATE, plot_bgcolor=None)
+
+
+def _caption(shown: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
+    if len(shown) == len(complete):
+        return f"All {len(complete):,} complete trials."
+    return (
+        f"{len(shown):,} of {len(complete):,} complete trials: the best, those that were the best"
+        " when they ended, and others evenly spaced."
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Optuna remarks on studies with few trials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

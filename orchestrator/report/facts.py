@@ -1,0 +1,215 @@
+"""Gather what a report says of a run, as plain values."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.report.outcome import Outcome
+from orchestrator.restore import ENCODER
+from orchestrator.run import Run
+from shared.config import SweepConfig
+from shared.data.splits import read_split
+from shared.search.storage import redact
+from shared.search.study import (
+    DATA,
+    FINGERPRINT,
+    LABELS,
+    SEARCH_S,
+    VERSIONS,
+    WORKER,
+    read_progress,
+)
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Hold what the run was started for; `rows` counts the rows of each part of the data."""
+
+    data: str
+    label_names: tuple[str, ...]
+    rows: dict[str, int]
+    encoder: str
+    n_trials: int
+    timeout_s: float | None
+    target_value: float | None
+    n_folds: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Hold how the search stands."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    best_trial: int | None
+    best_value: float | None
+    best_params: dict[str, Any]
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the budget."""
+        return self.complete + self.pruned
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Hold where time went; seconds of one worker each, but for the wall time of the stages.
+
+    `worker_s` is the time in which workers had at least one trial, all workers together. What
+    pruning saved is an estimate: the epochs that pruned trials lack to the median of the complete
+    ones, at the worker time that an epoch took on average.
+    """
+
+    search_s: float
+    ensemble_s: float | None
+    n_workers: int
+    worker_s: float
+    epochs: int
+    epochs_saved: float
+    worker_s_saved: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Hold what it takes to get the same again; the configuration's passwords are stars."""
+
+    fingerprint: str
+    seed: int
+    encoder_revision: str
+    versions: dict[str, str]
+    best_params: dict[str, Any]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Hold all that a report says; `outcome` is None before the ensemble."""
+
+    study: str
+    written: str
+    asked: Asked
+    searched: Searched
+    cost: Cost
+    outcome: Outcome | None
+    reproduction: Reproduction
+
+
+def gather(
+    run: Run,
+    study: Study,
+    outcome: Outcome | None,
+    metrics: Mapping[str, Any],
+    bundled: Mapping[str, str],
+) -> Facts:
+    """Gather the facts of a run; `metrics` and the versions that the bundle names may be empty."""
+    config, attrs = run.config, study.user_attrs
+    searched = _searched(study)
+    return Facts(
+        study=run.study_name,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        asked=_asked(run, tuple(attrs.get(LABELS, ()))),
+        searched=searched,
+        cost=tell_cost(
+            study.get_trials(deepcopy=False), attrs[SEARCH_S], metrics.get("ensemble_s")
+        ),
+        outcome=outcome,
+        reproduction=Reproduction(
+            fingerprint=attrs[FINGERPRINT],
+            seed=config.study.seed,
+            encoder_revision=attrs.get(DATA, {}).get(ENCODER, "unknown"),
+            versions={**bundled, **attrs.get(VERSIONS, {})},
+            best_params=searched.best_params,
+            config=_shareable(config),
+        ),
+    )
+
+
+def tell_cost(trials: Sequence[FrozenTrial], search_s: float, ensemble_s: float | None) -> Cost:
+    """Add up the time of the trials, and estimate what pruning saved."""
+    busy = _busy_s(trials)
+    epochs = {state: [_epochs(t) for t in trials if t.state is state] for state in _FINISHED}
+    complete, pruned = epochs[TrialState.COMPLETE], epochs[TrialState.PRUNED]
+    n_epochs = sum(map(_epochs, trials))
+    usual = median(complete) if complete else 0
+    saved = float(sum(max(0, usual - n) for n in pruned))
+    worker_s = sum(busy.values())
+    return Cost(
+        search_s=search_s,
+        ensemble_s=ensemble_s,
+        n_workers=len(busy),
+        worker_s=round(worker_s, 1),
+        epochs=n_epochs,
+        epochs_saved=saved,
+        worker_s_saved=round(worker_s * saved / n_epochs, 1) if n_epochs else 0.0,
+    )
+
+
+def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
+    config, split = run.config, read_split(run.paths.split)
+    csv = config.data.csv
+    return Asked(
+        data="the store of the study" if csv is None else csv.name,
+        label_names=label_names,
+        rows={part: len(getattr(split, part)) for part in ("train", "valid", "test")},
+        encoder=config.encoder.name,
+        n_trials=config.study.n_trials,
+        timeout_s=config.study.timeout_s,
+        target_value=config.study.target_value,
+        n_folds=config.ensemble.n_folds,
+    )
+
+
+def _searched(study: Study) -> Searched:
+    progress = read_progress(study)
+    best = progress.best
+    return Searched(
+        complete=progress.complete,
+        pruned=progress.pruned,
+        failed=progress.failed,
+        running=progress.running,
+        best_trial=None if best is None else best.number,
+        best_value=None if best is None else best.value,
+        best_params={} if best is None else best.params,
+    )
+
+
+def _busy_s(trials: Iterable[FrozenTrial]) -> dict[str, float]:
+    """Return for each worker the seconds in which it had trials, several at a time counted once."""
+    spans = defaultdict(list)
+    for trial in trials:
+        if trial.datetime_start and trial.datetime_complete and WORKER in trial.user_attrs:
+            span = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+            spans[trial.user_attrs[WORKER]].append(span)
+    return {worker: _length(sorted(of_worker)) for worker, of_worker in spans.items()}
+
+
+def _length(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the length of the union of spans that are ordered by their starts."""
+    total, reached = 0.0, spans[0][0]
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _epochs(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get("epochs", len(trial.intermediate_values)))
+
+
+def _shareable(config: SweepConfig) -> dict[str, Any]:
+    """Return the configuration for others to read: a store's URL may hold a password."""
+    values = config.model_dump(mode="json")
+    store = config.workers.store
+    if store is not None and "://" in store:
+        values["workers"]["store"] = redact(store)
+    return values

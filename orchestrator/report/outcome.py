@@ -1,0 +1,139 @@
+"""Gather what came out: how good the ensemble is, beside what, and where it is wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import precision_recall_fscore_support
+
+from orchestrator.figures import SERIES
+from orchestrator.report.bootstrap import Comparison, compare
+from orchestrator.scores import Scores
+
+N_MISTAKES = 10
+"""Mistakes told of each label."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Hold a wrong decision; rows count from 1 after the CSV's header, as in error messages."""
+
+    row: int
+    probability: float
+    truth: bool
+    text: str | None
+
+
+@dataclass(frozen=True)
+class LabelOutcome:
+    """Hold what came out for one label, on the test rows.
+
+    `ap` maps the names of SERIES to average precision, None without a positive row. `mistakes` are
+    the most confident ones, the worst first; `n_mistakes` counts all.
+    """
+
+    name: str
+    prevalence: float
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    ap: dict[str, float | None]
+    n_mistakes: int
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold what came out.
+
+    `averages` maps the names of SERIES to weighted, macro and micro average precision; `n_later`
+    counts the trials that have finished since the ensemble was made.
+    """
+
+    n_test_rows: int
+    comparison: Comparison
+    averages: dict[str, dict[str, float]]
+    labels: tuple[LabelOutcome, ...]
+    n_later: int
+
+
+def tell_outcome(
+    scores: Mapping[str, Scores],
+    metrics: Mapping[str, Any],
+    label_names: Sequence[str],
+    thresholds: Sequence[float],
+    texts: Sequence[str] | None,
+    n_later: int,
+    seed: int,
+) -> Outcome:
+    """Compute what came out; `texts`, if given, are those of all rows of the data."""
+    shown = {key: name for key, name in SERIES.items() if key in scores and key in metrics}
+    return Outcome(
+        n_test_rows=len(scores["test"].rows),
+        comparison=compare({name: scores[key] for key, name in shown.items()}, seed),
+        averages={
+            name: {key: metrics[series][key] for key in ("ap_weighted", "ap_macro", "ap_micro")}
+            for series, name in shown.items()
+        },
+        labels=tuple(
+            _tell_label(
+                name,
+                scores["test"],
+                i,
+                threshold,
+                {title: metrics[series]["per_label"][name] for series, title in shown.items()},
+                texts,
+            )
+            for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
+        ),
+        n_later=n_later,
+    )
+
+
+def _tell_label(
+    name: str,
+    scores: Scores,
+    i: int,
+    threshold: float,
+    ap: dict[str, float | None],
+    texts: Sequence[str] | None,
+) -> LabelOutcome:
+    labels, probabilities = scores.labels[:, i] > 0, scores.probabilities[:, i]
+    decisions = probabilities >= threshold
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, decisions, average="binary", zero_division=0.0
+    )
+    worst = _worst(labels, probabilities, decisions)
+    return LabelOutcome(
+        name=name,
+        prevalence=float(labels.mean()),
+        threshold=float(threshold),
+        precision=float(precision),
+        recall=float(recall),
+        f1=float(f1),
+        ap=ap,
+        n_mistakes=int((labels != decisions).sum()),
+        mistakes=tuple(
+            Mistake(
+                row=int(scores.rows[place]) + 1,
+                probability=float(probabilities[place]),
+                truth=bool(labels[place]),
+                text=None if texts is None else texts[scores.rows[place]],
+            )
+            for place in worst
+        ),
+    )
+
+
+def _worst(
+    labels: npt.NDArray[np.bool_],
+    probabilities: npt.NDArray[np.float32],
+    decisions: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """Return the places of the wrong decisions whose probability is farthest from the truth."""
+    wrong = np.flatnonzero(labels != decisions)
+    distance = np.abs(probabilities[wrong] - labels[wrong])
+    return wrong[np.argsort(-distance, kind="stable")[:N_MISTAKES]]

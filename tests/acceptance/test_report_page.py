@@ -1,0 +1,115 @@
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.acceptance.browser import (
+    console_of,
+    evaluate,
+    open_browser,
+    prefer,
+    requests_of,
+    resize,
+    screenshot,
+)
+from tests.acceptance.commands import FinishedRun, Tagsweep
+
+PLOTS = {
+    "label_precision": 3,
+    "precision_recall": 5,
+    "calibration": 6,
+    "optimization_history": 2,
+    "param_importances": 1,
+    "parallel_coordinate": 2,
+    "slice": 5,
+    "learning_curves": 1,
+    "budget_over_time": 2,
+}
+"""The fewest traces of each plot."""
+DRAWN = """[...document.querySelectorAll(".plot")].map(plot => ({
+    name: plot.id,
+    traces: plot.data.length,
+    marks: plot.querySelectorAll(".trace path, .trace .point, .bars path").length,
+    width: plot.querySelector(".main-svg").getBoundingClientRect().width,
+    height: plot.querySelector(".main-svg").getBoundingClientRect().height,
+}))"""
+PAPER = "getComputedStyle(document.body).backgroundColor"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser(finished: FinishedRun) -> Iterator[Chrome]:
+    """Return a browser with the report open, as from a mail."""
+    with open_browser() as browser:
+        browser.get((finished.folder / "report" / "index.html").absolute().as_uri())
+        WebDriverWait(browser, 30).until(
+            lambda browser: evaluate(browser, "document.readyState") == "complete"
+        )
+        yield browser
+
+
+def test_nothing_is_wrong_in_the_console_and_nothing_is_asked_of_the_network(
+    browser: Chrome,
+) -> None:
+    assert console_of(browser) == []
+    (page,) = requests_of(browser)
+    assert page.startswith("file://")
+    assert page.endswith("/report/index.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1600, 400])
+def test_every_plot_is_drawn_and_none_is_too_wide(browser: Chrome, scheme: str, width: int) -> None:
+    prefer(browser, scheme)
+    resize(browser, width, 1000)
+    WebDriverWait(browser, 10).until(lambda browser: evaluate(browser, "innerWidth") == width)
+    drawn = {plot["name"]: plot for plot in evaluate(browser, DRAWN)}
+    assert drawn.keys() == PLOTS.keys()
+    for name, plot in drawn.items():
+        assert plot["traces"] >= PLOTS[name], plot
+        assert plot["marks"] >= 1, plot
+        assert plot["width"] > 300, plot
+        assert plot["height"] > 200, plot
+    assert evaluate(browser, OVERFLOW) == 0
+    screenshot(browser, f"report-{scheme}-{width}")
+
+
+def test_the_page_is_light_or_dark_as_its_reader_prefers(browser: Chrome) -> None:
+    for scheme, is_light in (("light", True), ("dark", False)):
+        prefer(browser, scheme)
+        brightness = sum(map(int, re.findall(r"\d+", evaluate(browser, PAPER))))
+        assert (brightness > 3 * 128) == is_light
+
+
+def test_the_numbers_on_the_page_lie_beside_it(browser: Chrome, finished: FinishedRun) -> None:
+    numbers = json.loads((finished.folder / "report" / "report.json").read_text())
+    shown = browser.find_element("tag name", "main").text
+    ensemble = numbers["outcome"]["comparison"]["ap_weighted"]["ensemble"]
+    for value in ensemble.values():
+        assert f"{value:.4f}" in shown
+    assert {"logistic regression", "default head"} == set(
+        numbers["outcome"]["comparison"]["differences"]
+    )
+    for label in numbers["outcome"]["labels"]:
+        assert f"{label['f1']:.3f}" in shown
+        assert all(mistake["text"] is None for mistake in label["mistakes"])
+
+
+def test_the_figures_are_there_as_images(finished: FinishedRun) -> None:
+    pytest.importorskip("kaleido")
+    images = {path.stem for path in (finished.folder / "report").glob("*.png")}
+    assert images == PLOTS.keys()
+
+
+def test_texts_are_shown_to_those_who_ask(tagsweep: Tagsweep, finished: FinishedRun) -> None:
+    output = tagsweep("report", finished.folder, "--show-texts").stdout
+    numbers = json.loads((finished.folder / "report" / "report.json").read_text())
+    mistakes = [m for label in numbers["outcome"]["labels"] for m in label["mistakes"]]
+    assert mistakes
+    assert all(mistake["text"] for mistake in mistakes)
+    tagsweep("report", finished.folder)
+    assert "report/index.html" in output
+    assert mistakes[0]["text"] not in (finished.folder / "report" / "index.html").read_text()

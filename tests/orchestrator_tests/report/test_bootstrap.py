@@ -1,0 +1,68 @@
+import time
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from orchestrator.report.bootstrap import N_RESAMPLES, _ap_weighted, compare
+from orchestrator.scores import Scores
+from shared.training.metrics import average_precision
+
+
+def _scores(n: int, n_labels: int, noise: float = 0.3, seed: int = 0) -> Scores:
+    rng = np.random.default_rng(0)
+    labels = (rng.uniform(size=(n, n_labels)) < 0.3).astype(np.float32)
+    seen = labels + np.random.default_rng(seed).normal(0, noise, size=labels.shape)
+    return Scores(np.arange(n), labels, seen.astype(np.float32))
+
+
+def _again(scores: Scores, rows: npt.NDArray[np.int64]) -> float:
+    labels, probabilities = scores.labels[rows], scores.probabilities[rows]
+    names = [str(i) for i in range(labels.shape[1])]
+    return average_precision(labels, probabilities, names).ap_weighted
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_the_precision_of_a_resample_is_scikit_learns_ties_and_all(decimals: int) -> None:
+    scores = _scores(60, 3)
+    scores = Scores(scores.rows, scores.labels, scores.probabilities.round(decimals))
+    draws = np.random.default_rng(1).integers(0, 60, size=(20, 60))
+    counts = np.stack([np.bincount(draw, minlength=60) for draw in draws], axis=1)
+    expected = [_again(scores, draw) for draw in draws]
+    np.testing.assert_allclose(_ap_weighted(scores, counts.astype(np.int32)), expected)
+
+
+def test_an_interval_holds_the_value_and_narrows_with_the_rows() -> None:
+    few, many = (compare({"ours": _scores(n, 2)}, 0).ap_weighted["ours"] for n in (100, 2000))
+    for interval in (few, many):
+        assert interval.low < interval.value < interval.high
+    assert (many.high - many.low) < (few.high - few.low) / 2
+
+
+def test_differences_are_paired() -> None:
+    ours, same, worse = _scores(300, 2), _scores(300, 2), _scores(300, 2, noise=0.6, seed=1)
+    found = compare({"ours": ours, "same": same, "worse": worse}, 0)
+    assert found.differences["same"].low == found.differences["same"].high == 0
+    assert found.differences["worse"].low > 0
+    assert found.differences["worse"].value == pytest.approx(
+        found.ap_weighted["ours"].value - found.ap_weighted["worse"].value
+    )
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    scores = {"ours": _scores(50, 2)}
+    assert compare(scores, 3) == compare(scores, 3)
+    assert compare(scores, 3) != compare(scores, 4)
+
+
+def test_a_label_may_be_absent() -> None:
+    scores = _scores(50, 2)
+    scores.labels[:, 1] = 0
+    assert compare({"ours": scores}, 0).ap_weighted["ours"].value > 0.5
+
+
+def test_thousands_of_resamples_are_a_matter_of_seconds() -> None:
+    scores = {str(i): _scores(1100, 5, seed=i) for i in range(3)}
+    started = time.monotonic()
+    assert compare(scores, 0).n_resamples == N_RESAMPLES >= 1000
+    assert time.monotonic() - started < 5

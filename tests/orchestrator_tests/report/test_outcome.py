@@ -1,0 +1,55 @@
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from orchestrator.report.outcome import N_MISTAKES, Outcome, tell_outcome
+from orchestrator.scores import Scores
+from shared.training.metrics import average_precision
+
+NAMES = ("a", "b")
+LABELS = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=np.float32)
+PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.2], [0.1, 0.4]], dtype=np.float32)
+SCORES = {
+    "test": Scores(np.array([3, 5, 8, 9]), LABELS, PROBABILITIES),
+    "logistic_regression": Scores(np.array([3, 5, 8, 9]), LABELS, 1 - PROBABILITIES),
+}
+METRICS = {
+    name: asdict(average_precision(one.labels, one.probabilities, NAMES))
+    for name, one in SCORES.items()
+}
+
+
+def _tell(texts: tuple[str, ...] | None = None, threshold: float = 0.5) -> Outcome:
+    return tell_outcome(SCORES, METRICS, NAMES, (threshold, 0.3), texts, 0, 1)
+
+
+def test_the_ensemble_stands_beside_what_was_scored() -> None:
+    outcome = _tell()
+    assert list(outcome.averages) == ["ensemble", "logistic regression"]
+    assert list(outcome.comparison.differences) == ["logistic regression"]
+    ensemble = outcome.comparison.ap_weighted["ensemble"].value
+    assert ensemble == pytest.approx(METRICS["test"]["ap_weighted"])
+
+
+def test_decisions_are_judged_at_each_labels_threshold() -> None:
+    a, b = _tell().labels
+    assert (a.prevalence, a.threshold, a.precision, a.recall, a.f1) == (0.5, 0.5, 0.5, 0.5, 0.5)
+    assert (b.threshold, b.precision, b.recall) == (0.3, 1.0, 1.0)
+    assert _tell(threshold=0.95).labels[0].precision == 0, "no row is said to have it"
+
+
+def test_mistakes_are_told_by_row_the_most_confident_first() -> None:
+    a, b = _tell(tuple("abcdefghij")).labels
+    assert [(m.row, m.truth, m.text) for m in a.mistakes] == [(6, True, "f"), (9, False, "i")]
+    assert a.mistakes[0].probability == pytest.approx(0.2)
+    assert (a.n_mistakes, b.n_mistakes, b.mistakes) == (2, 0, ())
+
+
+def test_texts_are_not_told_unless_given_and_ten_mistakes_are_enough() -> None:
+    many = Scores(np.arange(40), np.tile(LABELS[:, :1], (10, 1)), np.tile([[0.4]], (40, 1)))
+    metrics = {"test": asdict(average_precision(many.labels, many.probabilities, ("a",)))}
+    (label,) = tell_outcome({"test": many}, metrics, ("a",), (0.5,), None, 0, 1).labels
+    assert label.n_mistakes == 20
+    assert len(label.mistakes) == N_MISTAKES
+    assert {mistake.text for mistake in label.mistakes} == {None}

@@ -1,0 +1,157 @@
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.study import Study
+
+from orchestrator.report import page
+from orchestrator.report.page import write_report
+from orchestrator.restore import keep_data
+from orchestrator.run import Run
+from orchestrator.scores import Scores, write_scores
+from shared.bundle import Manifest
+from shared.config import EncoderConfig, SweepConfig, with_values
+from shared.data.splits import Split, write_split
+from shared.paths import RunPaths
+from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
+from shared.training.metrics import average_precision
+from tests.orchestrator_tests.report.trials import make_trial
+from workers import SearchArrays
+
+EVIL = "<script>alert(1)</script>"
+NAMES = (f"joy{EVIL}", "fear")
+TEXT = f"a text of mine {EVIL}"
+
+
+@pytest.fixture(autouse=True)
+def _no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages only: a browser that draws images takes longer than all else."""
+    monkeypatch.setattr(page, "write_images", lambda *_: None)
+
+
+@pytest.fixture
+def study() -> Study:
+    study = optuna.create_study()
+    study.add_trials(make_trial(i) for i in range(6))
+    for name, value in (
+        (FINGERPRINT, "f" * 64),
+        (DATA, {}),
+        (LABELS, list(NAMES)),
+        (SEARCH_S, 12.5),
+        (VERSIONS, {"optuna": "5"}),
+    ):
+        study.set_user_attr(name, value)
+    return study
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Run:
+    """Return a run that has no ensemble yet."""
+    paths = RunPaths(tmp_path / "mine")
+    paths.root.mkdir()
+    write_split(paths.split, Split(np.arange(20), np.arange(20, 25), np.arange(25, 40), "f"))
+    return Run(paths, with_values(SweepConfig(), {"study": {"n_trials": 6}}))
+
+
+@pytest.fixture
+def ensembled(searched: Run, arrays: SearchArrays) -> Run:
+    """Return a run with scores of 15 test rows, and a bundle without models."""
+    rows = np.arange(25, 40)
+    labels = (np.arange(30).reshape(15, 2) % 3 > 0).astype(np.float32)
+    rng = np.random.default_rng(0)
+    scores = {
+        name: Scores(rows, labels, rng.uniform(size=labels.shape).astype(np.float32))
+        for name in ("test", "logistic_regression", "default_head")
+    }
+    write_scores(searched.paths.scores, scores)
+    metrics = {
+        n: asdict(average_precision(s.labels, s.probabilities, NAMES)) for n, s in scores.items()
+    }
+    manifest = Manifest(
+        schema_version=1,
+        created=datetime.now(UTC),
+        versions={"keras": "3"},
+        label_names=NAMES,
+        thresholds=(0.5, 0.5),
+        encoder=EncoderConfig(),
+        encoder_revision="r",
+        params={},
+        files={},
+    )
+    searched.paths.bundle.mkdir()
+    (searched.paths.bundle / "manifest.json").write_text(manifest.model_dump_json())
+    search = {"complete": 4, "pruned": 0}
+    (searched.paths.bundle / "metrics.json").write_text(
+        json.dumps(metrics | {"search": search, "ensemble_s": 3.0})
+    )
+    keep_data(searched.store, "f" * 64, (TEXT,) * 40, arrays)
+    return searched
+
+
+def _shown(run: Run) -> str:
+    """Return the page without the library that it carries."""
+    text = run.paths.report.read_text()
+    before, _, after = text.partition("<script>/**")
+    return before + after.partition("</script>")[2]
+
+
+def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: Study) -> None:
+    write_report(searched, study)
+    assert "There is no ensemble yet" in _shown(searched)
+    assert 'id="parallel_coordinate"' in _shown(searched)
+    assert 'id="calibration"' not in _shown(searched)
+    numbers = json.loads(searched.paths.report_numbers.read_text())
+    assert numbers["outcome"] is None
+    assert numbers["searched"]["complete"] == 6
+    assert numbers["asked"]["rows"] == {"train": 20, "valid": 5, "test": 15}
+
+
+def test_a_study_without_a_trial_is_reported_too(searched: Run, study: Study) -> None:
+    empty = optuna.create_study()
+    for name, value in study.user_attrs.items():
+        empty.set_user_attr(name, value)
+    write_report(searched, empty)
+    assert "0 of 6 trials finished" in _shown(searched)
+
+
+def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -> None:
+    write_report(ensembled, study)
+    assert "Against default head" in _shown(ensembled)
+    assert "2,000 resamples" in _shown(ensembled)
+    assert "2 trials have finished since the ensemble was made." in _shown(ensembled)
+    assert "Ensemble</dt><dd>3.0 s" in _shown(ensembled)
+
+
+def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:
+    write_report(ensembled, study, show_texts=True)
+    assert "alert(1)" in _shown(ensembled)
+    assert EVIL not in _shown(ensembled)
+
+
+def test_texts_are_shown_only_if_asked_for(ensembled: Run, study: Study) -> None:
+    for show_texts in (True, False):
+        write_report(ensembled, study, show_texts=show_texts)
+        assert ("a text of mine" in _shown(ensembled)) == show_texts
+        assert ("a text of mine" in ensembled.paths.report_numbers.read_text()) == show_texts
+
+
+def test_a_password_is_never_shown(searched: Run, study: Study) -> None:
+    values = {"workers": {"store": "s3://me:s3cret@bucket/folder"}}
+    config = with_values(searched.config, values)
+    run = Run(searched.paths, config, "postgresql://me:s3cret@host/db")
+    write_report(run, study)
+    assert "s3cret" not in run.paths.report.read_text()
+    assert "s3cret" not in run.paths.report_numbers.read_text()
+    assert "***@bucket/folder" in _shown(run)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "not recorded"), (3.04, "3.0 s"), (150, "2.5 min"), (9000, "2.5 h")],
+)
+def test_durations_are_readable(seconds: float | None, shown: str) -> None:
+    assert page._duration(seconds) == shown
