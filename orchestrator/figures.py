@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -48,11 +49,19 @@ TEMPLATE = go.layout.Template(
 )
 
 
-def learning_curves(trials: Sequence[FrozenTrial], n_best: int | None = None) -> go.Figure:
-    """Draw validation loss by epoch: of the `n_best` complete trials, or of all, pruned faded."""
+def learning_curves(
+    trials: Sequence[FrozenTrial],
+    n_best: int | None = None,
+    direction: StudyDirection = StudyDirection.MINIMIZE,
+) -> go.Figure:
+    """Draw validation loss by epoch: of the `n_best` complete trials, or of all, pruned faded.
+
+    `direction` says which of the trials' values are the best.
+    """
+    sign = 1 if direction is StudyDirection.MINIMIZE else -1
     complete = sorted(
         (trial for trial in trials if trial.state is TrialState.COMPLETE),
-        key=lambda trial: (trial.value, trial.number),
+        key=lambda trial: (sign * trial.values[0], trial.number),
     )
     figure = _figure("Learning curves", "epoch", "validation loss")
     if n_best is not None:

@@ -7,15 +7,13 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
 
 from orchestrator.artifacts import StoredArtifacts
 from orchestrator.prepare import Prepared
@@ -29,8 +27,6 @@ REFRESH_S = 60.0
 """How often plots are drawn anew during a search; all who list studies read them."""
 BEST_CURVES = 10
 """The trials whose learning curves are drawn."""
-MAX_POINTS = 200
-"""Points of a line that is kept in the study."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,14 +82,8 @@ def _draw_search(run: Run, study: Study) -> None:
         from orchestrator.figures import budget_over_time, learning_curves
 
         trials = study.get_trials(deepcopy=False)
-        _save_plot(study, "learning-curves", learning_curves(_best(study, trials)))
+        _save_plot(study, "learning-curves", learning_curves(trials, BEST_CURVES, study.direction))
         _save_plot(study, "budget", budget_over_time(trials, run.config.study.n_trials))
-
-
-def _best(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    sign = -1 if study.direction is StudyDirection.MAXIMIZE else 1
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: sign * trial.values[0])[:BEST_CURVES]
 
 
 def _save_note(study: Study, note: str) -> None:
@@ -105,19 +95,7 @@ def _save_note(study: Study, note: str) -> None:
 def _save_plot(study: Study, name: str, figure: Any) -> None:
     from optuna_dashboard import save_plotly_graph_object
 
-    save_plotly_graph_object(study, make_small(figure), graph_object_id=name)
-
-
-def make_small(figure: Any) -> Any:
-    """Leave of each of a plotly figure's lines so many points, in single precision, in place."""
-    for trace in figure.data:
-        if trace.x is None or trace.y is None:
-            continue
-        rows = np.unique(np.linspace(0, len(trace.x) - 1, MAX_POINTS).astype(int))
-        for axis in ("x", "y"):
-            values = np.asarray(trace[axis])[rows]
-            trace[axis] = values.astype(np.float32) if values.dtype.kind == "f" else values
-    return figure
+    save_plotly_graph_object(study, figure, graph_object_id=name)
 
 
 def _files_of(run: Run, key: str, folder: Path) -> Iterator[Path]:

@@ -60,16 +60,6 @@ def finished(
     return FinishedRun(folder, command, tagsweep(*command).stdout)
 
 
-@pytest.fixture(scope="session")
-def emotions_embeddings(
-    tagsweep: Tagsweep, emotions_csv: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Return the embeddings of the real CSV, which take longer than a search."""
-    folder = tmp_path_factory.mktemp("emotions") / "run"
-    tagsweep("prepare", "--data", emotions_csv, "--run-dir", folder)
-    return folder / "embeddings"
-
-
 @pytest.fixture
 def prepared(finished: FinishedRun, tmp_path: Path) -> Path:
     """Return a run directory that has its embeddings, and nothing else."""

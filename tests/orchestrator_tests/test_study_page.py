@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna_dashboard
-import plotly.graph_objects as go
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.storages import RDBStorage
@@ -17,7 +16,7 @@ from orchestrator import study_page
 from orchestrator.artifacts import StoredArtifacts
 from orchestrator.ensemble import name_of_member
 from orchestrator.run import Run
-from orchestrator.study_page import MAX_POINTS, make_small, show_result, show_search
+from orchestrator.study_page import show_result, show_search
 from shared.search.study import open_study
 from shared.store import write_file
 from tests.orchestrator_tests import showcase
@@ -109,13 +108,6 @@ def test_plots_stay_small(study: Study, run: Run) -> None:
         pass
     _show_result(run, study)
     assert sum(_plots(study).values()) < MAX_BYTES, _plots(study)
-
-
-def test_a_line_keeps_its_ends_and_little_else() -> None:
-    figure = make_small(go.Figure(go.Scatter(x=list(range(5000)), y=[0.1] * 5000)))
-    (line,) = figure.data
-    assert len(line.x) == len(line.y) == MAX_POINTS
-    assert (line.x[0], line.x[-1]) == (0, 4999)
 
 
 def test_what_cannot_be_shown_stops_nothing_and_is_told(

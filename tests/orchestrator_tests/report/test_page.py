@@ -13,7 +13,7 @@ from orchestrator.report.page import write_report
 from orchestrator.restore import keep_data
 from orchestrator.run import Run
 from orchestrator.scores import Scores, write_scores
-from shared.bundle import Manifest
+from shared.bundle import SCHEMA, Manifest
 from shared.config import EncoderConfig, SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
@@ -72,7 +72,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         n: asdict(average_precision(s.labels, s.probabilities, NAMES)) for n, s in scores.items()
     }
     manifest = Manifest(
-        schema_version=1,
+        schema_version=SCHEMA,
         created=datetime.now(UTC),
         versions={"keras": "3"},
         label_names=NAMES,
