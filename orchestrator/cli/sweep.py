@@ -172,5 +172,6 @@ def _print_result(sweep: "Run", result: "Result") -> None:
     if not result.is_new:
         typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")
     typer.echo(headline(result.metrics))
-    typer.echo(f"Report: {sweep.paths.report}")
+    if sweep.paths.report.exists():
+        typer.echo(f"Report: {sweep.paths.report}")
     typer.echo(f"Bundle: {sweep.paths.bundle}")

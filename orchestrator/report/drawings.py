@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import plotly.graph_objects as go
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization import (
     plot_optimization_history,
@@ -28,10 +28,17 @@ from orchestrator.figures import (
     precision_recall,
 )
 from orchestrator.scores import Scores
+from shared.config import Objective
+from shared.search.study import direction_of
 
 INK = "#2b3037"
 """The colour of text on light paper; on dark paper the page turns figures over."""
-VALUE = "validation loss"
+NAMES: Mapping[Objective, str] = {
+    "validation_loss": "validation loss",
+    "ap_weighted": "weighted average precision",
+    "ap_macro": "macro average precision",
+}
+"""What the objectives are called on the page."""
 MIN_COMPLETE = 2
 """Complete trials that it takes to compare parameters."""
 MAX_HISTORY = 1000
@@ -51,34 +58,39 @@ class Drawing:
     min_width: int = 0
 
 
-def draw_search(trials: Sequence[FrozenTrial], n_trials: int) -> dict[str, Drawing]:
+def draw_search(
+    trials: Sequence[FrozenTrial], n_trials: int, objective: Objective
+) -> dict[str, Drawing]:
     """Draw how the search went, by name of the figure; `trials` are all, in their order."""
+    direction, value = direction_of(objective), NAMES[objective]
     drawings = {
         "budget_over_time": Drawing(budget_over_time(trials, n_trials)),
-        "learning_curves": Drawing(learning_curves(trials)),
+        "learning_curves": Drawing(learning_curves(trials, direction=direction)),
     }
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     if len(complete) < MIN_COMPLETE:
         return drawings
-    few = _stand_in(trials, compared := chosen(complete, MAX_COMPARED))
+    compared = chosen(complete, MAX_COMPARED, direction)
+    few = _stand_in(trials, compared, direction)
     caption = _caption(compared, complete)
-    history = chosen(complete, MAX_HISTORY)
+    history = chosen(complete, MAX_HISTORY, direction)
+    told = _stand_in(trials, history, direction)
     with _quiet():
         drawings |= {
             "optimization_history": Drawing(
-                _themed(plot_optimization_history(_stand_in(trials, history), target_name=VALUE)),
+                _themed(plot_optimization_history(told, target_name=value)),
                 _caption(history, complete),
             ),
             "param_importances": Drawing(
-                _themed(_importances(_stand_in(trials, complete))),
+                _themed(_importances(_stand_in(trials, complete, direction), value)),
                 "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the complete trials"
                 " differs from all of them in each parameter.",
             ),
             "parallel_coordinate": Drawing(
-                _themed(plot_parallel_coordinate(few, target_name=VALUE)), caption, 900
+                _themed(plot_parallel_coordinate(few, target_name=value)), caption, 900
             ),
             "slice": Drawing(
-                _themed(plot_slice(few, target_name=VALUE)),
+                _themed(plot_slice(few, target_name=value)),
                 caption,
                 SLICE_PX * len({name for trial in compared for name in trial.params}),
             ),
@@ -98,32 +110,35 @@ def draw_outcome(
     }
 
 
-def chosen(complete: Sequence[FrozenTrial], n: int) -> list[FrozenTrial]:
+def chosen(complete: Sequence[FrozenTrial], n: int, direction: StudyDirection) -> list[FrozenTrial]:
     """Choose about `n` of the trials: the best half, each that was the best in its time, others.
 
     The others are spaced evenly. All are in their order.
     """
     if len(complete) <= n:
         return list(complete)
-    values = np.array([trial.value for trial in complete])
+    sign = 1 if direction is StudyDirection.MINIMIZE else -1
+    values = sign * np.array([trial.value for trial in complete], dtype=float)
     best = np.argsort(values, kind="stable")[: n // 2]
     records = np.flatnonzero(values == np.minimum.accumulate(values))[: n // 4]
     others = np.linspace(0, len(complete) - 1, n // 2).round().astype(np.int64)
     return [complete[i] for i in np.unique(np.concatenate([best, records, others]))]
 
 
-def _stand_in(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial]) -> Study:
+def _stand_in(
+    trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], direction: StudyDirection
+) -> Study:
     """Return a study of the trials to be shown; failed ones keep the others' numbers."""
     by_number = {trial.number: trial for trial in shown}
-    study = optuna.create_study()
+    study = optuna.create_study(direction=direction)
     failed = create_trial(state=TrialState.FAIL)
     study.add_trials(by_number.get(trial.number, failed) for trial in trials)
     return study
 
 
-def _importances(study: Study) -> go.Figure:
+def _importances(study: Study, value: str) -> go.Figure:
     evaluator = PedAnovaImportanceEvaluator()
-    figure = plot_param_importances(study, evaluator=evaluator, target_name=VALUE)
+    figure = plot_param_importances(study, evaluator=evaluator, target_name=value)
     return figure.update_yaxes(title=None)
 
 

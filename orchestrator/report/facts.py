@@ -10,6 +10,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.report.drawings import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.restore import ENCODER
 from orchestrator.run import Run
@@ -31,7 +32,10 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold what the run was started for; `rows` counts the rows of each part of the data."""
+    """Hold what the run was started for.
+
+    `rows` counts the rows of each part of the data; it is empty where another machine split them.
+    """
 
     data: str
     label_names: tuple[str, ...]
@@ -39,6 +43,7 @@ class Asked:
     encoder: str
     n_trials: int
     timeout_s: float | None
+    objective: str
     target_value: float | None
     n_folds: int
 
@@ -155,15 +160,19 @@ def tell_cost(trials: Sequence[FrozenTrial], search_s: float, ensemble_s: float 
 
 
 def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
-    config, split = run.config, read_split(run.paths.split)
-    csv = config.data.csv
+    config, csv = run.config, run.config.data.csv
+    rows = {}
+    if run.paths.split.exists():
+        split = read_split(run.paths.split)
+        rows = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     return Asked(
         data="the store of the study" if csv is None else csv.name,
         label_names=label_names,
-        rows={part: len(getattr(split, part)) for part in ("train", "valid", "test")},
+        rows=rows,
         encoder=config.encoder.name,
         n_trials=config.study.n_trials,
         timeout_s=config.study.timeout_s,
+        objective=NAMES[config.study.objective],
         target_value=config.study.target_value,
         n_folds=config.ensemble.n_folds,
     )

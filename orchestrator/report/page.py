@@ -31,7 +31,7 @@ def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:
     folder = run.paths.report.parent
     folder.mkdir(parents=True, exist_ok=True)
     trials = study.get_trials(deepcopy=False)
-    drawings = draw_search(trials, run.config.study.n_trials)
+    drawings = draw_search(trials, run.config.study.n_trials, run.config.study.objective)
     outcome, metrics, versions = None, {}, {}
     if run.paths.bundle.exists() and run.paths.scores.exists():
         metrics, manifest = read_metrics(run.paths.bundle), read_manifest(run.paths.bundle)

@@ -1,7 +1,9 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.wait import WebDriverWait
@@ -104,12 +106,12 @@ def test_the_figures_are_there_as_images(finished: FinishedRun) -> None:
     assert images == PLOTS.keys()
 
 
-def test_texts_are_shown_to_those_who_ask(tagsweep: Tagsweep, finished: FinishedRun) -> None:
-    output = tagsweep("report", finished.folder, "--show-texts").stdout
+def test_it_is_written_anew_with_texts_for_those_who_ask(
+    tagsweep: Tagsweep, finished: FinishedRun, small_csv: Path
+) -> None:
+    assert "report/index.html" in tagsweep("report", finished.folder, "--show-texts").stdout
     numbers = json.loads((finished.folder / "report" / "report.json").read_text())
     mistakes = [m for label in numbers["outcome"]["labels"] for m in label["mistakes"]]
+    reviews = pd.read_csv(small_csv)["text"]
     assert mistakes
-    assert all(mistake["text"] for mistake in mistakes)
-    tagsweep("report", finished.folder)
-    assert "report/index.html" in output
-    assert mistakes[0]["text"] not in (finished.folder / "report" / "index.html").read_text()
+    assert all(mistake["text"] == reviews[mistake["row"] - 1] for mistake in mistakes)

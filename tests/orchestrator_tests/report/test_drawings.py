@@ -1,11 +1,14 @@
 import time
 
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from orchestrator.report.drawings import MAX_COMPARED, chosen, draw_search
+from shared.config import Objective
 from tests.orchestrator_tests.report.trials import make_trial
 
+LOSS: Objective = "validation_loss"
 OF_PARAMS = {"optimization_history", "param_importances", "parallel_coordinate", "slice"}
 
 
@@ -13,27 +16,29 @@ OF_PARAMS = {"optimization_history", "param_importances", "parallel_coordinate",
 def test_parameters_are_not_compared_before_two_trials_are_complete(n_complete: int) -> None:
     trials = [make_trial(i) for i in range(n_complete)]
     trials.append(make_trial(n_complete, TrialState.PRUNED))
-    assert draw_search(trials, 10).keys() == {"learning_curves", "budget_over_time"}
+    assert draw_search(trials, 10, LOSS).keys() == {"learning_curves", "budget_over_time"}
 
 
 def test_two_complete_trials_are_compared() -> None:
-    assert draw_search([make_trial(0), make_trial(1)], 10).keys() >= OF_PARAMS
+    assert draw_search([make_trial(0), make_trial(1)], 10, LOSS).keys() >= OF_PARAMS
 
 
 def test_trials_keep_their_numbers_where_others_are_not_complete() -> None:
     states = [TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
-    drawings = draw_search([make_trial(i, state) for i, state in enumerate(states)], 10)
+    drawings = draw_search([make_trial(i, state) for i, state in enumerate(states)], 10, LOSS)
     assert list(drawings["optimization_history"].figure.data[0].x) == [1, 3]
 
 
 def test_the_parameter_that_decides_comes_first() -> None:
-    bars = draw_search([make_trial(i) for i in range(60)], 60)["param_importances"].figure.data[0]
+    bars = draw_search([make_trial(i) for i in range(60)], 60, LOSS)[
+        "param_importances"
+    ].figure.data[0]
     assert bars.y[list(bars.x).index(max(bars.x))] == "dropout0"
 
 
 def test_of_many_trials_the_best_and_the_records_are_chosen() -> None:
     complete = [make_trial(i) for i in range(500)]
-    kept = chosen(complete, 40)
+    kept = chosen(complete, 40, StudyDirection.MINIMIZE)
     ranked = sorted(complete, key=lambda trial: trial.value or 0)
     assert {trial.number for trial in ranked[:20]} <= {trial.number for trial in kept}
     assert kept[0].number == 0, "it was the best when it ended"
@@ -41,10 +46,19 @@ def test_of_many_trials_the_best_and_the_records_are_chosen() -> None:
     assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
 
 
+def test_the_best_is_the_greatest_where_the_objective_is_maximised() -> None:
+    trials = [make_trial(i) for i in range(12)]
+    history = draw_search(trials, 12, "ap_weighted")["optimization_history"].figure
+    best = max(trial.value or 0 for trial in trials)
+    (line,) = [trace for trace in history.data if trace.name == "Best Value"]
+    assert line.y[-1] == best
+    assert history.layout.yaxis.title.text == "weighted average precision"
+
+
 def test_thousands_of_trials_make_figures_that_a_browser_bears() -> None:
     trials = [make_trial(i, epochs=50) for i in range(2000)]
     started = time.monotonic()
-    drawings = draw_search(trials, 2000)
+    drawings = draw_search(trials, 2000, LOSS)
     assert time.monotonic() - started < 30
     assert sum(len(drawing.figure.to_json()) for drawing in drawings.values()) < 2_000_000
     assert "of 2,000 complete trials" in drawings["slice"].caption

@@ -118,6 +118,15 @@ def test_a_study_without_a_trial_is_reported_too(searched: Run, study: Study) ->
     assert "0 of 6 trials finished" in _shown(searched)
 
 
+def test_a_search_that_others_drive_is_reported_without_its_split(
+    searched: Run, study: Study
+) -> None:
+    searched.paths.split.unlink()
+    write_report(searched, study)
+    assert json.loads(searched.paths.report_numbers.read_text())["asked"]["rows"] == {}
+    assert "rows" not in _shown(searched).partition("<main>")[2].partition("<h2>Result")[0]
+
+
 def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -> None:
     write_report(ensembled, study)
     assert "Against default head" in _shown(ensembled)
