@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.events import Events
-from shared.search.bulk_read import Changes, id_of, read_attrs, read_values
+from shared.search.bulk_read import Changes, id_of, read_trial_attrs, read_values
 from shared.search.liveness import HANDED_BACK, LOST
 from shared.search.study import (
     CHECKPOINTS,
@@ -52,9 +52,9 @@ class Follower:
             rows = self._changes.read(connection)
             ended = [row for row in rows if row.state.is_finished()]
             new = [row for row in rows if row.trial_id > self._newest]
-            attrs = read_attrs(connection, {row.trial_id for row in (*ended, *new)})
+            attrs = read_trial_attrs(connection, {row.trial_id for row in (*ended, *new)})
             retried = {row.trial_id: row.number for row in new if RETRY_OF in attrs[row.trial_id]}
-            earlier = read_attrs(connection, retried, of_system=True)
+            earlier = read_trial_attrs(connection, retried, of_system=True)
             values = read_values(connection, [row.trial_id for row in ended])
         self._changes.accept(rows)
         self._newest = max((row.trial_id for row in rows), default=self._newest)

@@ -1,28 +1,48 @@
 """Say how far a run is, from its study and its files alone."""
 
 import json
-from dataclasses import dataclass
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.study import Study, load_study
+from optuna.trial import TrialState
 
 from orchestrator.launch import JobStatus
+from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.pipeline import is_searched
 from orchestrator.result import is_bundled
 from orchestrator.run import Run, database_of
 from orchestrator.supervise import pace
 from shared.bundle import read_metrics
+from shared.config import StudyConfig, parse_config
 from shared.errors import TagsweepError
+from shared.search.budget import is_driven
 from shared.search.bulk_read import id_of
-from shared.search.liveness import workers_of_running
+from shared.search.following import Failure, Followed, Follower, Improvement, RunningTrial
+from shared.search.forecast import forecast
 from shared.search.storage import opened_storage, redact
-from shared.search.study import SEARCH_S, read_config, read_progress
+from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
+
+SHOWN_FAILURES = 3
+FAILURE_CHARACTERS = 90
+"""How much is shown of a failure's reason."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Hold what `tagsweep status --json` prints; `test` and what follows need the bundle."""
+    """Hold what `tagsweep status --json` prints; `test` and what follows need the bundle.
+
+    `trials_per_min` and `seconds_left` are what the latest trials let expect, `seconds_left_range`
+    is its range (see `shared.search.forecast`); while there are too few, they are what the whole
+    search lets expect, without a range. `improvements` end with the latest, `failures` begin with
+    it.
+    """
 
     study: str
     storage: str
@@ -42,6 +62,13 @@ class Status:
     test: dict[str, Any] | None
     out_of_fold: dict[str, Any] | None
     logistic_regression: dict[str, Any] | None
+    seconds_left_range: tuple[float, float] | None = None
+    prune_rate: float | None = None
+    is_driven: bool = False
+    improvements: tuple[Improvement, ...] = ()
+    running_trials: tuple[RunningTrial, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def read_status(run: Run) -> Status:
@@ -49,31 +76,50 @@ def read_status(run: Run) -> Status:
 
     Raises TagsweepError while there is no study yet.
     """
+    with opened_status(run) as read:
+        return read()
+
+
+@contextmanager
+def opened_status(run: Run) -> Iterator[Callable[[], Status]]:
+    """Yield a function that reads the status, what has changed only when it is called again.
+
+    The embedded database runs for as long. Raises TagsweepError while there is no study yet; the
+    function raises what `shared.search.patience.is_outage` knows while the database is away.
+    """
     if run.storage_url is None and not run.paths.database.exists():
         raise _no_study(run)
     with database_of(run) as url, opened_storage(url) as storage:
         if read_config(storage, run.study_name) is None:
             raise _no_study(run)
-        study = load_study(storage=storage, study_name=run.study_name)
-        return _status_of(run, study, storage, redact(url))
+        yield _Reader(run, storage).read
 
 
 def describe_status(status: Status) -> str:
     """Say a status in some lines for a person."""
     best = "none yet" if status.best_value is None else f"{status.best_value:.4f}"
-    left = "unknown" if status.seconds_left is None else f"{status.seconds_left:.0f} s"
+    rate = "" if status.prune_rate is None else f", {status.prune_rate:.0%} pruned"
     counts = (
         f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed,"
         f" {status.running} running"
     )
+    pace_now = f"{status.trials_per_min:.1f} trials/min, {_describe_left(status)}"
     lines = [
         f"Study    {status.study} on {status.storage}",
         f"Stage    {status.stage}",
-        f"Trials   {status.finished} of {status.budget} finished",
+        f"Trials   {status.finished} of {status.budget} finished{rate}",
         f"         {counts}",
         f"Best     {best} {json.dumps(status.best_params or {})}",
-        f"Pace     {status.trials_per_min:.1f} trials/min, {left} left, {status.workers} workers",
+        f"Pace     {pace_now}, {status.workers} workers",
     ]
+    lines += [
+        f"Node     {node.node}: {node.workers} workers, {node.training} trials in training,"
+        f" {node.utilisation:.0%} busy"
+        for node in status.nodes
+    ]
+    for failure in status.failures[:SHOWN_FAILURES]:
+        reason = textwrap.shorten(failure.reason, FAILURE_CHARACTERS, placeholder=" ...")
+        lines.append(f"Failed   #{failure.trial} {reason}")
     if status.test and status.logistic_regression:
         ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
         lines.append(f"Test     weighted AP {ours:.4f}, logistic regression {baseline:.4f}")
@@ -90,31 +136,87 @@ def describe_job(status: JobStatus) -> str:
     return "\n".join(lines)
 
 
-def _status_of(run: Run, study: Study, storage: RDBStorage, url: str) -> Status:
-    progress = read_progress(study)
-    limits = run.config.study
-    now = pace(progress, limits.n_trials, limits.timeout_s, study.user_attrs[SEARCH_S])
-    metrics = read_metrics(run.paths.bundle) if run.paths.bundle.exists() else {}
-    return Status(
-        study=run.study_name,
-        storage=url,
-        stage=_stage(run, study, storage),
-        budget=limits.n_trials,
-        finished=progress.finished,
-        complete=progress.complete,
-        pruned=progress.pruned,
-        failed=progress.failed,
-        running=progress.running,
-        waiting=progress.waiting,
-        best_value=progress.best.value if progress.best else None,
-        best_params=progress.best.params if progress.best else None,
-        trials_per_min=round(now.trials_per_min, 2),
-        workers=len(set(workers_of_running(storage, id_of(study)).values())),
-        seconds_left=now.seconds_left,
-        test=metrics.get("test"),
-        out_of_fold=metrics.get("out_of_fold"),
-        logistic_regression=metrics.get("logistic_regression"),
+class _Reader:
+    """Remember what was read of a study before."""
+
+    def __init__(self, run: Run, storage: RDBStorage) -> None:
+        self._run, self._storage = run, storage
+        self._study = load_study(storage=storage, study_name=run.study_name)
+        self._follower = Follower(id_of(self._study))
+        self._params: dict[int, dict[str, Any]] = {}
+
+    def read(self) -> Status:
+        """Read what has changed since; the budget too may have been raised."""
+        # Optuna would go on in a session that an outage has spoilt.
+        self._storage.remove_session()
+        attrs = self._study.user_attrs
+        config = parse_config(json.loads(attrs[CONFIG]), f"study {self._run.study_name!r}")
+        run = replace(self._run, config=config)
+        followed = self._follower.read(self._storage)
+        best = followed.improvements[-1] if followed.improvements else None
+        progress = _progress_of(followed.counts)
+        searched_s, limits = float(attrs[SEARCH_S]), config.study
+        trials_per_min, left_s, range_s = _foresee(progress, followed, limits, searched_s)
+        metrics = read_metrics(run.paths.bundle) if run.paths.bundle.exists() else {}
+        return Status(
+            study=run.study_name,
+            storage=redact(self._storage.url),
+            stage=_stage(run, self._study, self._storage),
+            budget=limits.n_trials,
+            finished=progress.finished,
+            complete=progress.complete,
+            pruned=progress.pruned,
+            failed=progress.failed,
+            running=progress.running,
+            waiting=progress.waiting,
+            best_value=best.value if best else None,
+            best_params=self._params_of(best.trial) if best else None,
+            trials_per_min=round(trials_per_min, 2),
+            workers=len({(trial.node, trial.worker) for trial in followed.running}),
+            seconds_left=left_s,
+            test=metrics.get("test"),
+            out_of_fold=metrics.get("out_of_fold"),
+            logistic_regression=metrics.get("logistic_regression"),
+            seconds_left_range=range_s,
+            prune_rate=progress.pruned / progress.finished if progress.finished else None,
+            is_driven=is_driven(self._storage, run.study_name),
+            improvements=followed.improvements,
+            running_trials=followed.running,
+            nodes=nodes_of(followed, config.workers.heartbeat_grace_s),
+            failures=followed.failures,
+        )
+
+    def _params_of(self, number: int) -> dict[str, Any]:
+        """Return the parameters of the best trial, read once."""
+        if number not in self._params:
+            study_id = id_of(self._study)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            self._params = {number: self._storage.get_trial(trial_id).params}
+        return self._params[number]
+
+
+def _progress_of(counts: Counter[TrialState]) -> StudyProgress:
+    return StudyProgress(
+        complete=counts[TrialState.COMPLETE],
+        pruned=counts[TrialState.PRUNED],
+        failed=counts[TrialState.FAIL],
+        running=counts[TrialState.RUNNING],
+        waiting=counts[TrialState.WAITING],
+        best=None,
     )
+
+
+def _foresee(
+    progress: StudyProgress, followed: Followed, limits: StudyConfig, searched_s: float
+) -> tuple[float, float | None, tuple[float, float] | None]:
+    """Return trials a minute, the seconds left, and their range where there is one."""
+    found = forecast(followed.finished, max(0, limits.n_trials - progress.finished))
+    if found is None:
+        whole = pace(progress, limits.n_trials, limits.timeout_s, searched_s)
+        return whole.trials_per_min, whole.seconds_left, None
+    most_s = inf if limits.timeout_s is None else max(0.0, limits.timeout_s - searched_s)
+    least_s, greatest_s = min(found.at_least_s, most_s), min(found.at_most_s, most_s)
+    return found.trials_per_min, min(found.seconds_left, most_s), (least_s, greatest_s)
 
 
 def _stage(run: Run, study: Study, storage: RDBStorage) -> str:
@@ -128,3 +230,12 @@ def _no_study(run: Run) -> TagsweepError:
         f"Run {run.paths.root} has no study {run.study_name!r} yet. Start or resume it with"
         f" `tagsweep run --run-dir {run.paths.root}`; a study on a server needs --storage."
     )
+
+
+def _describe_left(status: Status) -> str:
+    if status.seconds_left is None:
+        return "unknown left"
+    if not status.seconds_left or status.seconds_left_range is None:
+        return f"{status.seconds_left:.0f} s left"
+    least_s, most_s = status.seconds_left_range
+    return f"{status.seconds_left:.0f} s left ({least_s:.0f} to {most_s:.0f} s)"

@@ -1,6 +1,7 @@
 """Ask for trials ahead of time, so that training does not wait for sampler and database."""
 
 import queue
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from shared.search.bulk_write import Begun, write_params
 from shared.search.history import History
 from shared.search.patience import patiently
 from shared.search.space import suggest
-from shared.search.study import CHECKPOINTS, RETRY_OF, WORKER
+from shared.search.study import CHECKPOINTS, NODE, RETRY_OF, WORKER
 from shared.training.params import HeadParams
 from workers.heartbeat import Heartbeat
 from workers.spec import WorkerSpec
@@ -55,7 +56,8 @@ class Asker:
         """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
         self._study_id, self._storage = id_of(study), storage
         self._heartbeat, self._spec = heartbeat, spec
-        self._attrs, self._n_inputs = {WORKER: worker}, n_inputs
+        self._attrs = {WORKER: worker, NODE: socket.gethostname()}
+        self._n_inputs = n_inputs
         self._history = History(study, study.sampler)
         self._room = threading.Semaphore(n_ahead)
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()

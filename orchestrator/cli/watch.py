@@ -18,17 +18,27 @@ from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 def status(
     run_dir: RunDir,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until the run is done.")] = False,
     storage: Storage = None,
 ) -> None:
     """Show how far a run is: trials by state, budget, best value, pace, workers, result.
 
     Of a launched run, without --storage, what its cluster knows: the job's state and progress.
     """
+    if watch and as_json:
+        raise typer.BadParameter("Choose one of --watch and --json.")
     with exit_codes():
         from orchestrator.run import load_run
         from orchestrator.status import describe_job, describe_status, read_status
 
         current = load_run(run_dir, storage, {})
+        if watch:
+            from rich.console import Console
+
+            from orchestrator.watch import watch as show
+
+            show(current, Console())
+            return
         if storage is None and current.paths.job.exists():
             from orchestrator.launch import read_job, require_job
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb.models import (
+    TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
@@ -174,10 +175,17 @@ def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int,
     }
 
 
-def read_attrs(
-    connection: Connection, trial_ids: Collection[int], *, of_system: bool = False
+def read_trial_attrs(
+    connection: Connection,
+    trial_ids: Collection[int],
+    keys: Collection[str] | None = None,
+    *,
+    of_system: bool = False,
 ) -> dict[int, dict[str, Any]]:
-    """Return the user attributes of trials, or the system attributes, by id and name."""
+    """Return the user attributes of trials, or the system attributes, by id and name.
+
+    All of them, or those that `keys` name.
+    """
     attrs: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in trial_ids}
     if not attrs:
         return attrs
@@ -185,6 +193,8 @@ def read_attrs(
     rows = select(model.trial_id, model.key, model.value_json).where(
         among(model.trial_id, trial_ids)
     )
+    if keys is not None:
+        rows = rows.where(model.key.in_(keys))
     for trial_id, key, value in connection.execute(rows):
         attrs[trial_id][key] = json.loads(value)
     return attrs
@@ -204,3 +214,37 @@ def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int,
     for trial_id, name, value, distribution in connection.execute(rows):
         params[trial_id][name] = (value, _to_distribution(distribution))
     return dict(params)
+
+
+def read_times(
+    connection: Connection, trial_ids: Collection[int]
+) -> dict[int, tuple[float | None, float | None]]:
+    """Return when trials began and ended, by id, in seconds since 1970."""
+    if not trial_ids:
+        return {}
+    table = TrialModel.__table__
+    # Optuna keeps them in UTC, in columns without a time zone, whose epoch is taken to be in UTC.
+    start, end = (
+        func.extract("epoch", table.c[f"datetime_{end}"]) for end in ("start", "complete")
+    )
+    rows = select(table.c.trial_id, start, end).where(among(table.c.trial_id, trial_ids))
+    return {row[0]: (_to_float(row[1]), _to_float(row[2])) for row in connection.execute(rows)}
+
+
+def read_silences(connection: Connection, trial_ids: Collection[int]) -> dict[int, float]:
+    """Return the seconds since the last heartbeat of trials that have one, by id."""
+    if not trial_ids:
+        return {}
+    model = TrialHeartbeatModel
+    age_s: Any = func.extract("epoch", func.localtimestamp() - model.heartbeat)
+    rows = select(model.trial_id, age_s).where(among(model.trial_id, trial_ids))
+    return {trial_id: float(seconds) for trial_id, seconds in connection.execute(rows)}
+
+
+def read_clock(connection: Connection) -> float:
+    """Return the time by the database's clock, in seconds since 1970."""
+    return float(connection.execute(select(func.extract("epoch", func.now()))).scalar_one())
+
+
+def _to_float(number: Any) -> float | None:
+    return None if number is None else float(number)

@@ -4,22 +4,25 @@ Optuna makes an object of its mapper of every row before it makes trials of them
 of 50 steps that is nine seconds (`benchmarks/dashboard.py`). What is read here is the same.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Container
+from datetime import UTC, datetime
 from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     TrialModel,
-    TrialSystemAttributeModel,
-    TrialUserAttributeModel,
     TrialValueModel,
 )
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, select
 
-from shared.search.bulk_read import among, read_intermediate_values, read_params
+from shared.search.bulk_read import (
+    among,
+    read_intermediate_values,
+    read_params,
+    read_trial_attrs,
+)
 
 
 class BulkStorage(RDBStorage):
@@ -50,8 +53,8 @@ class BulkStorage(RDBStorage):
 def _make_trials(connection: Connection, rows: Collection[Row[Any]]) -> list[FrozenTrial]:
     ids = [row.trial_id for row in rows]
     values, params = _read_values(connection, ids), read_params(connection, ids)
-    user_attrs = _read_attrs(connection, TrialUserAttributeModel, ids)
-    system_attrs = _read_attrs(connection, TrialSystemAttributeModel, ids)
+    user_attrs = read_trial_attrs(connection, ids)
+    system_attrs = read_trial_attrs(connection, ids, of_system=True)
     intermediate_values = read_intermediate_values(connection, ids)
     return [
         FrozenTrial(
@@ -59,8 +62,8 @@ def _make_trials(connection: Connection, rows: Collection[Row[Any]]) -> list[Fro
             state=row.state,
             value=None,
             values=values.get(row.trial_id),
-            datetime_start=row.datetime_start,
-            datetime_complete=row.datetime_complete,
+            datetime_start=_local(row.datetime_start),
+            datetime_complete=_local(row.datetime_complete),
             params={
                 name: distribution.to_external_repr(value)
                 for name, (value, distribution) in params.get(row.trial_id, {}).items()
@@ -69,8 +72,8 @@ def _make_trials(connection: Connection, rows: Collection[Row[Any]]) -> list[Fro
                 name: distribution
                 for name, (_, distribution) in params.get(row.trial_id, {}).items()
             },
-            user_attrs=user_attrs.get(row.trial_id, {}),
-            system_attrs=system_attrs.get(row.trial_id, {}),
+            user_attrs=user_attrs[row.trial_id],
+            system_attrs=system_attrs[row.trial_id],
             intermediate_values=intermediate_values[row.trial_id],
             trial_id=row.trial_id,
         )
@@ -87,13 +90,8 @@ def _read_values(connection: Connection, ids: Collection[int]) -> dict[int, list
     return dict(values)
 
 
-def _read_attrs(
-    connection: Connection,
-    model: type[TrialUserAttributeModel] | type[TrialSystemAttributeModel],
-    ids: Collection[int],
-) -> dict[int, dict[str, Any]]:
-    rows = select(model.trial_id, model.key, model.value_json).where(among(model.trial_id, ids))
-    attrs: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-    for trial_id, key, value in connection.execute(rows):
-        attrs[trial_id][key] = json.loads(value)
-    return dict(attrs)
+def _local(time: datetime | None) -> datetime | None:
+    """Return a time of the tables, which is in UTC, as Optuna's API gives it: in local time."""
+    if time is None:
+        return None
+    return time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

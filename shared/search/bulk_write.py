@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from math import isnan
@@ -260,7 +260,7 @@ def _beat(connection: Connection, trial_ids: Collection[int]) -> set[int]:
 
 
 def _now() -> datetime:
-    return datetime.now()  # noqa: DTZ005  Optuna's times are local
+    return datetime.now(UTC).replace(tzinfo=None)  # as Optuna keeps times since its version 5
 
 
 def _not_for_long() -> ColumnElement[str]:

@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 
+from orchestrator.nodes import NodeStatus
 from orchestrator.run import Run
 from orchestrator.status import Status, describe_status, read_status
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.paths import RunPaths
+from shared.search.following import Failure
 from shared.search.study import SEARCH_S, open_study
 
 STATUS = Status(
@@ -44,6 +46,22 @@ def test_a_search_is_described_in_words() -> None:
     assert "8 complete, 4 pruned, 1 failed, 2 running" in described
     assert "6.0 trials/min, 180 s left, 2 workers" in described
     assert "Test" not in described
+
+
+def test_the_time_left_comes_with_its_range_and_failures_with_their_reason() -> None:
+    more = replace(
+        STATUS,
+        seconds_left_range=(150.0, 240.0),
+        prune_rate=1 / 3,
+        nodes=(NodeStatus("here", 2, 2, 1, 0.75, 0.5),),
+        failures=(Failure(3, "diverged: " + "very " * 40),),
+    )
+    described = describe_status(more)
+    assert "180 s left (150 to 240 s), 2 workers" in described
+    assert "12 of 30 finished, 33% pruned" in described
+    assert "Node     here: 2 workers, 2 trials in training, 75% busy" in described
+    assert "Failed   #3 diverged: very very" in described
+    assert max(map(len, described.splitlines())) < 110
 
 
 def test_a_result_stands_beside_logistic_regression() -> None:

@@ -1,3 +1,4 @@
+import socket
 import time
 from collections.abc import Callable
 
@@ -6,7 +7,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.study import WORKER, load_study
+from shared.search.study import NODE, WORKER, load_study
 from workers import WorkerSpec
 from workers.asking import Asker
 from workers.heartbeat import Heartbeat
@@ -46,6 +47,7 @@ def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
     time.sleep(0.3)
     assert len(study.trials) == 2
     assert {trial.user_attrs[WORKER] for trial in study.trials} == {"worker-0"}
+    assert {trial.user_attrs[NODE] for trial in study.trials} == {socket.gethostname()}
     assert [asked.number for asked in asker.close()] == [0, 1]
 
 

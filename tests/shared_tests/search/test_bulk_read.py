@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 from optuna.storages import RDBStorage
@@ -11,11 +12,16 @@ from shared.search.bulk_read import (
     count_failures,
     count_trials,
     read_best_value,
+    read_clock,
     read_intermediate_values,
     read_params,
     read_running,
+    read_silences,
+    read_times,
+    read_trial_attrs,
     read_values,
 )
+from shared.search.bulk_write import beat
 from shared.search.study import FAILURE, WORKER, open_study
 
 
@@ -103,3 +109,39 @@ def test_nothing_is_found_in_an_empty_study(storage: RDBStorage, study: Study) -
         assert count_trials(connection, study._study_id).total() == 0
         assert read_intermediate_values(connection, []) == {}
         assert read_params(connection, []) == read_values(connection, []) == {}
+
+
+def test_times_are_those_of_trials_and_of_the_database(storage: RDBStorage, study: Study) -> None:
+    ended, running = study.ask(), study.ask()
+    study.tell(ended, 0.5)
+    with storage.engine.begin() as connection:
+        times, now_s = read_times(connection, [_id(ended), _id(running)]), read_clock(connection)
+        assert read_times(connection, []) == {}
+    expected = study.trials[0]
+    assert expected.datetime_start
+    assert expected.datetime_complete
+    assert times[_id(ended)] == (
+        pytest.approx(expected.datetime_start.timestamp(), abs=0.001),
+        pytest.approx(expected.datetime_complete.timestamp(), abs=0.001),
+    )
+    assert times[_id(running)][1] is None
+    assert now_s == pytest.approx(time.time(), abs=5)
+
+
+def test_silence_counts_from_the_last_heartbeat(storage: RDBStorage, study: Study) -> None:
+    alive, new = study.ask(), study.ask()
+    beat(storage, {_id(alive)})
+    with storage.engine.begin() as connection:
+        found = read_silences(connection, [_id(alive), _id(new)])
+        assert read_silences(connection, []) == {}
+    assert found == {_id(alive): pytest.approx(0, abs=5)}
+
+
+def test_only_the_named_attributes_are_read(storage: RDBStorage, study: Study) -> None:
+    first, second = study.ask(), study.ask()
+    first.set_user_attr(WORKER, "worker-0")
+    first.set_user_attr("other", 1)
+    with storage.engine.begin() as connection:
+        found = read_trial_attrs(connection, [_id(first), _id(second)], [WORKER, FAILURE])
+        assert read_trial_attrs(connection, [], [WORKER]) == {}
+    assert found == {_id(first): {WORKER: "worker-0"}, _id(second): {}}

@@ -1,3 +1,6 @@
+import time
+from collections.abc import Iterator
+
 import optuna
 import pytest
 from optuna.storages import RDBStorage
@@ -5,6 +8,16 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
 from shared.search.bulk_storage import BulkStorage
+
+
+@pytest.fixture(params=["UTC", "East-9"])
+def zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Live in a time zone, which times are kept without."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture
@@ -32,6 +45,7 @@ def study(storage: RDBStorage, study_name: str) -> Study:
     return study
 
 
+@pytest.mark.usefixtures("zone")
 def test_it_reads_what_optunas_own_storage_reads(study: Study, storage: RDBStorage) -> None:
     assert isinstance(storage, BulkStorage)
     ours = storage.get_all_trials(study._study_id)

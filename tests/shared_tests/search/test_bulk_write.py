@@ -2,7 +2,9 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -170,3 +172,28 @@ def test_every_tool_of_optuna_reads_what_was_written(
     assert [trial["params"] for trial in json.loads(printed.stdout)] == [{"x": 0.5}]
     other._storage.remove_session()
     other._storage._backend.engine.dispose()
+
+
+@pytest.fixture
+def _far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_east")
+def test_times_are_those_that_optuna_writes_in_any_time_zone(
+    storage: RDBStorage, study: Study
+) -> None:
+    optunas = study.ask()
+    with storage.engine.begin() as connection:
+        (ours,) = begin_trials(connection, study._study_id, 1, Counter(RUNNING=1), {})
+    write_reports(storage, [Report(ours.trial_id, end=Ended(TrialState.PRUNED))])
+    study.tell(optunas, state=TrialState.PRUNED)
+    expected, written = study.trials
+    for trial in (expected, written):
+        for moment in (trial.datetime_start, trial.datetime_complete):
+            assert moment
+            assert moment.timestamp() == pytest.approx(time.time(), abs=60)

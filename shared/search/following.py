@@ -1,0 +1,223 @@
+"""Follow a study from outside: what its trials are doing, read anew only where it is new."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Row
+
+from shared.search.bulk_read import (
+    Changes,
+    read_clock,
+    read_intermediate_values,
+    read_silences,
+    read_times,
+    read_trial_attrs,
+    read_values,
+)
+from shared.search.forecast import MAX_GAPS, Span
+from shared.search.study import FAILURE, NODE, WORKER
+
+WINDOW_S = 300.0
+"""The time before now in which it is measured how busy workers are."""
+N_FAILURES = 20
+"""How many of the latest failed trials are remembered with their reason."""
+SECONDS = "seconds"
+"""The attribute of an ended trial that says how long it was in training."""
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_Rows = Sequence[Row[Any, Any, Any]]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Say that the best value so far was reached when `n_finished` trials had finished."""
+
+    n_finished: int
+    trial: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Hold the number of a failed trial and its reason."""
+
+    trial: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """Hold what is known of a running trial.
+
+    `step` and `value` are its latest intermediate value, None before its first: it then waits for
+    a slot, or is in its first epoch. `value_age_s` counts from when this value was first seen here,
+    since the study does not say when it was reported; None for one that was there before.
+    `silent_s` counts from its last heartbeat, `running_s` from when it was asked for.
+    """
+
+    trial: int
+    worker: str
+    node: str
+    step: int | None
+    value: float | None
+    value_age_s: float | None
+    silent_s: float
+    running_s: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Say when a trial that ended was in training, in seconds, and where."""
+
+    worker: str
+    node: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Hold a study's state.
+
+    `now_s` is the database's clock; it and all spans are in seconds since 1970. `finished` are the
+    latest finished trials, from being asked for to their end; `trained` those that ended in the
+    last `WINDOW_S`.
+    """
+
+    counts: Counter[TrialState]
+    improvements: tuple[Improvement, ...]
+    failures: tuple[Failure, ...]
+    running: tuple[RunningTrial, ...]
+    finished: tuple[Span, ...]
+    trained: tuple[Training, ...]
+    now_s: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Hold what a reading has brought, before it is taken in."""
+
+    rows: _Rows
+    values: Mapping[int, float]
+    last: Mapping[int, Mapping[int, float]]
+    times: Mapping[int, tuple[float | None, float | None]]
+    attrs: Mapping[int, Mapping[str, Any]]
+    silences: Mapping[int, float]
+    now_s: float
+
+
+class Follower:
+    """Follow the trials of one study; a reading costs what is new, not what there is.
+
+    Times of trials come from the clocks of their workers' machines, which are taken to agree with
+    the database's; their time zones need not.
+    """
+
+    def __init__(self, study_id: int) -> None:
+        """Know of no trial yet."""
+        self._changes = Changes(study_id)
+        self._ended: Counter[TrialState] = Counter()
+        self._improvements: list[Improvement] = []
+        self._failures: deque[Failure] = deque(maxlen=N_FAILURES)
+        self._finished: deque[Span] = deque(maxlen=MAX_GAPS + 1)
+        self._trained: deque[Training] = deque()
+        self._seen_s: dict[tuple[int, int], float | None] = {}
+        self._is_first = True
+
+    def read(self, storage: RDBStorage) -> Followed:
+        """Read what is new and return the state; may be repeated when it failed."""
+        with storage.engine.begin() as connection:
+            found = self._find(connection)
+        self._changes.accept(found.rows)
+        self._take_in(found)
+        running = self._running(found)
+        self._is_first = False
+        return Followed(
+            counts=self._ended + Counter(row.state for row in found.rows if _is_open(row)),
+            improvements=tuple(self._improvements),
+            failures=tuple(reversed(self._failures)),
+            running=running,
+            finished=tuple(self._finished),
+            trained=tuple(self._trained),
+            now_s=found.now_s,
+        )
+
+    def _find(self, connection: Connection) -> _Found:
+        rows, now_s = self._changes.read(connection), read_clock(connection)
+        ended = {row.trial_id for row in rows if row.state.is_finished()}
+        running = {row.trial_id for row in rows if row.state is TrialState.RUNNING}
+        times = read_times(connection, ended | running)
+        complete = {row.trial_id for row in rows if row.state is TrialState.COMPLETE}
+        since_s = now_s - WINDOW_S
+        recent = {trial_id for trial_id in ended if (times[trial_id][1] or 0.0) > since_s}
+        failed = [row.trial_id for row in rows if row.state is TrialState.FAIL][-N_FAILURES:]
+        keys = (WORKER, NODE, SECONDS, FAILURE)
+        return _Found(
+            rows=rows,
+            values=read_values(connection, complete),
+            last=read_intermediate_values(connection, running, last_only=True),
+            times=times,
+            attrs=read_trial_attrs(connection, running | recent | set(failed), keys),
+            silences=read_silences(connection, running),
+            now_s=now_s,
+        )
+
+    def _take_in(self, found: _Found) -> None:
+        ended = [row for row in found.rows if row.state.is_finished()]
+        for row in sorted(ended, key=lambda row: found.times[row.trial_id][1] or 0.0):
+            self._ended[row.state] += 1
+            start_s, end_s = found.times[row.trial_id]
+            attrs = found.attrs.get(row.trial_id, {})
+            if row.state is TrialState.FAIL:
+                reason = str(attrs.get(FAILURE, "no reason is recorded"))
+                self._failures.append(Failure(row.number, reason))
+            elif start_s and end_s:
+                self._finished.append((start_s, end_s))
+            if end_s and SECONDS in attrs:
+                span = (end_s - float(attrs[SECONDS]), end_s)
+                self._trained.append(Training(*_place(attrs), span))
+            if row.trial_id in found.values:
+                self._improve(row.number, found.values[row.trial_id])
+        since_s = found.now_s - WINDOW_S
+        while self._trained and self._trained[0].span[1] <= since_s:
+            self._trained.popleft()
+
+    def _improve(self, number: int, value: float) -> None:
+        best = self._improvements[-1] if self._improvements else None
+        if best is None or (value, number) < (best.value, best.trial):
+            n_finished = sum(self._ended[state] for state in _FINISHED)
+            self._improvements.append(Improvement(n_finished, number, value))
+
+    def _running(self, found: _Found) -> tuple[RunningTrial, ...]:
+        clock_s = time.monotonic()
+        seen_s: dict[tuple[int, int], float | None] = {}
+        trials = []
+        for row in found.rows:
+            if row.state is not TrialState.RUNNING:
+                continue
+            step, value = next(iter(found.last[row.trial_id].items()), (None, None))
+            age_s = None
+            if step is not None:
+                key = (row.trial_id, step)
+                seen_s[key] = self._seen_s.get(key, None if self._is_first else clock_s)
+                since_s = seen_s[key]
+                age_s = None if since_s is None else clock_s - since_s
+            start_s = found.times[row.trial_id][0] or found.now_s
+            running_s = max(0.0, found.now_s - start_s)
+            silent_s = found.silences.get(row.trial_id, running_s)
+            place = _place(found.attrs[row.trial_id])
+            trials.append(RunningTrial(row.number, *place, step, value, age_s, silent_s, running_s))
+        self._seen_s = seen_s
+        return tuple(sorted(trials, key=lambda trial: (trial.step is None, trial.trial)))
+
+
+def _is_open(row: Row[Any, Any, Any]) -> bool:
+    return not row.state.is_finished()
+
+
+def _place(attrs: Mapping[str, Any]) -> tuple[str, str]:
+    return attrs.get(WORKER, "unknown"), attrs.get(NODE, "unknown")

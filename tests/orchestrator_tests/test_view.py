@@ -1,0 +1,162 @@
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.nodes import NodeStatus
+from orchestrator.status import Status
+from orchestrator.view import Screen, describe_s, view
+from shared.search.following import Failure, Improvement, RunningTrial
+
+RUNNING = tuple(
+    RunningTrial(100 + i, f"worker-{i}", "a-node", 4 if i else None, 0.375, 2.0, 1.0, 15.0)
+    for i in range(40)
+)
+STATUS = Status(
+    study="mine",
+    storage="postgresql://user:***@host/db",
+    stage="search",
+    budget=300,
+    finished=75,
+    complete=45,
+    pruned=30,
+    failed=1,
+    running=40,
+    waiting=2,
+    best_value=0.25,
+    best_params={"n_layers": 1, "dropout0": 0.123456},
+    trials_per_min=6.0,
+    workers=40,
+    seconds_left=3725.0,
+    test={"ap_weighted": 0.75},
+    out_of_fold=None,
+    logistic_regression={"ap_weighted": 0.5},
+    seconds_left_range=(1800.0, 86_400.0),
+    prune_rate=0.4,
+    is_driven=True,
+    improvements=(Improvement(1, 0, 0.75), Improvement(50, 49, 0.25)),
+    running_trials=RUNNING,
+    nodes=tuple(NodeStatus(f"node-{i}", 2, 2, 1, 0.875, 1.0) for i in range(20)),
+    failures=tuple(Failure(i, "diverged: " + "so it\ndid " * 40) for i in range(20)),
+)
+
+
+def _shown(status: Status, screen: Screen, away_s: float | None = None) -> list[str]:
+    file = io.StringIO()
+    console = Console(
+        file=file, width=screen.width, height=screen.height, force_terminal=False, color_system=None
+    )
+    console.print(view(status, screen, away_s))
+    return file.getvalue().splitlines()
+
+
+def _screen(width: int, height: int, encoding: str = "utf-8") -> Screen:
+    return Screen(width, height, encoding)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50), (100, 30), (60, 20)])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_all_of_it_fits_on_the_screen(width: int, height: int, encoding: str) -> None:
+    lines = _shown(STATUS, _screen(width, height, encoding))
+    assert len(lines) <= height - 1
+    assert max(map(len, lines)) <= width
+    for part in ("25%, 75 of 300", "#101", "node-0", "Failed last"):
+        assert any(part in line for line in lines), part
+
+
+def test_what_matters_is_on_a_small_screen() -> None:
+    shown = "\n".join(_shown(STATUS, _screen(80, 24)))
+    for part in (
+        "mine: searching",
+        "0.2500, trial 49",
+        "6.0 trials/min, 40% pruned, 1 failed, 40 running",
+        "1 h 2 min, with 90% certainty 30 min 0 s to 1 d 0 h",
+        "88%",
+        "#0 diverged: so it did",
+    ):
+        assert part in shown
+    assert "dropout0" not in shown
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    lines = _shown(STATUS, _screen(80, 24))
+    (more,) = (line for line in lines if line.startswith("+3"))
+    n_shown = sum(line.startswith("#10") for line in lines)
+    assert int(more.strip()[1:]) + n_shown == len(RUNNING)
+
+
+def test_long_names_leave_room_for_numbers() -> None:
+    name = "gpu-worker-group-0123456789-" * 2
+    trials = tuple(replace(trial, worker=name + "-77", node=name) for trial in RUNNING[1:3])
+    nodes = (replace(STATUS.nodes[0], node=name * 2),)
+    lines = _shown(replace(STATUS, running_trials=trials, nodes=nodes), _screen(80, 24))
+    rows = [line.split() for line in lines if line.startswith("#10")]
+    assert [row[:3] for row in rows] == [["#101", "5", "0.3750"], ["#102", "5", "0.3750"]]
+    assert all(row[-1].startswith("gpu-worker") for row in rows)
+    assert any(re.search(r"^gpu-worker.* 2 +88% +2 +1 +1 s$", line) for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_large_screen_shows_more() -> None:
+    small, large = (_shown(STATUS, _screen(*size)) for size in ((80, 24), (160, 50)))
+    assert len(large) > 2 * len(small) - 5
+    shown = "\n".join(large)
+    assert "n_layers 1, dropout0 0.1235" in shown
+    assert "postgresql://user:***@host/db" in shown
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    foreign = replace(STATUS, study="Kätzchen", failures=(Failure(3, "größer"),))
+    lines = _shown(foreign, _screen(80, 24, "ascii"))
+    assert any("K?tzchen" in line for line in lines)
+    assert any("@" in line and "_" in line for line in lines), "a sparkline"
+
+
+def test_a_database_that_is_away_is_said_to_be() -> None:
+    first, *others = _shown(STATUS, _screen(80, 24), away_s=12.0)
+    assert "the database has been away for 12 s" in first
+    assert others == _shown(STATUS, _screen(80, 24))[1:]
+
+
+def test_a_search_that_nobody_drives_says_how_to_go_on() -> None:
+    idle = replace(STATUS, is_driven=False, running=0, running_trials=(), nodes=(), failures=())
+    assert "tagsweep resume" in _shown(idle, _screen(80, 24))[0]
+
+
+def test_the_result_is_shown_when_it_is_there() -> None:
+    ended = replace(STATUS, stage="done", running_trials=(), nodes=(), failures=())
+    lines = _shown(ended, _screen(80, 24))
+    assert lines[0] == "mine: done"
+    assert lines[-1] == "Test   weighted AP 0.7500, logistic regression 0.5000"
+
+
+def test_nothing_is_made_up_before_a_trial_has_finished() -> None:
+    new = replace(
+        STATUS,
+        finished=0,
+        best_value=None,
+        best_params=None,
+        improvements=(),
+        seconds_left=None,
+        seconds_left_range=None,
+        prune_rate=None,
+    )
+    shown = "\n".join(_shown(new, _screen(160, 50)))
+    assert "none yet" in shown
+    assert "unknown before a trial has finished" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7_260, "2 h 1 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_times_are_said_in_their_two_largest_units(seconds: float, said: str) -> None:
+    assert describe_s(seconds) == said

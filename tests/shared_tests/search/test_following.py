@@ -1,0 +1,129 @@
+import time
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from shared.config import SweepConfig
+from shared.search.bulk_write import beat
+from shared.search.following import Failure, Follower, Improvement
+from shared.search.study import FAILURE, NODE, WORKER, open_study
+
+
+@pytest.fixture
+def study(storage: RDBStorage, study_name: str) -> Study:
+    return open_study(storage, study_name, SweepConfig(), "f")
+
+
+@pytest.fixture
+def follower(study: Study) -> Follower:
+    return Follower(study._study_id)
+
+
+def _ask(study: Study, worker: str = "worker-0") -> Trial:
+    trial = study.ask()
+    trial.set_user_attr(WORKER, worker)
+    trial.set_user_attr(NODE, "here")
+    return trial
+
+
+def test_trials_are_counted_once_however_often_they_are_read(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    complete, pruned, failed, _running = (_ask(study) for _ in range(4))
+    study.enqueue_trial({})
+    study.tell(complete, 0.5)
+    assert follower.read(storage).counts.total() == 5
+    study.tell(pruned, state=TrialState.PRUNED)
+    study.tell(failed, state=TrialState.FAIL)
+    for _ in range(2):
+        assert follower.read(storage).counts == dict.fromkeys(TrialState, 1)
+
+
+def test_a_reading_that_failed_is_made_up_for(
+    storage: RDBStorage, study: Study, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.tell(_ask(study), 0.5)
+    with monkeypatch.context() as broken:
+        broken.setattr("shared.search.following.read_values", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            follower.read(storage)
+    assert follower.read(storage).improvements == (Improvement(1, 0, 0.5),)
+
+
+def test_the_best_value_improves_as_trials_end(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    for value in (0.5, 0.7, 0.4):
+        study.tell(_ask(study), value)
+    first = follower.read(storage).improvements
+    study.tell(_ask(study), state=TrialState.PRUNED)
+    study.tell(_ask(study), 0.3)
+    assert first == (Improvement(1, 0, 0.5), Improvement(3, 2, 0.4))
+    assert follower.read(storage).improvements == (*first, Improvement(5, 4, 0.3))
+
+
+def test_of_equal_trials_the_one_with_the_lower_number_is_the_best(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    early, late = _ask(study), _ask(study)
+    study.tell(late, 0.5)
+    study.tell(early, 0.5)
+    assert follower.read(storage).improvements[-1].trial == early.number
+
+
+def test_failures_come_with_their_reasons_the_latest_first(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    for reason in ("diverged: twice", ""):
+        trial = _ask(study)
+        if reason:
+            trial.set_user_attr(FAILURE, reason)
+        study.tell(trial, state=TrialState.FAIL)
+    assert follower.read(storage).failures == (
+        Failure(1, "no reason is recorded"),
+        Failure(0, "diverged: twice"),
+    )
+
+
+def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    waiting, training = _ask(study), _ask(study, "worker-1")
+    training.report(0.7, 0)
+    training.report(0.6, 1)
+    beat(storage, {training._trial_id})
+    first, second = follower.read(storage).running
+    assert (first.trial, first.step, first.value) == (training.number, 1, 0.6)
+    assert (first.worker, first.node, first.value_age_s) == ("worker-1", "here", None)
+    assert 0 <= first.silent_s < 5
+    assert (second.trial, second.step, second.value) == (waiting.number, None, None)
+    assert 0 <= second.running_s < 30, "by the database's clock, in any time zone"
+
+
+def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    trial = _ask(study)
+    follower.read(storage)
+    trial.report(0.7, 0)
+    (new,) = follower.read(storage).running
+    time.sleep(0.2)
+    (same,) = follower.read(storage).running
+    assert new.value_age_s == 0
+    assert same.value_age_s == pytest.approx(0.2, abs=0.15)
+
+
+def test_finished_trials_are_known_by_their_times_and_training(
+    storage: RDBStorage, study: Study, follower: Follower
+) -> None:
+    trial = _ask(study)
+    trial.set_user_attr("seconds", 3.0)
+    study.tell(trial, 0.5)
+    study.tell(_ask(study), state=TrialState.FAIL)
+    found = follower.read(storage)
+    ((start_s, end_s),) = found.finished
+    (trained,) = found.trained
+    assert found.now_s - 30 < start_s <= end_s <= found.now_s
+    assert (trained.worker, trained.node, trained.span) == ("worker-0", "here", (end_s - 3, end_s))
