@@ -24,7 +24,7 @@ from shared.config import StudyConfig, parse_config
 from shared.errors import TagsweepError
 from shared.search.budget import is_driven
 from shared.search.bulk_read import id_of
-from shared.search.following import Failure, Followed, Follower, Improvement, RunningTrial
+from shared.search.following import Failure, Followed, Improvement, RunningTrial, StudyReader
 from shared.search.forecast import forecast
 from shared.search.storage import opened_storage, redact
 from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
@@ -142,7 +142,7 @@ class _Reader:
     def __init__(self, run: Run, storage: RDBStorage) -> None:
         self._run, self._storage = run, storage
         self._study = load_study(storage=storage, study_name=run.study_name)
-        self._follower = Follower(id_of(self._study))
+        self._follower = StudyReader(id_of(self._study))
         self._params: dict[int, dict[str, Any]] = {}
 
     def read(self) -> Status:

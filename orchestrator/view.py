@@ -156,7 +156,7 @@ def _bar(status: Status, screen: Screen) -> RenderableType:
     row = Table.grid(padding=0)
     said = f" {share:.0%}, {status.finished} of {status.budget} trials"
     row.add_column(no_wrap=True)
-    row.add_column(width=screen.width - len(said) - 9)
+    row.add_column(width=max(1, screen.width - len(said) - 9))
     row.add_column(no_wrap=True)
     bar = ProgressBar(status.budget, min(status.finished, status.budget))
     row.add_row("Budget ", bar, Text(f"|{said}"))
@@ -167,7 +167,8 @@ def _trend(status: Status, screen: Screen) -> str:
     if not status.improvements:
         return ""
     first = f"{status.improvements[0].value:.4f} "
-    values = best_so_far(status.improvements, status.finished, screen.width - 7 - len(first))
+    n_points = max(1, screen.width - 7 - len(first))
+    values = best_so_far(status.improvements, status.finished, n_points)
     return first + spark(values, BLOCKS if screen.is_unicode else PLAIN_BLOCKS)
 
 

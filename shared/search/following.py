@@ -110,7 +110,7 @@ class _Found:
     now_s: float
 
 
-class Follower:
+class StudyReader:
     """Follow the trials of one study; a reading costs what is new, not what there is.
 
     Times of trials come from the clocks of their workers' machines, which are taken to agree with

@@ -72,7 +72,8 @@ def test_it_serves_an_empty_database_and_shows_no_password(
     process, url = dashboard
     assert _get(url) == '{"study_summaries": []}'
     assert PASSWORD not in " ".join(process.cmdline())
-    (listens,) = process.net_connections(kind="tcp")
+    connections = process.net_connections(kind="tcp")
+    (listens,) = [one for one in connections if one.status == psutil.CONN_LISTEN]
     assert listens.laddr.ip == "127.0.0.1"
 
 

@@ -66,6 +66,12 @@ def test_all_of_it_fits_on_the_screen(width: int, height: int, encoding: str) ->
         assert any(part in line for line in lines), part
 
 
+def test_a_tiny_screen_shows_what_it_can() -> None:
+    lines = _shown(STATUS, _screen(12, 6))
+    assert lines[0] == "mine: sea..."
+    assert max(map(len, lines)) <= 12
+
+
 def test_what_matters_is_on_a_small_screen() -> None:
     shown = "\n".join(_shown(STATUS, _screen(80, 24)))
     for part in (

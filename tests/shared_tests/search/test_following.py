@@ -7,7 +7,7 @@ from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
 from shared.search.bulk_write import beat
-from shared.search.following import Failure, Follower, Improvement
+from shared.search.following import Failure, Improvement, StudyReader
 from shared.search.study import FAILURE, NODE, WORKER, open_study
 
 
@@ -17,8 +17,8 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 
 @pytest.fixture
-def follower(study: Study) -> Follower:
-    return Follower(study._study_id)
+def follower(study: Study) -> StudyReader:
+    return StudyReader(study._study_id)
 
 
 def _ask(study: Study, worker: str = "worker-0") -> Trial:
@@ -29,7 +29,7 @@ def _ask(study: Study, worker: str = "worker-0") -> Trial:
 
 
 def test_trials_are_counted_once_however_often_they_are_read(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     complete, pruned, failed, _running = (_ask(study) for _ in range(4))
     study.enqueue_trial({})
@@ -42,7 +42,7 @@ def test_trials_are_counted_once_however_often_they_are_read(
 
 
 def test_a_reading_that_failed_is_made_up_for(
-    storage: RDBStorage, study: Study, follower: Follower, monkeypatch: pytest.MonkeyPatch
+    storage: RDBStorage, study: Study, follower: StudyReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.tell(_ask(study), 0.5)
     with monkeypatch.context() as broken:
@@ -53,7 +53,7 @@ def test_a_reading_that_failed_is_made_up_for(
 
 
 def test_the_best_value_improves_as_trials_end(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     for value in (0.5, 0.7, 0.4):
         study.tell(_ask(study), value)
@@ -65,7 +65,7 @@ def test_the_best_value_improves_as_trials_end(
 
 
 def test_of_equal_trials_the_one_with_the_lower_number_is_the_best(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     early, late = _ask(study), _ask(study)
     study.tell(late, 0.5)
@@ -74,7 +74,7 @@ def test_of_equal_trials_the_one_with_the_lower_number_is_the_best(
 
 
 def test_failures_come_with_their_reasons_the_latest_first(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     for reason in ("diverged: twice", ""):
         trial = _ask(study)
@@ -88,7 +88,7 @@ def test_failures_come_with_their_reasons_the_latest_first(
 
 
 def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     waiting, training = _ask(study), _ask(study, "worker-1")
     training.report(0.7, 0)
@@ -103,7 +103,7 @@ def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
 
 
 def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     trial = _ask(study)
     follower.read(storage)
@@ -116,7 +116,7 @@ def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
 
 
 def test_finished_trials_are_known_by_their_times_and_training(
-    storage: RDBStorage, study: Study, follower: Follower
+    storage: RDBStorage, study: Study, follower: StudyReader
 ) -> None:
     trial = _ask(study)
     trial.set_user_attr("seconds", 3.0)
