@@ -10,6 +10,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.events import read_events
 from orchestrator.report.drawings import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.restore import ENCODER
@@ -70,11 +71,13 @@ class Searched:
 class Cost:
     """Hold where time went; seconds of one worker each, but for the wall time of the stages.
 
-    `worker_s` is the time in which workers had at least one trial, all workers together. What
-    pruning saved is an estimate: the epochs that pruned trials lack to the median of the complete
-    ones, at the worker time that an epoch took on average.
+    `embed_s` is that of the longest start, since later ones find the vectors. `worker_s` is the
+    time in which workers had at least one trial, all workers together. What pruning saved is an
+    estimate: the epochs that pruned trials lack to the median of the complete ones, at the worker
+    time that an epoch took on average.
     """
 
+    embed_s: float | None
     search_s: float
     ensemble_s: float | None
     n_workers: int
@@ -125,7 +128,10 @@ def gather(
         asked=_asked(run, tuple(attrs.get(LABELS, ()))),
         searched=searched,
         cost=tell_cost(
-            study.get_trials(deepcopy=False), attrs[SEARCH_S], metrics.get("ensemble_s")
+            study.get_trials(deepcopy=False),
+            _embed_s(run),
+            attrs[SEARCH_S],
+            metrics.get("ensemble_s"),
         ),
         outcome=outcome,
         reproduction=Reproduction(
@@ -139,7 +145,12 @@ def gather(
     )
 
 
-def tell_cost(trials: Sequence[FrozenTrial], search_s: float, ensemble_s: float | None) -> Cost:
+def tell_cost(
+    trials: Sequence[FrozenTrial],
+    embed_s: float | None,
+    search_s: float,
+    ensemble_s: float | None,
+) -> Cost:
     """Add up the time of the trials, and estimate what pruning saved."""
     busy = _busy_s(trials)
     epochs = {state: [_epochs(t) for t in trials if t.state is state] for state in _FINISHED}
@@ -149,6 +160,7 @@ def tell_cost(trials: Sequence[FrozenTrial], search_s: float, ensemble_s: float 
     saved = float(sum(max(0, usual - n) for n in pruned))
     worker_s = sum(busy.values())
     return Cost(
+        embed_s=embed_s,
         search_s=search_s,
         ensemble_s=ensemble_s,
         n_workers=len(busy),
@@ -157,6 +169,14 @@ def tell_cost(trials: Sequence[FrozenTrial], search_s: float, ensemble_s: float 
         epochs_saved=saved,
         worker_s_saved=round(worker_s * saved / n_epochs, 1) if n_epochs else 0.0,
     )
+
+
+def _embed_s(run: Run) -> float | None:
+    """Return the seconds of the longest embedding that the run's events tell of, if any."""
+    if not run.paths.events.exists():
+        return None
+    ended = (one for one in read_events(run.paths.events) if one["event"] == "stage_ended")
+    return max((one["seconds"] for one in ended if one["stage"] == "embed"), default=None)
 
 
 def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:

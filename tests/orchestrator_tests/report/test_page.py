@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import optuna
 import pytest
 from optuna.study import Study
 
+from orchestrator.events import recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
 from orchestrator.restore import keep_data
@@ -125,6 +127,15 @@ def test_a_search_that_others_drive_is_reported_without_its_split(
     write_report(searched, study)
     assert json.loads(searched.paths.report_numbers.read_text())["asked"]["rows"] == {}
     assert "rows" not in _shown(searched).partition("<main>")[2].partition("<h2>Result")[0]
+
+
+def test_the_time_of_embedding_is_that_of_the_longest_start(searched: Run, study: Study) -> None:
+    with recording(searched) as events:
+        for stage in ("embed", "embed", "search"):
+            with events.stage(stage):
+                time.sleep(0.1 if stage == "search" else 0.01)
+    write_report(searched, study)
+    assert 0.01 <= json.loads(searched.paths.report_numbers.read_text())["cost"]["embed_s"] < 0.1
 
 
 def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -> None:
