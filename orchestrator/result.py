@@ -11,8 +11,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from orchestrator.bootstrap import intervals
 from orchestrator.events import Events
-from orchestrator.intervals import intervals
 from orchestrator.prepare import Prepared, hash_of
 from orchestrator.progress import show_progress
 from orchestrator.run import Run

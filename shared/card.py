@@ -88,7 +88,7 @@ def _quality(metrics: dict[str, Any]) -> str:
     test, sure = metrics["test"], metrics["intervals"]
     baseline = metrics["logistic_regression"]
     rows = [
-        f"| {name} | {test[key]:.4f} | {_range(sure[key])} | {baseline[key]:.4f} |"
+        f"| {name} | {test[key]:.4f} | {_range(sure.get(key))} | {baseline[key]:.4f} |"
         for key, name in AVERAGES.items()
     ]
     table = "\n".join(rows)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
+from orchestrator.bootstrap import Comparison, compare
 from orchestrator.figures import SERIES
-from orchestrator.report.bootstrap import Comparison, compare
 from orchestrator.scores import Scores
 
 N_MISTAKES = 10

@@ -1,7 +1,8 @@
-"""Say how sure a result is: bootstrap intervals of weighted average precision."""
+"""Say how sure a result is: bootstrap intervals of average precision."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ BATCH_RESAMPLES = 100
 LEVEL = 0.95
 """How often an interval is to hold the true value."""
 
+Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int32]
 """(n, B): how often each of n rows is in each of B resamples."""
 
@@ -67,6 +69,26 @@ def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
     )
 
 
+def intervals(scores: Scores, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """Return intervals, [low, high], of the weighted and the macro average and of each label's AP.
+
+    From the same resamples as those of `compare` with this seed. What none of them measures has
+    None.
+    """
+    batches = [
+        (_precision_sums(scores, counts), counts.T @ scores.labels.astype(np.float64))
+        for counts in _resamples(len(scores.rows), np.random.default_rng(seed))
+    ]
+    sums, positives = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    by_label = _ratio(sums, positives)
+    macro = _ratio(np.nansum(by_label, axis=1), (positives > 0).sum(axis=1))
+    return {
+        "ap_weighted": _ends(_ratio(sums.sum(axis=1), positives.sum(axis=1))),
+        "ap_macro": _ends(macro),
+        "per_label": dict(zip(label_names, map(_ends, by_label.T), strict=True)),
+    }
+
+
 def _resamples(n: int, rng: np.random.Generator) -> Iterator[Counts]:
     for _ in range(N_RESAMPLES // BATCH_RESAMPLES):
         cells = rng.integers(0, n, size=(n, BATCH_RESAMPLES))
@@ -76,18 +98,23 @@ def _resamples(n: int, rng: np.random.Generator) -> Iterator[Counts]:
         yield counts.reshape(n, BATCH_RESAMPLES).astype(np.int32)
 
 
-def _ap_weighted(scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
+def _ap_weighted(scores: Scores, counts: Counts) -> Floats:
     """Return the (B,) average precisions of the resamples, weighted by their positive rows."""
-    total: npt.NDArray[np.float64] = np.zeros(counts.shape[1])
-    for labels, probabilities in zip(scores.labels.T, scores.probabilities.T, strict=True):
-        total += _ap_times_positives(labels > 0, probabilities, counts)
     n_positives = np.maximum(counts.T @ scores.labels.sum(axis=1), 1)
-    return np.asarray(total / n_positives, dtype=np.float64)
+    return np.asarray(_precision_sums(scores, counts).sum(axis=1) / n_positives, dtype=np.float64)
+
+
+def _precision_sums(scores: Scores, counts: Counts) -> Floats:
+    """Return each label's average precision in each resample times its positive rows, (B, L)."""
+    pairs = zip(scores.labels.T, scores.probabilities.T, strict=True)
+    return np.stack(
+        [_ap_times_positives(labels > 0, values, counts) for labels, values in pairs], axis=1
+    )
 
 
 def _ap_times_positives(
     is_positive: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.float32], counts: Counts
-) -> npt.NDArray[np.float64]:
+) -> Floats:
     """Return the (B,) sums, over a label's positive rows, of the precision at their thresholds.
 
     Divided by the number of positive rows, that is average precision as scikit-learn defines it:
@@ -105,10 +132,24 @@ def _ap_times_positives(
     n_found = n_found[np.searchsorted(places, last, side="right") - 1]
     # A row that is not drawn may have no row above it; it counts nothing.
     precision = n_found / np.maximum(n_retrieved[last], 1)
-    total: npt.NDArray[np.float64] = (positives * precision).sum(axis=0)
+    total: Floats = (positives * precision).sum(axis=0)
     return total
 
 
-def _interval(value: float, drawn: npt.NDArray[np.float64]) -> Interval:
+def _ratio(part: Floats, whole: npt.NDArray[np.floating | np.integer]) -> Floats:
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+def _interval(value: float, drawn: Floats) -> Interval:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
+
+
+def _ends(drawn: Floats) -> list[float] | None:
+    measured = drawn[~np.isnan(drawn)]
+    if not len(measured):
+        return None
+    interval = _interval(np.nan, measured)
+    return [interval.low, interval.high]

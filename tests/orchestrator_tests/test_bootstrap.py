@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.report.bootstrap import N_RESAMPLES, _ap_weighted, compare
+from orchestrator.bootstrap import N_RESAMPLES, _ap_weighted, compare, intervals
 from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
 
@@ -66,3 +66,20 @@ def test_thousands_of_resamples_are_a_matter_of_seconds() -> None:
     started = time.monotonic()
     assert compare(scores, 0).n_resamples == N_RESAMPLES >= 1000
     assert time.monotonic() - started < 5
+
+
+def test_intervals_of_averages_and_labels_are_of_the_same_resamples() -> None:
+    scores = _scores(200, 2)
+    found = intervals(scores, ("a", "b"), 5)
+    compared = compare({"ours": scores}, 5).ap_weighted["ours"]
+    assert found["ap_weighted"] == pytest.approx([compared.low, compared.high])
+    for low, high in (found["ap_macro"], *found["per_label"].values()):
+        assert 0 < low < high <= 1
+
+
+def test_a_label_without_a_positive_row_has_no_interval() -> None:
+    scores = _scores(50, 2)
+    scores.labels[:, 1] = 0
+    found = intervals(scores, ("a", "b"), 0)
+    assert found["per_label"]["b"] is None
+    assert found["ap_macro"] == found["per_label"]["a"]
