@@ -12,10 +12,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from orchestrator.listening import require_loopback
+from orchestrator.listening import address_of, listen, require_loopback
 from orchestrator.run import Run, database_of
 from orchestrator.terminal import LogLevel, open_terminal
-from orchestrator.web import address_of, listen, serve_read_only
+from orchestrator.web import serve_read_only
 from shared.errors import InputError
 from shared.search.storage import opened_storage
 

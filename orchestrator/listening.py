@@ -22,7 +22,7 @@ def require_loopback(host: str, why: str, *, is_known_open: bool) -> None:
 def reserve(host: str, port: int) -> socket.socket:
     """Bind an address; until somebody listens there, connections are refused.
 
-    Raises InputError for what is no address, and OSError where another process listens already.
+    Raises InputError for what is no address of this machine, and where another process listens.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -33,10 +33,26 @@ def reserve(host: str, port: int) -> socket.socket:
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         reserved.bind(address)
-    except OSError:
+    except OSError as error:
         reserved.close()
-        raise
+        raise InputError(
+            f"Nothing can be served at {host}, port {port}: {error.strerror}."
+            " Stop what listens there, or choose another port with --port."
+        ) from error
     return reserved
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; raises as `reserve` does."""
+    listener = reserve(host, port)
+    listener.listen()
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of what a socket serves."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

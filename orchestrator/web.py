@@ -9,30 +9,10 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from shared.errors import InputError
-
 REFUSAL = "This page is read-only: studies are changed and deleted with tagsweep's command line."
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """A WSGI application (PEP 3333)."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; raise InputError when that is not possible."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise InputError(
-            f"No page can be served at {host}, port {port}: {error}."
-            " Stop what listens there, or choose another port with --port."
-        ) from error
-
-
-def address_of(listener: socket.socket) -> str:
-    """Return the URL of what a socket serves."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve_read_only(app: App, listener: socket.socket) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 import typer
 import uvicorn
 
+from orchestrator.listening import address_of
 from orchestrator.predict import Predictor, predict
 from orchestrator.serving.app import create_app
 
@@ -27,7 +28,6 @@ def serve(predictor: Predictor, reserved: socket.socket) -> None:
         ws="none",
     )
     reserved.listen()
-    host, port = reserved.getsockname()[:2]
-    typer.echo(f"The classifier is at http://{f'[{host}]' if ':' in host else host}:{port}")
+    typer.echo(f"The classifier is at {address_of(reserved)}")
     with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
         uvicorn.Server(config).run(sockets=[reserved])

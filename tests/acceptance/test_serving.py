@@ -127,6 +127,6 @@ def test_a_port_that_is_taken_is_one_clear_line(
     tagsweep: Tagsweep, finished: FinishedRun, server: Server
 ) -> None:
     port = server.url.rpartition(":")[2]
-    told = tagsweep("serve", finished.folder / "bundle", "--port", port, code=1).stderr
+    told = tagsweep("serve", finished.folder / "bundle", "--port", port, code=2).stderr
     assert "Address already in use" in told
     assert told.count("\n") == 1

@@ -16,8 +16,8 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from orchestrator.dashboard import _listen_at_a_free_port, dashboard_beside, serve
+from orchestrator.listening import address_of
 from orchestrator.run import Run
-from orchestrator.web import address_of
 from shared.config import SweepConfig
 from shared.errors import InputError
 from shared.paths import RunPaths

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from orchestrator.listening import require_loopback, reserve
+from orchestrator.listening import address_of, listen, require_loopback, reserve
 from shared.errors import InputError
 
 
@@ -25,11 +25,17 @@ def test_a_reserved_address_refuses_until_somebody_listens_and_then_it_is_taken(
             socket.create_connection(address)
         reserved.listen()
         socket.create_connection(address).close()
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(InputError, match=f"port {address[1]}: .*in use.*choose another port"):
             reserve(*address)
 
 
 @pytest.mark.parametrize("host", ["no such host", "host.invalid", "a" * 70, "192.0.2.1"])
 def test_what_is_no_address_of_this_machine_is_refused(host: str) -> None:
-    with pytest.raises((InputError, OSError), match="is no address|assign requested address"):
+    with pytest.raises(InputError, match="is no address|assign requested address"):
         reserve(host, 8000)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_an_address_of_version_6_can_be_followed() -> None:
+    with listen("::1", 0) as listener:
+        assert address_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"

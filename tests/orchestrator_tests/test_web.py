@@ -1,13 +1,11 @@
 import json
-import socket
 from collections.abc import Iterable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from orchestrator.web import address_of, listen, read_only
-from shared.errors import InputError
+from orchestrator.web import read_only
 
 
 def _ask(method: str) -> tuple[str, dict[str, str], str]:
@@ -38,16 +36,3 @@ def test_what_may_write_is_refused(method: str) -> None:
     assert status == "405 Method Not Allowed"
     assert headers["Allow"] == "GET, HEAD"
     assert "read-only" in json.loads(content)["reason"]
-
-
-def test_a_port_that_is_taken_is_told_in_one_line() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port}: .*in use.*choose another port"):
-            listen("127.0.0.1", port)
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-def test_an_address_of_version_6_can_be_followed() -> None:
-    with listen("::1", 0) as listener:
-        assert address_of(listener) == f"http://[::1]:{listener.getsockname()[1]}"
