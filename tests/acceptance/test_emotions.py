@@ -17,9 +17,9 @@ PATIENCE_S = 60
 SEARCH_S = 25
 PLOT = """
 const plot = document.getElementById(`user-defined-plot:${arguments[0]}`);
-return plot ? plot.querySelectorAll(".scatterlayer .js-line, .barlayer .point").length : 0;
+return plot ? plot.querySelectorAll(".trace path").length : 0;
 """
-"""How many lines or bars a saved plot shows."""
+"""How many lines and points a saved plot shows."""
 FETCH = """
 const [name, done] = arguments;
 const link = [...document.querySelectorAll("a[download]")].find(one => one.download === name);
