@@ -57,7 +57,7 @@ class Follower:
             earlier = read_trial_attrs(connection, retried, of_system=True)
             values = read_values(connection, [row.trial_id for row in ended])
         self._changes.accept(rows)
-        self._newest = max((row.trial_id for row in rows), default=self._newest)
+        self._newest = max([self._newest, *(row.trial_id for row in rows)])
         found: list[tuple[str, dict[str, Any]]] = [
             _ending(row.number, row.state, values.get(row.trial_id), attrs[row.trial_id])
             for row in ended

@@ -142,7 +142,7 @@ class _Reader:
     def __init__(self, run: Run, storage: RDBStorage) -> None:
         self._run, self._storage = run, storage
         self._study = load_study(storage=storage, study_name=run.study_name)
-        self._follower = StudyReader(id_of(self._study))
+        self._follower = StudyReader(id_of(self._study), self._study.direction)
         self._params: dict[int, dict[str, Any]] = {}
 
     def read(self) -> Status:

@@ -134,7 +134,7 @@ class Changes:
 
     def accept(self, rows: Sequence[Row[Any, Any, Any]]) -> None:
         """Take it that these changes are known."""
-        self._newest = max((row.trial_id for row in rows), default=self._newest)
+        self._newest = max([self._newest, *(row.trial_id for row in rows)])
         self._unfinished = {row.trial_id for row in rows if not row.state.is_finished()}
 
 

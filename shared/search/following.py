@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
@@ -117,9 +118,10 @@ class StudyReader:
     the database's; their time zones need not.
     """
 
-    def __init__(self, study_id: int) -> None:
-        """Know of no trial yet."""
+    def __init__(self, study_id: int, direction: StudyDirection) -> None:
+        """Know of no trial yet; `direction` says which values are the better ones."""
         self._changes = Changes(study_id)
+        self._sign = 1 if direction is StudyDirection.MINIMIZE else -1
         self._ended: Counter[TrialState] = Counter()
         self._improvements: list[Improvement] = []
         self._failures: deque[Failure] = deque(maxlen=N_FAILURES)
@@ -188,7 +190,7 @@ class StudyReader:
 
     def _improve(self, number: int, value: float) -> None:
         best = self._improvements[-1] if self._improvements else None
-        if best is None or (value, number) < (best.value, best.trial):
+        if best is None or (self._sign * value, number) < (self._sign * best.value, best.trial):
             n_finished = sum(self._ended[state] for state in _FINISHED)
             self._improvements.append(Improvement(n_finished, number, value))
 

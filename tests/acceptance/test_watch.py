@@ -66,7 +66,7 @@ def test_a_sweep_is_watched_to_its_end(watched: dict[str, PseudoTerminal], size:
 @pytest.mark.parametrize("size", SIZES)
 def test_all_that_matters_is_on_the_screen(watched: dict[str, PseudoTerminal], size: str) -> None:
     parts = {
-        "budget bar": r"Budget [━╸]+ *\| \d+%, \d+ of 120 trials",
+        "budget bar": rf"Budget [━╸]+ *\| \d+%, \d+ of {N_TRIALS} trials",
         "best": r"Best +0\.\d{4}, trial \d+",
         "sparkline": "[▁▂▃▄▅▆▇█]{10}",
         "pace": r"\d\.\d trials/min, \d+% pruned, 0 failed, \d+ running",
@@ -93,7 +93,7 @@ def test_no_line_is_wrapped_or_longer_than_the_screen(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_it_changes_as_trials_finish(watched: dict[str, PseudoTerminal], size: str) -> None:
-    said = re.findall(r"(\d+) of 120 trials", "\n".join(watched[size].screens))
+    said = re.findall(rf"(\d+) of {N_TRIALS} trials", "\n".join(watched[size].screens))
     counts = list(map(int, said))
     assert counts == sorted(counts)
     assert len(set(counts)) >= 4

@@ -81,7 +81,7 @@ def test_trials_are_compared_by_average_precision_and_pruned_by_their_loss(
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     assert complete
     assert pruned
-    assert all(t.value == pytest.approx(t.user_attrs["ap_macro"], abs=1e-6) for t in complete)
+    assert all(t.value == pytest.approx(t.user_attrs[AP_MACRO], abs=1e-6) for t in complete)
     assert all(trial.value is None for trial in pruned)
     best = load_study(storage, spec.study_name, spec.config, worker=0).best_value
     assert best == max(trial.value for trial in complete)

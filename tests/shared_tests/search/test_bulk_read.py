@@ -145,3 +145,18 @@ def test_only_the_named_attributes_are_read(storage: RDBStorage, study: Study) -
         found = read_trial_attrs(connection, [_id(first), _id(second)], [WORKER, FAILURE])
         assert read_trial_attrs(connection, [], [WORKER]) == {}
     assert found == {_id(first): {WORKER: "worker-0"}, _id(second): {}}
+
+
+def test_what_has_ended_is_told_once_though_an_older_trial_goes_on(
+    storage: RDBStorage, study: Study
+) -> None:
+    study.ask()
+    study.tell(study.ask(), 0.5)
+    changes = Changes(study._study_id)
+    told = []
+    for _ in range(4):
+        with storage.engine.begin() as connection:
+            rows = changes.read(connection)
+        changes.accept(rows)
+        told += [row.number for row in rows if row.state.is_finished()]
+    assert told == [1]

@@ -2,7 +2,7 @@ import time
 
 import pytest
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
@@ -18,7 +18,7 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 @pytest.fixture
 def follower(study: Study) -> StudyReader:
-    return StudyReader(study._study_id)
+    return StudyReader(study._study_id, study.direction)
 
 
 def _ask(study: Study, worker: str = "worker-0") -> Trial:
@@ -127,3 +127,12 @@ def test_finished_trials_are_known_by_their_times_and_training(
     (trained,) = found.trained
     assert found.now_s - 30 < start_s <= end_s <= found.now_s
     assert (trained.worker, trained.node, trained.span) == ("worker-0", "here", (end_s - 3, end_s))
+
+
+def test_the_greatest_value_is_the_best_where_it_is_maximised(
+    storage: RDBStorage, study: Study
+) -> None:
+    for value in (0.5, 0.7, 0.6):
+        study.tell(study.ask(), value)
+    found = StudyReader(study._study_id, StudyDirection.MAXIMIZE).read(storage)
+    assert [one.value for one in found.improvements] == [0.5, 0.7]
