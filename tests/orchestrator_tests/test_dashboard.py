@@ -90,7 +90,7 @@ def test_it_changes_nothing(dashboard: tuple[psutil.Popen, str]) -> None:
 def test_a_port_that_is_taken_is_told(postgres_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"No page can be served at 127.0.0.1, port {port}"):
+        with pytest.raises(InputError, match=f"Nothing can be served at 127.0.0.1, port {port}"):
             serve(None, postgres_url, "127.0.0.1", port, is_known_open=False)
 
 
