@@ -101,7 +101,6 @@ def test_the_numbers_on_the_page_lie_beside_it(browser: Chrome, finished: Finish
 
 
 def test_the_figures_are_there_as_images(finished: FinishedRun) -> None:
-    pytest.importorskip("kaleido")
     images = {path.stem for path in (finished.folder / "report").glob("*.png")}
     assert images == PLOTS.keys()
 

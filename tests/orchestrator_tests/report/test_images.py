@@ -12,7 +12,6 @@ DRAWINGS = draw_search([make_trial(0)], 1, "validation_loss")
 
 
 def test_figures_are_written_by_their_names(tmp_path: Path) -> None:
-    pytest.importorskip("kaleido")
     write_images(tmp_path, DRAWINGS)
     assert {path.stem for path in tmp_path.iterdir()} == DRAWINGS.keys()
     for path in tmp_path.iterdir():
@@ -32,7 +31,6 @@ def test_without_the_extra_there_are_none_and_the_log_says_so(
 def test_without_a_browser_there_are_none_and_the_log_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pytest.importorskip("kaleido")
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")
     with caplog.at_level(logging.INFO):
