@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.results import publish
-from shared.config import DataConfig, EncoderConfig, SpaceConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.data.dataset import load_dataset
 from shared.data.embeddings import embed
 from shared.data.encoder import resolve_encoder
@@ -28,6 +28,7 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import FastTPESampler
+from shared.sections import DataConfig, EncoderConfig, SpaceConfig
 from shared.training.params import HeadParams
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

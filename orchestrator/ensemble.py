@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.predict import predict_vectors
-from shared.config import TrainingConfig
 from shared.errors import TagsweepError
+from shared.sections import TrainingConfig
 from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
 from shared.training.fused import fuse

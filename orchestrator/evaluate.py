@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from orchestrator.ensemble import Ensemble
 from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
-from shared.config import TrainingConfig
 from shared.data.splits import Split
+from shared.sections import TrainingConfig
 from shared.training.fit import Job, fit
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix

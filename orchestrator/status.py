@@ -20,7 +20,7 @@ from orchestrator.result import is_bundled
 from orchestrator.run import Run, database_of
 from orchestrator.supervise import pace
 from shared.bundle import read_metrics
-from shared.config import StudyConfig, parse_config
+from shared.config import parse_config
 from shared.errors import TagsweepError
 from shared.search.budget import is_driven
 from shared.search.bulk_read import id_of
@@ -28,6 +28,7 @@ from shared.search.following import Failure, Followed, Improvement, RunningTrial
 from shared.search.forecast import forecast
 from shared.search.storage import opened_storage, redact
 from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
+from shared.sections import StudyConfig
 
 SHOWN_FAILURES = 3
 FAILURE_CHARACTERS = 90

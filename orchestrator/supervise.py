@@ -12,12 +12,12 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
-from shared.config import StudyConfig
 from shared.search.budget import count_left, is_out_of_time
 from shared.search.bulk_read import id_of
 from shared.search.liveness import HANDED_BACK, LOST, retry, workers_of_running
 from shared.search.patience import patiently
 from shared.search.study import SEARCH_S, StudyProgress, read_progress
+from shared.sections import StudyConfig
 from workers import POOL_WORKER, PoolState, WorkerPool, pool_worker_name
 
 POLL_S = 0.5

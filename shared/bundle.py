@@ -14,10 +14,10 @@ from zipfile import BadZipFile
 from pydantic import ValidationError
 
 from shared.card import model_card
-from shared.config import EncoderConfig, Section
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
+from shared.sections import EncoderConfig, Section
 
 if TYPE_CHECKING:
     import keras

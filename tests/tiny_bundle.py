@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from shared.bundle import write_bundle
-from shared.config import EncoderConfig
 from shared.data.encoder import resolve_encoder
 from shared.reference import Reference
+from shared.sections import EncoderConfig
 from shared.training.fused import fuse
 
 WIDTH = 384

@@ -5,10 +5,10 @@ import threading
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from shared.config import WorkersConfig
 from shared.search.bulk_write import beat
 from shared.search.liveness import reap
 from shared.search.patience import patiently
+from shared.sections import WorkersConfig
 
 
 class Heartbeat:

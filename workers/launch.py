@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.config import WorkersConfig
 from shared.errors import TagsweepError
+from shared.sections import WorkersConfig
 from workers.spec import SearchArrays, WorkerSpec
 
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
+from shared.sections import WorkersConfig
 from shared.versions import PACKAGES
 from workers.launch import PoolState
 from workers.spec import SearchArrays, WorkerSpec

@@ -28,8 +28,8 @@ from orchestrator.figures import (
     precision_recall,
 )
 from orchestrator.scores import Scores
-from shared.config import Objective
 from shared.search.study import direction_of
+from shared.sections import Objective
 
 INK = "#2b3037"
 """The colour of text on light paper; on dark paper the page turns figures over."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shared.config import DataConfig
 from shared.errors import InputError
+from shared.sections import DataConfig
 
 BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 """What a label cell may say, spaces around it aside."""

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from shared.config import QUANTISED
 from shared.data.backends import choose_backend
 from shared.data.encoder import Encoder, count_tokens, encode, encode_sorted, length_limit
+from shared.sections import QUANTISED
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import EncoderConfig
 from shared.errors import InputError
+from shared.sections import EncoderConfig
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import DataConfig
 from shared.data.dataset import Dataset
+from shared.sections import DataConfig
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of the dataset, ascending."""

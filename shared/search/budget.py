@@ -11,13 +11,13 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from shared.config import StudyConfig
 from shared.errors import TagsweepError
 from shared.search.bulk_read import count_failures, count_trials, read_best_value
 from shared.search.bulk_write import Begun, begin_trials
 from shared.search.liveness import alone
 from shared.search.storage import LIVELY
 from shared.search.study import FAILURE, direction_of
+from shared.sections import StudyConfig
 
 DRIVING = 0x7461_6774
 """The class of the advisory lock that the one driver of a study holds."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from optuna.pruners import MedianPruner
 
-from shared.config import PrunerConfig
+from shared.sections import PrunerConfig
 
 
 def build_pruner(config: PrunerConfig) -> MedianPruner:

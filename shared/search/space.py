@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 
-from shared.config import Range, SpaceConfig
+from shared.sections import Range, SpaceConfig
 from shared.training.params import Activation, HeadParams, LayerParams, Loss, Optimizer
 
 

@@ -14,11 +14,12 @@ from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.config import Objective, SweepConfig, parse_config
+from shared.config import SweepConfig, parse_config
 from shared.errors import InputError
 from shared.search.bulk_read import count_trials, id_of
 from shared.search.pruning import build_pruner
 from shared.search.tpe import FastTPESampler
+from shared.sections import Objective
 
 # What a study says of itself: its user attributes.
 CONFIG = "config"

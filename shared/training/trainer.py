@@ -17,7 +17,7 @@ from shared.training.schedule import Ending, advance
 from shared.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from shared.config import TrainingConfig
+    from shared.sections import TrainingConfig
 
 MIN_STEPS = 16
 """Steps between two looks at a pack: heads whose pass ends meanwhile wait for the others."""

@@ -2,8 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.config import DataConfig
 from shared.data.dataset import load_dataset
+from shared.sections import DataConfig
 
 
 def test_the_generator_writes_the_shipped_file(checkout: Path, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator.ensemble import Ensemble, train_ensemble
 from orchestrator.evaluate import default_head, evaluate, logistic_regression, score
-from shared.config import TrainingConfig
 from shared.data.splits import Split
 from shared.errors import TagsweepError
+from shared.sections import TrainingConfig
 from shared.training.params import HeadParams, LayerParams
 from workers import SearchArrays
 

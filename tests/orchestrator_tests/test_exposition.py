@@ -5,8 +5,8 @@ from optuna.trial import TrialState, create_trial
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.exposition import Exposition, served
-from shared.config import WatchConfig
 from shared.search.study import StudyProgress
+from shared.sections import WatchConfig
 
 
 def _ended(event: str, state: str, epochs: int | None, seconds: float | None) -> dict[str, Any]:

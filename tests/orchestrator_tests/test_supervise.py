@@ -10,9 +10,10 @@ from orchestrator.exposition import Exposition
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
 from orchestrator.supervise import pace, supervise
-from shared.config import StudyConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
+from shared.sections import StudyConfig
 from workers import PoolState, SearchArrays, WorkerSpec
 
 

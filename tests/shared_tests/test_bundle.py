@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from shared.bundle import read_bundle, read_manifest, read_metrics
-from shared.config import EncoderConfig
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
+from shared.sections import EncoderConfig
 from tests.tiny_bundle import METRICS, tiny_members, tiny_reference, write_tiny_bundle
 
 

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from orchestrator.predict import load_predictor, predict
 from shared.bundle import read_bundle, read_manifest
 from shared.card import model_card
-from shared.config import EncoderConfig
+from shared.sections import EncoderConfig
 from tests.tiny_bundle import METRICS, metrics_of, write_tiny_bundle
 
 

@@ -7,9 +7,10 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial
 
-from shared.config import SpaceConfig, SweepConfig, WorkersConfig, with_values
+from shared.config import SweepConfig, with_values
 from shared.search.space import suggest
 from shared.search.study import open_study
+from shared.sections import SpaceConfig, WorkersConfig
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from optuna.storages import RDBStorage
 
-from shared.config import WorkersConfig
 from shared.errors import TagsweepError
 from shared.search.study import load_study
+from shared.sections import WorkersConfig
 from workers import SearchArrays, launch_workers
 
 INLINE = {"pool": "inline"}

@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 from ray._raylet import GcsClient
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
-from shared.config import WorkersConfig
 from shared.errors import InputError, TagsweepError
 from shared.search.liveness import workers_of_running
 from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
+from shared.sections import WorkersConfig
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 from workers.ray_pool import count_workers
 

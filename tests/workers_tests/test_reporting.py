@@ -3,10 +3,10 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.config import PrunerConfig
 from shared.search.bulk_write import Ended
 from shared.search.pruning import Medians
 from shared.search.study import load_study
+from shared.sections import PrunerConfig
 from workers.heartbeat import Heartbeat
 from workers.reporting import HandedBack, Reporter
 

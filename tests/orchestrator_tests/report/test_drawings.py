@@ -5,7 +5,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from orchestrator.report.drawings import MAX_COMPARED, chosen, draw_search
-from shared.config import Objective
+from shared.sections import Objective
 from tests.orchestrator_tests.report.trials import make_trial
 
 LOSS: Objective = "validation_loss"

@@ -16,10 +16,11 @@ from orchestrator.restore import keep_data
 from orchestrator.run import Run
 from orchestrator.scores import Scores, write_scores
 from shared.bundle import SCHEMA, Manifest
-from shared.config import EncoderConfig, SweepConfig, with_values
+from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
 from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
+from shared.sections import EncoderConfig
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from workers import SearchArrays

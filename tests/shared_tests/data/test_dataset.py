@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import DataConfig
 from shared.data.dataset import Dataset, load_dataset, load_labelled, load_texts, require_rows
 from shared.errors import InputError
+from shared.sections import DataConfig
 
 GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
 

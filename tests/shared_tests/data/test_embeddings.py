@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from shared.config import EncoderConfig
 from shared.data import embeddings
 from shared.data.backends import Choice
 from shared.data.embeddings import embed, embeddings_key, encode_texts
 from shared.data.encoder import Encoder, encode_sorted, load_encoder, resolve_encoder
+from shared.sections import EncoderConfig
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
 
@@ -76,7 +76,7 @@ def test_what_is_cached_is_not_made_again(
 def test_a_full_cache_loads_no_library(tmp_path: Path, encoder: Encoder) -> None:
     embed(["a"], encoder, tmp_path, ignore)
     code = (
-        "import sys; from pathlib import Path; from shared.config import EncoderConfig;"
+        "import sys; from pathlib import Path; from shared.sections import EncoderConfig;"
         "from shared.data.embeddings import embed; from shared.data.encoder import resolve_encoder;"
         "embed(['a'], resolve_encoder(EncoderConfig()), Path(sys.argv[1]), lambda *_: 1 / 0);"
         "sys.exit('torch' in sys.modules)"

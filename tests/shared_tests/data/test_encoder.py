@@ -11,7 +11,6 @@ import pytest
 from safetensors.numpy import save_file
 from sentence_transformers import SentenceTransformer
 
-from shared.config import EncoderConfig
 from shared.data.backends import available
 from shared.data.encoder import (
     count_tokens,
@@ -22,6 +21,7 @@ from shared.data.encoder import (
     resolve_encoder,
 )
 from shared.errors import InputError
+from shared.sections import EncoderConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -35,7 +35,7 @@ def test_the_packaged_encoder_is_found_by_both_its_names() -> None:
 
 def test_finding_an_encoder_loads_no_library() -> None:
     code = (
-        "import sys; from shared.config import EncoderConfig;"
+        "import sys; from shared.sections import EncoderConfig;"
         "from shared.data.encoder import resolve_encoder; resolve_encoder(EncoderConfig());"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )

@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pytest
 
-from shared.config import EncoderConfig
 from shared.data import openvino_backend
 from shared.data.backends import least_cosine
 from shared.data.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
+from shared.sections import EncoderConfig
 
 TEXTS = ["a text", "another text that is longer", "text three, with more words than all the others"]
 

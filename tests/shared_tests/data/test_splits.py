@@ -5,9 +5,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.config import DataConfig
 from shared.data.dataset import Dataset
 from shared.data.splits import Split, make_folds, make_split, read_split, write_split
+from shared.sections import DataConfig
 
 
 @st.composite

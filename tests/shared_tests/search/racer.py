@@ -5,10 +5,11 @@ import time
 
 from optuna.trial import TrialState
 
-from shared.config import StudyConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.search.budget import ask, is_spent
 from shared.search.storage import open_storage
 from shared.search.study import load_study
+from shared.sections import StudyConfig
 
 
 def main(url: str, names: list[str], number: int, n_racers: int) -> None:

@@ -9,12 +9,13 @@ from optuna.storages import RDBStorage
 from optuna.trial import Trial, TrialState
 from sqlalchemy import text
 
-from shared.config import StudyConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.budget import ask, driving, is_driven, is_spent
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import FAILURE, load_study, open_study, read_progress
+from shared.sections import StudyConfig
 
 CONFIG = SweepConfig()
 

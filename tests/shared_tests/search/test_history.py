@@ -5,13 +5,14 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.config import StudyConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.search import history as history_module
 from shared.search.budget import ask
 from shared.search.bulk_write import write_params
 from shared.search.history import History
 from shared.search.liveness import retry
 from shared.search.study import open_study
+from shared.sections import StudyConfig
 
 LIMITS = StudyConfig(n_trials=100)
 

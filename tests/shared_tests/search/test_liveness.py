@@ -7,13 +7,14 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from shared.config import StudyConfig, SweepConfig
+from shared.config import SweepConfig
 from shared.search import bulk_write, liveness
 from shared.search.budget import ask
 from shared.search.bulk_write import beat, lock_study
 from shared.search.liveness import reap, retry, workers_of_running
 from shared.search.storage import open_storage, opened_storage
 from shared.search.study import CHECKPOINTS, FAILURE, RETRY_OF, WORKER, load_study, open_study
+from shared.sections import StudyConfig
 
 CONFIG = SweepConfig()
 LIMITS = StudyConfig(n_trials=100)

@@ -1,8 +1,8 @@
 import optuna
 from optuna.trial import FixedTrial
 
-from shared.config import Range, SpaceConfig
 from shared.search.space import default_params, first_params, params_of, suggest
+from shared.sections import Range, SpaceConfig
 from shared.training.params import LayerParams
 
 ONE_LAYER = {

@@ -17,12 +17,12 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from shared.config import SpaceConfig
 from shared.search import tpe
 from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler
+from shared.sections import SpaceConfig
 from shared.training.params import HeadParams
 
 SPACE: dict[str, BaseDistribution] = {

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from shared.config import TrainingConfig
+from shared.sections import TrainingConfig
 from shared.training.head import build_head, initial_weights
 from shared.training.pack import SHUFFLING
 from shared.training.params import HeadParams, LayerParams

@@ -1,0 +1,242 @@
+"""Define the sections of a sweep's configuration: each setting, with its unit and default."""
+
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.training.params import Activation, Loss, Optimizer
+
+Number = TypeVar("Number", int, float)
+
+
+class Section(BaseModel):
+    """Be the base of every section: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """What to learn from, and how it is divided."""
+
+    csv: Path | None = None
+    """The CSV file: UTF-8 with a header, one text column and one 0/1 column a label."""
+    text_column: str = "text"
+    """The column that holds the text."""
+    label_columns: tuple[str, ...] = ()
+    """The label columns; empty: every column but the text whose values are all 0 or 1."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of the rows kept for the one measurement at the end."""
+    valid_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of the other rows that gives each trial its validation loss."""
+
+
+Backend = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
+QUANTISED = ("openvino-int8",)
+"""The backends whose vectors differ from float32's; those of all others agree with each other."""
+
+
+class EncoderConfig(Section):
+    """How a text becomes a vector."""
+
+    name: str = "all-MiniLM-L6-v2"
+    """A sentence-transformers model: a local folder, the packaged MiniLM, or a name on the hub."""
+    max_seq_length: int | None = Field(None, gt=0)
+    """The longest input in tokens; longer texts are cut. null: the encoder's own limit."""
+    prompt: str | None = None
+    """A text put before every input, for encoders trained with one (`query: `)."""
+    backend: Backend = "auto"
+    """What computes the vectors; openvino's need the extra of that name. auto: the fastest that
+    agrees with float32, measured on the texts; openvino-int8, whose vectors differ, is none."""
+    batch_tokens: int | None = Field(None, gt=0)
+    """Tokens a forward pass, padding included. null: 2,048 on a CPU, 16,384 on a GPU."""
+
+    @property
+    def identity(self) -> "EncoderConfig":
+        """What vectors depend on: not the batches, nor which backend of those that agree."""
+        backend = self.backend if self.backend in QUANTISED else "auto"
+        return self.model_copy(update={"backend": backend, "batch_tokens": None})
+
+
+class Range(Section, Generic[Number]):
+    """Two inclusive bounds to search between; equal bounds fix the value."""
+
+    low: Number
+    """The smallest value."""
+    high: Number
+    """The largest value."""
+    log: bool = False
+    """Whether to sample on a logarithmic scale."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Range[Number]":
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, but got {self.low} > {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range must lie above 0, but got low={self.low}")
+        return self
+
+
+class SpaceConfig(Section):
+    """The search space: what a trial may look like.
+
+    A choice with one value and a range with equal bounds are fixed, and not part of the study.
+    """
+
+    n_layers: Range[int] = Range[int](low=1, high=3)
+    """Hidden layers."""
+    min_units: int = Field(48, gt=0)
+    """The smallest width of a hidden layer, in units; searched on a logarithmic scale."""
+    max_units: int | None = Field(None, gt=0)
+    """The largest width of a hidden layer, in units. null: the width of the embedding."""
+    activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
+    """The activations to choose from, for each layer by itself."""
+    dropout: Range[float] = Range[float](low=0.0, high=0.6)
+    """The share of units dropped after each hidden layer."""
+    batch_size: Range[int] = Range[int](low=8, high=128)
+    """Rows a gradient step."""
+    learning_rate: Range[float] = Range[float](low=1e-3, high=1e-3, log=True)
+    """The learning rate at the first epoch."""
+    optimizer: tuple[Optimizer, ...] = Field(("adam",), min_length=1)
+    """The optimizers to choose from."""
+    weight_decay: Range[float] = Range[float](low=0.0, high=0.0)
+    """The decoupled weight decay of the optimizer."""
+    batch_normalization: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether each hidden layer is normalised over the batch, before its activation."""
+    label_smoothing: Range[float] = Range[float](low=0.0, high=0.0)
+    """How far the training targets are drawn towards 0.5."""
+    loss: tuple[Loss, ...] = Field(("binary_crossentropy",), min_length=1)
+    """The training losses to choose from; trials are always compared by binary cross-entropy."""
+    focal_gamma: Range[float] = Range[float](low=2.0, high=2.0)
+    """How strongly the focal loss looks away from easy examples."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpaceConfig":
+        if self.n_layers.low < 1 or self.batch_size.low < 1:
+            raise ValueError("n_layers and batch_size must be at least 1")
+        if self.dropout.low < 0 or self.dropout.high >= 1:
+            raise ValueError("dropout must lie in [0, 1)")
+        if self.label_smoothing.low < 0 or self.label_smoothing.high >= 1:
+            raise ValueError("label_smoothing must lie in [0, 1)")
+        if self.learning_rate.low <= 0:
+            raise ValueError("learning_rate must be above 0")
+        if self.weight_decay.low < 0 or self.focal_gamma.low < 0:
+            raise ValueError("weight_decay and focal_gamma must not be negative")
+        if self.max_units is not None and self.max_units < self.min_units:
+            raise ValueError(f"max_units must not be below min_units ({self.min_units})")
+        return self
+
+
+class SamplerConfig(Section):
+    """Optuna's TPESampler."""
+
+    n_startup_trials: int = Field(10, ge=0)
+    """Trials drawn at random before the sampler learns from them."""
+
+
+class PrunerConfig(Section):
+    """Optuna's MedianPruner."""
+
+    n_startup_trials: int = Field(5, ge=0)
+    """Trials that must be complete before any is pruned."""
+    n_warmup_steps: int = Field(0, ge=0)
+    """Epochs of a trial before it can be pruned."""
+    interval_steps: int = Field(1, gt=0)
+    """Epochs between two looks at the median."""
+
+
+Objective = Literal["validation_loss", "ap_weighted", "ap_macro"]
+"""What trials are compared by; the loss is minimised, average precision is maximised."""
+
+
+class StudyConfig(Section):
+    """The study and its budget."""
+
+    name: str | None = Field(None, min_length=1)
+    """The study's name in its storage. null: the name of the run directory."""
+    n_trials: int = Field(100, gt=0)
+    """The budget: trials that finish, complete or pruned. Failed ones do not count."""
+    timeout_s: float | None = Field(None, gt=0)
+    """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
+    objective: Objective = "validation_loss"
+    """What trials are compared by: their validation loss, or the weighted or macro average
+    precision on the validation rows at the epoch of the least loss. They report their loss after
+    each epoch, and are pruned by it, in any case."""
+    target_value: float | None = None
+    """The objective's value at which the search is good enough and ends. null: no target."""
+    seed: int = Field(42, ge=0)
+    """What splits, samplers, initial weights and shuffling are derived from."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How the next parameters are chosen."""
+    pruner: PrunerConfig = PrunerConfig()
+    """Which trials are stopped early."""
+
+
+class TrainingConfig(Section):
+    """The training of one head, the same for every trial and fold."""
+
+    max_epochs: int = Field(200, gt=0)
+    """The most passes over the training rows."""
+    early_stopping_patience: int = Field(5, gt=0)
+    """Epochs without a better validation loss after which training stops, at its best weights."""
+    reduce_lr_patience: int = Field(1, gt=0)
+    """Epochs without a better validation loss after which the learning rate falls."""
+    reduce_lr_factor: float = Field(0.1, gt=0, lt=1)
+    """What the learning rate is multiplied by when it falls."""
+    min_learning_rate: float = Field(1e-5, ge=0)
+    """The learning rate below which it does not fall."""
+    matrix_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """What the embeddings are kept in on the device; heads are trained in float32 all the same."""
+
+
+class WorkersConfig(Section):
+    """The processes that train trials."""
+
+    min: int = Field(1, gt=0)
+    """How many workers there must be within `start_timeout_s`, or the search gives up."""
+    max: int | None = Field(None, gt=0)
+    """How many workers there may be. null: as many as this machine or the Ray cluster holds. A
+    cluster that grows is asked for what the budget still needs."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """Cores that Ray sets aside for each worker, which computes on one."""
+    gpus_per_worker: float = Field(0.0, ge=0)
+    """GPUs that each worker takes; 0.25 puts four workers on one."""
+    start_timeout_s: float = Field(600.0, gt=0)
+    """How long to wait for `min` workers, in seconds; a cluster may have to start machines."""
+    pack: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
+    """Heads that a worker trains at a time. auto: one on a CPU, what the memory holds on a GPU."""
+    heartbeat_interval_s: float = Field(5.0, gt=0)
+    """How often a worker shows that its trials are worked on, in seconds."""
+    heartbeat_grace_s: float = Field(30.0, gt=0)
+    """Seconds without a heartbeat after which a trial is taken from its worker and run again."""
+    max_retries: int = Field(5, ge=0)
+    """How often a trial is run again whose worker died; handing it back in order is not counted."""
+    checkpoint_interval_s: float = Field(30.0, ge=0)
+    """How often a trial is kept to be gone on from, in seconds. 0: after each of its epochs."""
+    store: str | None = None
+    """Where arrays, checkpoints and the bundle are kept: a folder, or a URL such as
+    s3://bucket/folder, that all workers reach. null: the run directory."""
+    pool: Literal["ray", "inline"] = "ray"
+    """Where workers run: Ray processes, or one worker in this process, for debugging."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WorkersConfig":
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max must not be below min, but got {self.max} < {self.min}")
+        return self
+
+
+class EnsembleConfig(Section):
+    """The ensemble trained from the best trial."""
+
+    n_folds: int = Field(5, ge=2)
+    """Folds, and so members."""
+
+
+class WatchConfig(Section):
+    """What a sweep shows of itself while it runs."""
+
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """The port that the driver serves its figures on, for Prometheus. null: on none."""
+    metrics_host: str = "127.0.0.1"
+    """The address that it listens on; it has no passwords. 0.0.0.0: all of this machine's."""
