@@ -15,7 +15,8 @@ from shared.sections import TrainingConfig
 from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
 from shared.training.fused import fuse
-from shared.training.head import build_head, with_probabilities
+from shared.training.head import build_head, from_embeddings, with_probabilities
+from shared.training.inputs import Widths
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.schedule import Ending
@@ -36,7 +37,7 @@ class Ensemble:
     early on its held-out rows, so these scores are slightly optimistic.
     """
 
-    members: tuple[keras.Sequential, ...]
+    members: tuple[keras.Model, ...]
     model: keras.Model
     out_of_fold: npt.NDArray[np.float32]
 
@@ -44,6 +45,7 @@ class Ensemble:
 def train_ensemble(
     params: HeadParams,
     vectors: npt.NDArray[np.float32],
+    widths: Widths,
     labels: npt.NDArray[np.float32],
     folds: Sequence[Fold],
     training: TrainingConfig,
@@ -53,8 +55,10 @@ def train_ensemble(
     on_epoch: Callable[[int, int, float], None],
     on_fold: Callable[[int, int], None],
 ) -> Ensemble:
-    """Train one member a fold on (n, d) vectors and (n, L) labels, all folds at a time.
+    """Train one member a fold on (n, D) vectors and (n, L) labels, all folds at a time.
 
+    What is standardised is so by the statistics of all rows of the folds, the same for each member:
+    they tell nothing of a label, and folds that read alike are trained by one program.
     Finished folds are kept in the store under the ensemble's key, and read back from there.
     `on_epoch(n_done, step, value)` follows the training, `on_fold(i, epochs)` is called when a
     fold's member is kept. Raises TagsweepError when a member diverges.
@@ -67,7 +71,15 @@ def train_ensemble(
         if i not in found
     ]
     if jobs:
-        matrix = Matrix(vectors, labels, training.matrix_dtype)
+        matrix = Matrix(
+            vectors,
+            labels,
+            training.matrix_dtype,
+            widths=widths,
+            known_rows=np.sort(np.concatenate([held_out_rows for _, held_out_rows in folds])),
+            inputs=(params.inputs,),
+        )
+        reading = matrix.reading(params.inputs)
         trainer = Trainer(matrix, training, len(jobs), params.batch_size)
 
         def follow(epoch: Epoch) -> None:
@@ -75,7 +87,8 @@ def train_ensemble(
 
         for result in fit(trainer, jobs, follow):
             i = int(str(result.key))
-            found[i] = _finish(result, params, vectors.shape[1], labels.shape[1], names[i])
+            head = _finish(result, params, matrix, names[i])
+            found[i] = from_embeddings(head, reading, vectors.shape[1])
             _save(found[i], store, names[i])
             on_fold(i, len(result.values))
     members = tuple(found[i] for i in range(len(folds)))
@@ -90,18 +103,17 @@ def name_of_member(key: str, fold: int) -> str:
     return f"ensemble/{key[:KEY_CHARACTERS]}/fold-{fold}.keras"
 
 
-def _finish(
-    result: FitResult, params: HeadParams, n_inputs: int, n_labels: int, name: str
-) -> keras.Sequential:
+def _finish(result: FitResult, params: HeadParams, matrix: Matrix, name: str) -> keras.Sequential:
     if result.ending is Ending.DIVERGED:
         raise TagsweepError(
             f"The ensemble's member {name} diverged after {len(result.values)} epochs, though"
             " the trial that it repeats did not. Lower the learning rate's range."
         )
-    return with_probabilities(build_head(params, n_inputs, n_labels, result.weights))
+    head = build_head(params, matrix.n_inputs, matrix.n_labels, result.weights)
+    return with_probabilities(head)
 
 
-def _load(store: str, name: str) -> keras.Sequential | None:
+def _load(store: str, name: str) -> keras.Model | None:
     try:
         content = read_file(store, name)
     except FileNotFoundError:
@@ -112,7 +124,7 @@ def _load(store: str, name: str) -> keras.Sequential | None:
         return keras.models.load_model(path, compile=False)
 
 
-def _save(member: keras.Sequential, store: str, name: str) -> None:
+def _save(member: keras.Model, store: str, name: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "member.keras"
         member.save(path)

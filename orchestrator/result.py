@@ -48,15 +48,17 @@ def ensemble(
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors = prepared.embeddings.vectors
     key = ensemble_key(run, study)
-    params = params_of(best_trial(study), config.space, vectors.shape[1])
+    params = params_of(best_trial(study), config.space, prepared.widths)
+    prepared = prepared.only(params.inputs.encoders)  # what the bundle has to embed with
+    vectors = prepared.vectors
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
     with show_progress(console, "Ensemble", len(folds)) as update:
         trained = train_ensemble(
             params,
             vectors,
+            prepared.widths,
             dataset.labels,
             folds,
             config.training,
@@ -72,7 +74,7 @@ def ensemble(
         vectors,
         dataset.labels,
         split,
-        default_params(vectors.shape[1]),
+        default_params(prepared.widths),
         config.training,
         config.study.seed,
     )
@@ -87,7 +89,7 @@ def ensemble(
         model=trained.model,
         label_names=dataset.label_names,
         thresholds=(0.5,) * len(dataset.label_names),
-        encoder=prepared.encoder,
+        encoders=list(prepared.encoders.values()),
         params=asdict(params),
         metrics=metrics,
         reference=take_reference(vectors, dataset.labels, known_rows, config.study.seed),
@@ -160,8 +162,10 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
         "n_known": len(split.train) + len(split.valid),
         "n_test": len(split.test),
         "positives": dict(zip(dataset.label_names, positives, strict=True)),
-        "n_truncated": prepared.embeddings.n_truncated,
-        "max_seq_length": prepared.embeddings.max_seq_length,
+        "encoders": {
+            name: {"max_seq_length": one.max_seq_length, "n_truncated": one.n_truncated}
+            for name, one in prepared.embeddings.items()
+        },
     }
 
 

@@ -22,21 +22,30 @@ from shared.sections import EncoderConfig, Section
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 
 
+class BundledEncoder(Section):
+    """Say what embeds texts for the model; `revision` is what the encoder's files were."""
+
+    config: EncoderConfig
+    revision: str
+
+
 class Manifest(Section):
-    """What manifest.json says; `files` maps every file but the card to its content's SHA-256."""
+    """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
+
+    The model takes the vectors of all `encoders`, side by side in their order.
+    """
 
     schema_version: int
     created: datetime
     versions: dict[str, str]
     label_names: tuple[str, ...]
     thresholds: tuple[float, ...]
-    encoder: EncoderConfig
-    encoder_revision: str
+    encoders: tuple[BundledEncoder, ...]
     params: dict[str, Any]
     files: dict[str, str]
 
@@ -64,7 +73,7 @@ class Layout:
 
     @property
     def model(self) -> Path:
-        """The fused ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
+        """The fused ensemble: (n, D) float32 embeddings to (n, L) probabilities."""
         return self.folder / "ensemble.keras"
 
     @property
@@ -75,7 +84,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, d) embeddings."""
+    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, D) embeddings."""
 
     manifest: Manifest
     metrics: dict[str, Any]
@@ -89,7 +98,7 @@ def write_bundle(
     model: "keras.Model",
     label_names: Sequence[str],
     thresholds: Sequence[float],
-    encoder: Encoder,
+    encoders: Sequence[Encoder],
     params: dict[str, Any],
     metrics: dict[str, Any],
     reference: Reference,
@@ -111,13 +120,7 @@ def write_bundle(
         versions={name: version(name) for name in VERSIONS_OF},
         label_names=tuple(label_names),
         thresholds=tuple(thresholds),
-        encoder=EncoderConfig(
-            name=encoder.name,
-            max_seq_length=encoder.max_seq_length,
-            prompt=encoder.prompt,
-            backend=encoder.backend,
-        ).identity,
-        encoder_revision=encoder.revision,
+        encoders=tuple(map(_describe, encoders)),
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
     )
@@ -129,6 +132,16 @@ def write_bundle(
         folder.rename(replaced)
     unfinished.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _describe(encoder: Encoder) -> BundledEncoder:
+    config = EncoderConfig(
+        name=encoder.name,
+        max_seq_length=encoder.max_seq_length,
+        prompt=encoder.prompt,
+        backend=encoder.backend,
+    )
+    return BundledEncoder(config=config.identity, revision=encoder.revision)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -17,7 +17,7 @@ def write_arrays(store: str, fingerprint: str, arrays: SearchArrays) -> None:
         return
     content = io.BytesIO()
     parts: dict[str, Any] = {name: np.asarray(getattr(arrays, name)) for name in _ARRAYS}
-    np.savez(content, **parts)
+    np.savez(content, widths=np.array(arrays.widths, np.int64), **parts)
     write_file(store, _name(fingerprint), content.getvalue())
 
 
@@ -25,7 +25,8 @@ def read_arrays(store: str, fingerprint: str) -> SearchArrays:
     """Read the arrays; raise FileNotFoundError when the store does not have them."""
     content = read_file(store, _name(fingerprint))
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return SearchArrays(**{name: arrays[name] for name in _ARRAYS})
+        widths = tuple(int(width) for width in arrays.get("widths", ()))
+        return SearchArrays(**{name: arrays[name] for name in _ARRAYS}, widths=widths)
 
 
 def _name(fingerprint: str) -> str:

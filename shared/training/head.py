@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from shared.training.inputs import Reading
 from shared.training.params import HeadParams
 
 Weights = list[npt.NDArray[np.float32]]
@@ -51,6 +52,27 @@ def with_probabilities(head: keras.Sequential) -> keras.Sequential:
     """Return the head with a sigmoid behind it: (batch, n_labels) probabilities, shared weights."""
     inputs = keras.Input(head.input_shape[1:], dtype="float32")
     return keras.Sequential([inputs, *head.layers, keras.layers.Activation("sigmoid")])
+
+
+def from_embeddings(head: keras.Sequential, reading: Reading, n_columns: int) -> keras.Model:
+    """Return the head with its reading before it: float32 (batch, n_columns) embeddings in.
+
+    These are layers of Keras's own, so that the model loads in safe mode and exports. Batch
+    normalisation at rest is what standardises: Keras's Normalization, a constant, does not export.
+    """
+    if reading.is_plain(n_columns):
+        return head
+    embeddings = keras.Input((n_columns,), dtype="float32")
+    parts = [embeddings[:, block] for block in reading.blocks]
+    if reading.l2_normalize:
+        parts = [keras.layers.UnitNormalization()(part) for part in parts]
+    inputs = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    if reading.mean is not None and reading.deviation is not None:
+        standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0)
+        standardize.build(inputs.shape)
+        standardize.set_weights([reading.mean, np.square(reading.deviation)])
+        inputs = standardize(inputs)
+    return keras.Model(embeddings, head(inputs))
 
 
 _FIRST_WEIGHTS = 0

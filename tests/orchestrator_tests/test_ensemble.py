@@ -26,6 +26,7 @@ PARAMS = HeadParams(
     focal_gamma=2.0,
 )
 KEY = "key"
+WIDTHS = {"encoder": 8}
 ROWS = np.arange(120)
 SPLIT = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
@@ -42,6 +43,7 @@ def _train(
     return train_ensemble(
         params,
         arrays.vectors,
+        WIDTHS,
         arrays.labels,
         FOLDS,
         training,

@@ -38,7 +38,8 @@ def test_a_study_is_taken_up_with_nothing_but_its_store(
     dataset, _, embeddings = restored
     assert (list(dataset.texts), dataset.label_names) == (TEXTS, ("a", "b", "c"))
     np.testing.assert_array_equal(dataset.labels, arrays.labels)
-    np.testing.assert_array_equal(embeddings.vectors, arrays.vectors)
+    (embedded,) = embeddings.values()
+    np.testing.assert_array_equal(embedded.vectors, arrays.vectors)
 
 
 def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
     read = read_bundle(bundle)
     assert read.manifest.label_names == ("a", "b")
     assert read.manifest.thresholds == (0.5, 0.4)
-    assert read.manifest.encoder_revision == encoder.revision
-    assert read.manifest.encoder == EncoderConfig()
+    (bundled,) = read.manifest.encoders
+    assert (bundled.config, bundled.revision) == (EncoderConfig(), encoder.revision)
     assert read.metrics == METRICS
     np.testing.assert_array_equal(read.reference.vectors, tiny_reference().vectors)
     assert (read.reference.positives.tolist(), read.reference.n_rows) == ([16, 4], 40)
@@ -56,8 +56,8 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
 def test_a_bundle_binds_its_reader_to_no_backend_but_a_quantised_one(
     bundle: Path, encoder: Encoder, backend: str, kept: str
 ) -> None:
-    write_tiny_bundle(bundle, encoder=replace(encoder, backend=backend))
-    assert read_manifest(bundle).encoder.backend == kept
+    write_tiny_bundle(bundle, encoders=[replace(encoder, backend=backend)])
+    assert read_manifest(bundle).encoders[0].config.backend == kept
 
 
 def test_a_bundle_names_no_path_of_its_writer(bundle: Path, encoder: Encoder) -> None:

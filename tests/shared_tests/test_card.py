@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from orchestrator.predict import load_predictor, predict
-from shared.bundle import read_bundle, read_manifest
+from shared.bundle import BundledEncoder, read_bundle, read_manifest
 from shared.card import model_card
 from shared.sections import EncoderConfig
 from tests.tiny_bundle import METRICS, metrics_of, write_tiny_bundle
@@ -36,14 +36,17 @@ def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
     assert "| weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
     assert "| a | 20 | 40.0% | 0.5 | 0.9000 | 0.7000 to 0.9600 |" in card
     assert "| b | 5 | 10.0% | 0.4 | no positive text |  |" in card
-    assert "first 256 tokens of a text count; 3 of the texts were longer" in card
+    assert (
+        "`all-MiniLM-L6-v2` reads the first 256 tokens of a text; 3 of the texts were longer"
+        in card
+    )
 
 
 def test_an_encoder_in_a_folder_is_not_taken_for_one_of_the_hub(
     bundle: Path, tmp_path: Path
 ) -> None:
-    local = EncoderConfig(name=str(tmp_path))
-    manifest = read_manifest(bundle).model_copy(update={"encoder": local})
+    local = BundledEncoder(config=EncoderConfig(name=str(tmp_path)), revision="r")
+    manifest = read_manifest(bundle).model_copy(update={"encoders": (local,)})
     assert "base_model" not in model_card(manifest, METRICS)
 
 
@@ -60,7 +63,8 @@ def test_ten_lines_of_python_predict_as_tagsweep_does(bundle: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
     predictor = load_predictor(read_bundle(bundle))
-    code = code.replace(repr(predictor.encoder.name), repr(predictor.encoder.location))
+    (encoder,) = predictor.encoders
+    code = code.replace(repr(encoder.name), repr(encoder.location))
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=True
     )
