@@ -70,12 +70,12 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
-        counts = Counter(one.full_name for one in self.encoders)
-        twice = [name for name, n in counts.items() if n > 1]
-        if twice:
+        in_float32 = (one.model_copy(update={"backend": "auto"}) for one in self.encoders)
+        name, n = next(iter(Counter(one.full_name for one in in_float32).most_common(1)), ("", 0))
+        if n > 1:
             raise ValueError(
-                f"encoders must differ in name, max_seq_length or prompt, but {twice[0]!r} is there"
-                f" {counts[twice[0]]} times"
+                f"encoders must differ in name, max_seq_length or prompt, but {name!r} is there"
+                f" {n} times"
             )
         if True in self.space.concatenate and len(self.encoders) < 2:  # noqa: PLR2004
             raise ValueError(

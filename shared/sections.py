@@ -54,7 +54,11 @@ class EncoderConfig(Section):
     @property
     def full_name(self) -> str:
         """What a study calls the encoder: its name, and how it differs from others of this name."""
-        settings = {"max_seq_length": self.max_seq_length, "prompt": self.prompt}
+        settings = {
+            "max_seq_length": self.max_seq_length,
+            "prompt": self.prompt,
+            "backend": self.backend if self.backend in QUANTISED else None,
+        }
         said = ", ".join(f"{key}={value!r}" for key, value in settings.items() if value is not None)
         return f"{self.name} ({said})" if said else self.name
 

@@ -1,6 +1,7 @@
 """Define the search space once, as the function that suggests a trial's hyperparameters."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any, cast
 
@@ -86,10 +87,11 @@ def first_params(space: SpaceConfig, widths: Widths) -> dict[str, Any]:
 def default_params(widths: Widths) -> HeadParams:
     """Return the head of `first_params`, whatever a sweep's space is: what a search must beat.
 
-    It reads all of the embeddings. All else is as the configuration's defaults have it.
+    It reads all the embeddings that there are. All else is as the configuration's defaults have it.
     """
-    space = SpaceConfig(concatenate=(True,))
-    return suggest(FixedTrial(first_params(space, widths)), space, widths)
+    space = SpaceConfig()
+    head = suggest(FixedTrial(first_params(space, widths)), space, widths)
+    return replace(head, inputs=InputParams())
 
 
 def _readable(space: SpaceConfig, widths: Widths) -> dict[str, tuple[str, ...]]:

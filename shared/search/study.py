@@ -181,23 +181,18 @@ def _changed_part(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 def _identity(config: SweepConfig) -> dict[str, Any]:
     """Return what must not change while a study lives: where the CSV lies may, what it says not."""
-    values = config.model_copy(
-        update={
-            "encoder": config.encoder.identity,
-            "encoders": tuple(one.identity for one in config.encoders),
-        }
-    ).model_dump(
+    values = config.model_copy(update={"encoder": config.encoder.identity}).model_dump(
         mode="json",
         include={
             "data": True,
             "encoder": True,
-            "encoders": True,
             "space": True,
             "training": True,
             "study": {"seed", "objective"},
         },
     )
     del values["data"]["csv"]
+    values["encoders"] = [one.full_name for one in config.encoders]
     return values
 
 

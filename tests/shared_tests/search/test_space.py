@@ -1,9 +1,10 @@
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from shared.search.space import default_params, first_params, params_of, suggest
+from shared.search.space import all_inputs, default_params, first_params, params_of, suggest
 from shared.sections import Range, SpaceConfig
-from shared.training.params import LayerParams
+from shared.training.params import InputParams, LayerParams
 
 WIDTHS = {"encoder": 384}
 ONE_LAYER = {
@@ -107,3 +108,43 @@ def test_the_default_head_is_one_wide_relu_layer_with_all_else_as_the_defaults_h
     assert params.layers == (LayerParams(384, "relu", 0.5),)
     assert (params.batch_size, params.optimizer, params.learning_rate) == (16, "adam", 1e-3)
     assert params.loss == "binary_crossentropy"
+
+
+TWO = {"small": 384, "large": 768}
+EITHER_OR_BOTH = SpaceConfig(concatenate=(False, True), standardize=(False, True))
+
+
+def test_the_encoder_is_a_parameter_where_there_are_several() -> None:
+    trial = optuna.create_study().ask()
+    params = suggest(trial, EITHER_OR_BOTH, TWO)
+    encoders = trial.distributions["encoder"]
+    assert encoders == CategoricalDistribution(("small", "large", "small + large"))
+    assert trial.distributions["standardize"] == CategoricalDistribution((False, True))
+    assert " + ".join(params.inputs.encoders) == trial.params["encoder"]
+    assert params.inputs.standardize == trial.params["standardize"]
+    assert "l2_normalize" not in trial.params
+    assert trial.distributions["n_units_l0"].high == 768
+
+
+def test_one_encoder_is_not_a_parameter_nor_are_all_together() -> None:
+    for space, widths in ((SpaceConfig(), WIDTHS), (SpaceConfig(concatenate=(True,)), TWO)):
+        trial = optuna.create_study().ask()
+        assert suggest(trial, space, widths).inputs == InputParams(tuple(widths))
+        assert "encoder" not in trial.params
+
+
+def test_a_space_lists_all_that_heads_may_read() -> None:
+    found = all_inputs(EITHER_OR_BOTH, TWO)
+    assert len(found) == len(set(found)) == 6
+    assert InputParams(("small", "large"), standardize=True) in found
+    assert all_inputs(SpaceConfig(), WIDTHS) == [InputParams(("encoder",))]
+
+
+def test_the_first_trial_reads_the_first_encoder_as_it_is() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial(first_params(EITHER_OR_BOTH, TWO))
+    assert suggest(study.ask(), EITHER_OR_BOTH, TWO).inputs == InputParams(("small",))
+
+
+def test_the_default_head_reads_all_that_it_is_given() -> None:
+    assert default_params(TWO).inputs == InputParams()

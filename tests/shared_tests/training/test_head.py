@@ -1,11 +1,20 @@
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from shared.training.head import build_head, initial_weights, with_probabilities
-from shared.training.params import HeadParams, LayerParams
+from shared.training.head import (
+    build_head,
+    from_embeddings,
+    initial_weights,
+    with_probabilities,
+)
+from shared.training.inputs import find_reading
+from shared.training.params import HeadParams, InputParams, LayerParams
+from tests.shared_tests.training.conftest import WIDTHS
+from workers import SearchArrays
 
 
 def test_layers_follow_the_parameters(params: HeadParams) -> None:
@@ -51,3 +60,33 @@ def test_probabilities_are_the_sigmoid_of_the_logits(params: HeadParams) -> None
     logits = keras.ops.convert_to_numpy(head(x))
     probabilities = keras.ops.convert_to_numpy(with_probabilities(head)(x))
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        InputParams(),
+        InputParams(("second",)),
+        InputParams(("first", "second"), l2_normalize=True),
+        InputParams(("second", "first"), l2_normalize=True, standardize=True),
+    ],
+)
+def test_a_head_behind_its_reading_takes_embeddings_as_they_come(
+    params: HeadParams, inputs: InputParams, arrays: SearchArrays, tmp_path: Path
+) -> None:
+    x = arrays.vectors
+    reading = find_reading(inputs, WIDTHS, x, arrays.train_rows)
+    read = reading(x)
+    head = build_head(params, read.shape[1], 3, initial_weights(params, read.shape[1], 3, seed=1))
+    from_embeddings(head, reading, 8).save(tmp_path / "head.keras")
+    loaded = keras.models.load_model(tmp_path / "head.keras", compile=False, safe_mode=True)
+    logits, expected = (keras.ops.convert_to_numpy(y) for y in (loaded(x), head(read)))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_a_head_that_reads_all_as_it_is_has_nothing_before_it(
+    params: HeadParams, arrays: SearchArrays
+) -> None:
+    head = build_head(params, 8, 3, initial_weights(params, 8, 3, seed=1))
+    reading = find_reading(InputParams(), {"only": 8}, arrays.vectors, arrays.train_rows)
+    assert from_embeddings(head, reading, 8) is head
