@@ -11,7 +11,7 @@ from orchestrator.evaluate import default_head, evaluate, logistic_regression, s
 from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
-from shared.training.params import HeadParams, LayerParams
+from shared.training.params import HeadParams, InputParams, LayerParams
 from workers import SearchArrays
 
 PARAMS = HeadParams(
@@ -26,7 +26,7 @@ PARAMS = HeadParams(
     focal_gamma=2.0,
 )
 KEY = "key"
-WIDTHS = {"encoder": 8}
+WIDTHS = {"first": 3, "second": 5}
 ROWS = np.arange(120)
 SPLIT = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
@@ -91,6 +91,22 @@ def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Pa
     assert sorted([*kept, int(finished.stem[-1])]) == [0, 1, 2]
     assert finished.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
+
+
+def test_members_standardize_by_the_rows_of_the_folds_and_no_others(
+    arrays: SearchArrays, tmp_path: Path
+) -> None:
+    params = replace(PARAMS, inputs=InputParams(("second",), standardize=True))
+    vectors = arrays.vectors.copy()
+    vectors[120:] += 100
+    found = [
+        _train(replace(arrays, vectors=one), tmp_path / str(i), params=params)
+        for i, one in enumerate((arrays.vectors, vectors))
+    ]
+    probabilities = [one.model(arrays.vectors[120:]).numpy() for one in found]
+    np.testing.assert_array_equal(*probabilities)
+    shifted = found[0].model(arrays.vectors[:120] + np.eye(8, dtype=np.float32)[0]).numpy()
+    np.testing.assert_array_equal(shifted, found[0].model(arrays.vectors[:120]).numpy())
 
 
 def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:

@@ -5,11 +5,16 @@ import onnxruntime
 
 from orchestrator.onnx import write_onnx
 from shared.training.fused import fuse
+from shared.training.head import from_embeddings
+from shared.training.inputs import Reading
 from tests.tiny_bundle import tiny_members
 
 
 def test_the_onnx_model_gives_the_same_for_any_number_of_rows(tmp_path: Path) -> None:
-    model = fuse(tiny_members(3))
+    first, second, third = tiny_members(3)
+    deviation = np.linspace(0.1, 2, 384, dtype=np.float32)
+    reading = Reading((slice(100), slice(100, 384)), True, deviation - 1, deviation)
+    model = fuse([first, second, from_embeddings(third, reading, 384)])
     write_onnx(model, tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx")
     (inputs,) = session.get_inputs()

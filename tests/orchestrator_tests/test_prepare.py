@@ -6,7 +6,6 @@ from rich.console import Console
 
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.run import Run, define_run
-from shared.config import with_values
 from shared.errors import InputError
 from tests.tiny_encoder import write_tiny_encoder
 

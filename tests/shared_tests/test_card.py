@@ -50,6 +50,20 @@ def test_an_encoder_in_a_folder_is_not_taken_for_one_of_the_hub(
     assert "base_model" not in model_card(manifest, METRICS)
 
 
+def test_the_vectors_of_several_encoders_are_put_side_by_side(bundle: Path) -> None:
+    (one,) = read_manifest(bundle).encoders
+    other = EncoderConfig(name="some/other", max_seq_length=64, prompt="query: ")
+    both = (one, BundledEncoder(config=other, revision="r"))
+    card = model_card(read_manifest(bundle).model_copy(update={"encoders": both}), METRICS)
+    assert "on the embeddings of `all-MiniLM-L6-v2` and `some/other (max_seq_length=64" in card
+    assert ModelCard(card).data.base_model == [
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "some/other",
+    ]
+    assert "encoder_1.max_seq_length = 64\nvectors = np.hstack([encoder_0.encode(" in card
+    assert """encoder_1.encode(["Some text"], prompt='query: ')])""" in card
+
+
 def test_a_labels_name_is_no_markup(bundle: Path) -> None:
     name = "a|b <img src=x>\n# c"
     manifest = read_manifest(bundle).model_copy(update={"label_names": (name, "b")})
