@@ -82,7 +82,8 @@ def _model(n_known: int) -> tuple[Any, float]:
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     heads = [suggest(study.ask(), SpaceConfig(), WIDTHS) for _ in range(n_known)]
     config = SweepConfig().training
-    trainer = Trainer(Matrix(vectors, dataset.labels, config.matrix_dtype), config, 1, 128)
+    matrix = Matrix(vectors, dataset.labels, config.matrix_dtype, widths=WIDTHS)
+    trainer = Trainer(matrix, config, 1, 128)
     losses = np.zeros(n_known)
     jobs = [Job(i, head, i, split.train, split.valid) for i, head in enumerate(heads)]
     for result in fit(trainer, jobs, lambda _: None):

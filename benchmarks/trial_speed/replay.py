@@ -28,7 +28,8 @@ def replay(folder: Path, study_name: str) -> float:
 
     current_backend().use_one_thread()
     config, vectors = run.config, prepared.vectors
-    trainer = Trainer(Matrix(vectors, prepared.dataset.labels), config.training, 1, 128)
+    matrix = Matrix(vectors, prepared.dataset.labels, widths=prepared.widths)
+    trainer = Trainer(matrix, config.training, 1, 128)
     rows = (prepared.split.train, prepared.split.valid)
     spent = 0.0
     for trial in trials:
