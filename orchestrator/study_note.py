@@ -35,12 +35,17 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", config.study.objective),
+            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", f"{config.ensemble.n_folds} folds of the best trial"),
         ],
         ("", ""),
     )
+
+
+def _on_folds(prepared: Prepared) -> str:
+    n_folds = len(prepared.folds)
+    return f", the mean of {n_folds} folds" if n_folds > 1 else ""
 
 
 def _labels(prepared: Prepared) -> str:

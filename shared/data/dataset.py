@@ -84,7 +84,7 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
     if n_texts < n_needed:
         raise InputError(
             f"{dataset.source}: {n_folds} folds need at least {n_needed} distinct texts, but there"
-            f" are {n_texts}. Add rows, or lower ensemble.n_folds."
+            f" are {n_texts}. Add rows, or lower ensemble.n_folds and study.n_folds."
         )
     for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
         for value in (0, 1):
@@ -94,7 +94,7 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
                 raise InputError(
                     f"{dataset.source}: column {name!r} is {value} for {n_with} distinct texts, but"
                     f" {n_folds} folds need at least {n_needed}."
-                    " Add such rows, drop the label, or lower ensemble.n_folds."
+                    " Add such rows, drop the label, or lower ensemble.n_folds and study.n_folds."
                 )
 
 

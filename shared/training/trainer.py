@@ -75,6 +75,13 @@ class Trainer:
         self._given[key] = 0 if snapshot is None else snapshot.progress.epochs
         self._place(Head(key, params, seed, train_rows, valid_rows), snapshot)
 
+    def restart(self, key: int, seed: int, train_rows: Rows, valid_rows: Rows) -> None:
+        """Train a head anew in its slot, from another seed and on other rows."""
+        pack, head = self._find(key)
+        pack.remove(head)
+        pack.add(Head(key, head.params, seed, train_rows, valid_rows))
+        self._given[key] = 0
+
     def remove(self, key: int) -> None:
         """Forget a head, and let a waiting one have its slot."""
         pack, head = self._find(key)
