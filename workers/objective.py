@@ -217,10 +217,9 @@ def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
 
 
 def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
-    """Have checkpoints written of all trials that have been through an epoch."""
+    """Have checkpoints written of all trials that have been through an epoch and have a slot."""
     for trial_id, running in live.items():
-        if running.values:
-            snapshot = bench.trainer.snapshot(trial_id)
+        if running.values and (snapshot := bench.trainer.snapshot(trial_id)) is not None:
             bench.keeper.write(trial_id, snapshot, running.values, running.folds)
 
 

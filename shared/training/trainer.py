@@ -84,9 +84,12 @@ class Trainer:
 
     def remove(self, key: int) -> None:
         """Forget a head, and let a waiting one have its slot."""
+        del self._given[key]
+        if self._is_waiting(key):
+            self._waiting = deque(head for head in self._waiting if head.key != key)
+            return
         pack, head = self._find(key)
         pack.remove(head)
-        del self._given[key]
         self._fit_capacity(pack, len(pack.heads))
         while self._waiting and self._n_placed < self.n_slots:
             self._place(self._waiting.popleft())
@@ -123,8 +126,10 @@ class Trainer:
         pack, head = self._find(key)
         return pack.best_weights(head)
 
-    def snapshot(self, key: int) -> Snapshot:
-        """Return all that a head goes on from."""
+    def snapshot(self, key: int) -> Snapshot | None:
+        """Return all that a head goes on from; None while it waits for a slot to start again in."""
+        if self._is_waiting(key):
+            return None
         pack, head = self._find(key)
         return pack.snapshot(head)
 
@@ -253,6 +258,9 @@ class Trainer:
     @property
     def _n_placed(self) -> int:
         return sum(len(pack.heads) for pack in self._packs)
+
+    def _is_waiting(self, key: int) -> bool:
+        return any(head.key == key for head in self._waiting)
 
     def _find(self, key: int) -> tuple[Pack, Head]:
         return next((pack, head) for pack in self._packs for head in pack.heads if head.key == key)

@@ -261,6 +261,32 @@ def test_out_of_memory_halves_the_slots_and_loses_no_head_and_no_epoch(
     np.testing.assert_allclose(found[0], _values(undisturbed)[0], rtol=1e-5)
 
 
+def test_a_head_that_waits_for_memory_has_nothing_to_keep_and_may_be_removed(
+    params: HeadParams,
+    make_trainer: MakeTrainer,
+    arrays: SearchArrays,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = current_backend()
+    train = backend.train
+
+    def fail_with_two(state, slots, *rest: Any) -> State:
+        if slots.order.shape[0] > 1:
+            raise MemoryError
+        return train(state, slots, *rest)
+
+    monkeypatch.setattr(backend, "train", fail_with_two)
+    monkeypatch.setattr(backend, "is_out_of_memory", lambda e: isinstance(e, MemoryError))
+    trainer = make_trainer(2)
+    _add(trainer, arrays, params, params)
+    trainer.advance()
+    assert trainer.snapshot(0) is not None
+    assert trainer.snapshot(1) is None
+    trainer.remove(1)
+    assert trainer.n_heads == 1
+    assert {epoch.key for epoch in trainer.advance()} == {0}
+
+
 def test_one_head_that_does_not_fit_is_a_clear_error(
     params: HeadParams,
     make_trainer: MakeTrainer,
