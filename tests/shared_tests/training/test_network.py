@@ -46,7 +46,7 @@ def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
     return [ops.convert_to_numpy(part)[0] for part in backward(layers, passes, error, share)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(heads(**KINDS), st.integers(0, 99))
 def test_gradients_are_those_of_keras(params: HeadParams, seed: int) -> None:
     rng = np.random.default_rng(seed)
