@@ -28,7 +28,7 @@ from shared.search.study import (
     RESUMED_AT,
     SECONDS,
 )
-from shared.training.metrics import average_precision
+from shared.training.metrics import average_precision, scores_of
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
@@ -263,9 +263,10 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
 def _end_fold(running: LiveTrial, bench: Bench) -> None:
     """Measure the head at its best epoch on the fold's held-out rows."""
     _, valid_rows = bench.arrays.folds[len(running.folds)]
+    logits = bench.trainer.logits(running.asked.trial_id, valid_rows)
     measured = average_precision(
         bench.arrays.labels[valid_rows],
-        bench.trainer.logits(running.asked.trial_id, valid_rows),
+        scores_of(logits, running.asked.params.task),
         bench.spec.label_names,
     )
     running.folds.append(outcome_of(running.epochs, running.best_loss, measured))
