@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.scores import Scores
-from shared.decisions.decide import Decisions
+from shared.decisions.decide import HALF, Decisions
 from shared.decisions.quality import f1, trueness
 from shared.sections import DecisionsConfig
 
@@ -35,7 +35,7 @@ def describe_decisions(
     """
     test, known = scores["test"], scores["out_of_fold"]
     before, asked = scores["uncalibrated"].probabilities, config.model_dump(mode="json")
-    at_half = f1(test.labels, test.probabilities >= 0.5)
+    at_half = f1(test.labels, test.probabilities >= HALF)
     tuned = f1(test.labels, test.probabilities >= np.array(decisions.thresholds))
     return {
         "asked": asked,

@@ -108,7 +108,8 @@ def _labels(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     decided = metrics["decisions"]["per_label"]
     rows = [
         f"| {_inline(name)} | {data['positives'][name]} | {data['positives'][name] / n:.1%} |"
-        f" {threshold:.3g} | {decided[name]['calibration']} | {_figure(test[name])} | {_range(sure['per_label'][name])} |"
+        f" {threshold:.3g} | {decided[name]['calibration']} | {_figure(test[name])} |"
+        f" {_range(sure['per_label'][name])} |"
         for n in [data["n_rows"]]
         for name, threshold in zip(manifest.label_names, manifest.thresholds, strict=True)
     ]

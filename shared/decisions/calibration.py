@@ -40,7 +40,8 @@ class Curve:
         if self.method == "temperature":
             values = expit(logit(np.clip(values, *CLIP)) / self.temperature)
         before, after = np.transpose(self.knots)
-        return np.interp(values, before, after)
+        calibrated: npt.NDArray[np.float64] = np.interp(values, before, after)
+        return calibrated
 
 
 Fit = Callable[[npt.NDArray[Any], Floats], Curve]

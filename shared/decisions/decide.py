@@ -1,7 +1,6 @@
 """Decide, from out-of-fold probabilities, how a model's probabilities become decisions."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,11 @@ from shared.decisions.thresholds import (
 )
 from shared.sections import DecisionsConfig
 
-MIN_ROWS = 10
+MIN_EXAMPLES = 10
 """Rows with a label, and without it, that anything is fitted to: ten an estimated number, as
 Peduzzi et al. 1996 ask for, "A simulation study of the number of events per variable"."""
+HALF = 0.5
+"""The threshold that is best for true probabilities where all wrong decisions are equally bad."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,17 @@ def decide(
 ) -> Decisions:
     """Calibrate and choose thresholds on (n, L) labels, 0 or 1, and out-of-fold probabilities.
 
-    A label with fewer than MIN_ROWS rows with it, or without, is left as it is. The seed draws the
-    folds that calibrations are compared by.
+    A label with fewer than MIN_EXAMPLES rows with it, or without, is left as it is. The seed draws
+    the folds that calibrations are compared by.
+
+    The probabilities are those of single members, what is decided is applied to their mean, which
+    is slightly less extreme: scores of the mean on rows that no member has seen are there only for
+    the test rows, which nothing may be fitted to.
     """
     decided, cross_fitted = [], probabilities.astype(np.float64)
     for i, (truth, scores) in enumerate(zip(labels.T, probabilities.T, strict=True)):
         n_positive = int((truth > 0).sum())
-        if min(n_positive, len(truth) - n_positive) < MIN_ROWS:
+        if min(n_positive, len(truth) - n_positive) < MIN_EXAMPLES:
             decided.append(_undecided(config, n_positive, len(truth)))
             continue
         candidates = {
@@ -86,14 +91,16 @@ def decide(
 
 
 def _undecided(config: DecisionsConfig, n_positive: int, n: int) -> LabelDecision:
-    """Take the threshold that is best for true probabilities (Elkan 2001, "The Foundations of
-    Cost-Sensitive Learning", equation 2); 0.5 where no costs are asked for.
+    """Take the threshold that is best for true probabilities, given the costs, if there are any.
+
+    Elkan 2001, "The Foundations of Cost-Sensitive Learning", equation 2.
     """
-    false_positive, false_negative = config.false_positive_cost, config.false_negative_cost
-    costs = config.threshold == "cost"
-    threshold = false_positive / (false_positive + false_negative) if costs else 0.5
+    threshold = HALF
+    if config.threshold == "cost":
+        both = config.false_positive_cost + config.false_negative_cost
+        threshold = config.false_positive_cost / both
     note = (
-        f"{n_positive} of {n} rows have it, and it takes {MIN_ROWS} with and without:"
+        f"{n_positive} of {n} rows have it, and it takes {MIN_EXAMPLES} with and without:"
         f" not calibrated, and its threshold is {threshold:.3g}"
     )
     return LabelDecision(Curve(), threshold, note)
@@ -104,14 +111,13 @@ def _threshold(cuts: Cuts, config: DecisionsConfig) -> tuple[float, str | None]:
     floor = config.floor
     match config.threshold:
         case "half":
-            return 0.5, None
+            return HALF, None
         case "f1":
             return best_f1(cuts), None
         case "recall":
             return most_precision(cuts, floor), None
         case "cost":
-            costs = config.false_positive_cost, config.false_negative_cost
-            return least_cost(cuts, *costs), None
+            return least_cost(cuts, config.false_positive_cost, config.false_negative_cost), None
         case "precision":
             threshold = most_recall(cuts, floor)
             if threshold is not None:

@@ -85,8 +85,9 @@ def least_cost(cuts: Cuts, false_positive_cost: float, false_negative_cost: floa
 
 
 def _best(cuts: Cuts, value: npt.NDArray[Any], tie_break: npt.NDArray[Any] | None = None) -> float:
-    """Return the threshold of the largest value; of equal ones the largest tie-break, then the
-    fewest rows given.
+    """Return the threshold of the largest value, of equal ones that of the largest tie-break.
+
+    Where that is equal too, it is the one that gives the label to the fewest rows.
     """
     best = np.flatnonzero(value == value.max())
     if tie_break is not None:

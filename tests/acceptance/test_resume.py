@@ -11,8 +11,10 @@ import psutil
 import pytest
 from optuna import load_study
 
+from shared.bundle import read_manifest
 from tests.acceptance.commands import (
     TAGSWEEP,
+    FinishedRun,
     Tagsweep,
     processes_of,
     start,
@@ -115,6 +117,21 @@ def test_a_larger_budget_runs_the_difference(
         assert ("Nothing to do" in shown) == (budget == 2)
         status = status_of(tagsweep, prepared)
         assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
+
+
+def test_other_decisions_need_no_training(
+    tagsweep: Tagsweep, finished: FinishedRun, short_yaml: Path, small_csv: Path, tmp_path: Path
+) -> None:
+    again = shutil.copytree(finished.folder, tmp_path / finished.folder.name)
+    members = {path: path.stat().st_mtime_ns for path in again.glob("store/ensemble/*/*")}
+    config = tmp_path / "other.yaml"
+    config.write_text(f"{short_yaml.read_text()}decisions: {{threshold: half}}\n")
+    command = ("run", config, "--data", small_csv, "--n-trials", 8, "--run-dir", again)
+    assert "Bundle: " in tagsweep(*command).stdout
+    assert read_manifest(again / "bundle").thresholds == (0.5,) * 5
+    assert {path: path.stat().st_mtime_ns for path in again.glob("store/ensemble/*/*")} == members
+    assert "Nothing to do" in tagsweep(*command).stdout
+    assert read_manifest(finished.folder / "bundle").thresholds != (0.5,) * 5
 
 
 def test_a_study_goes_on_without_its_driver_and_on_another_machine(

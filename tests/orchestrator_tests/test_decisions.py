@@ -53,6 +53,9 @@ def test_what_was_asked_for_is_said_in_words(found: dict) -> None:
     assert found["asked"]["threshold"] == "precision"
     assert found["chosen_for"] == "the most recall at a precision of at least 0.75"
     assert found["per_label"]["a"] == {
-        "threshold": 0.25, "calibration": "temperature", "temperature": 2.0, "note": None,
+        "threshold": 0.25,
+        "calibration": "temperature",
+        "temperature": 2.0,
+        "note": None,
     }
     assert found["per_label"]["b"]["note"] == "a note"

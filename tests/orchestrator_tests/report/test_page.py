@@ -150,9 +150,7 @@ def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -
     assert "Ensemble</dt><dd>3.0 s" in _shown(ensembled)
 
 
-def test_decisions_are_reported_with_what_calibration_changed(
-    ensembled: Run, study: Study
-) -> None:
+def test_decisions_are_reported_with_what_calibration_changed(ensembled: Run, study: Study) -> None:
     write_report(ensembled, study)
     shown = _shown(ensembled)
     assert "Thresholds were chosen for the highest F1" in shown

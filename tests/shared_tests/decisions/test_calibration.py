@@ -47,7 +47,10 @@ def test_a_temperature_is_bounded_where_the_scores_tell_all() -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=2, max_size=60, unique_by=lambda row: row[1]
+        st.tuples(st.booleans(), st.floats(0, 1, width=32)),
+        min_size=2,
+        max_size=60,
+        unique_by=lambda row: row[1],
     )
 )
 def test_isotonic_regression_keeps_the_ranking_and_gives_no_certainty(

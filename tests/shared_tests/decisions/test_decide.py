@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.decisions.decide import MIN_ROWS, Decisions, decide
+from shared.decisions.decide import MIN_EXAMPLES, Decisions, decide
 from shared.sections import DecisionsConfig
 
 N_ROWS = 1500
@@ -53,9 +53,7 @@ def test_a_floor_out_of_reach_is_said_and_the_most_precise_threshold_taken() -> 
     chance = np.random.default_rng(1).permutation(LABELS)
     first, second = _decide(chance, threshold="precision", floor=0.99).labels
     for one in (first, second):
-        assert one.note == (
-            "no threshold reaches a precision of 0.99: it has the most precise one"
-        )
+        assert one.note == ("no threshold reaches a precision of 0.99: it has the most precise one")
         assert 0 < one.threshold < 1
 
 
@@ -71,7 +69,7 @@ def test_a_label_of_too_few_rows_keeps_its_probabilities_and_a_plain_threshold(
     settings: dict[str, Any], threshold: float, is_rare: bool
 ) -> None:
     labels = LABELS.copy()
-    labels[:, 0] = np.arange(N_ROWS) < MIN_ROWS - 1 if is_rare else 1
+    labels[:, 0] = np.arange(N_ROWS) < MIN_EXAMPLES - 1 if is_rare else 1
     found = _decide(labels, **settings)
     rare, common = found.labels
     assert (rare.curve.method, rare.threshold) == ("none", threshold)
