@@ -14,7 +14,6 @@ from optuna import load_study
 from shared.bundle import read_manifest
 from tests.acceptance.commands import (
     TAGSWEEP,
-    FinishedRun,
     Tagsweep,
     processes_of,
     start,
@@ -108,8 +107,8 @@ def test_a_run_whose_driver_is_killed_in_each_stage_goes_on_with_the_same_comman
     assert processes_of(tmp_path) == []
 
 
-def test_a_larger_budget_runs_the_difference(
-    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
+def test_a_larger_budget_runs_the_difference_and_other_decisions_train_nothing(
+    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, short_yaml: Path
 ) -> None:
     tagsweep(*command, "--n-trials", 2)
     for budget, resume in ((2, ()), (5, ("--n-trials", 5))):
@@ -118,20 +117,16 @@ def test_a_larger_budget_runs_the_difference(
         status = status_of(tagsweep, prepared)
         assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
 
-
-def test_other_decisions_need_no_training(
-    tagsweep: Tagsweep, finished: FinishedRun, short_yaml: Path, small_csv: Path, tmp_path: Path
-) -> None:
-    again = shutil.copytree(finished.folder, tmp_path / finished.folder.name)
-    members = {path: path.stat().st_mtime_ns for path in again.glob("store/ensemble/*/*")}
-    config = tmp_path / "other.yaml"
+    members = {path: path.stat().st_mtime_ns for path in prepared.glob("store/ensemble/*/*")}
+    assert read_manifest(prepared / "bundle").thresholds != (0.5,) * 5
+    config = short_yaml.with_name("other.yaml")
     config.write_text(f"{short_yaml.read_text()}decisions: {{threshold: half}}\n")
-    command = ("run", config, "--data", small_csv, "--n-trials", 8, "--run-dir", again)
-    assert "Bundle: " in tagsweep(*command).stdout
-    assert read_manifest(again / "bundle").thresholds == (0.5,) * 5
-    assert {path: path.stat().st_mtime_ns for path in again.glob("store/ensemble/*/*")} == members
-    assert "Nothing to do" in tagsweep(*command).stdout
-    assert read_manifest(finished.folder / "bundle").thresholds != (0.5,) * 5
+    again = ("run", config, "--n-trials", 5, "--run-dir", prepared)
+    for is_new in (True, False):
+        assert ("Nothing to do" in tagsweep(*again).stdout) != is_new
+    assert read_manifest(prepared / "bundle").thresholds == (0.5,) * 5
+    after = {path: path.stat().st_mtime_ns for path in prepared.glob("store/ensemble/*/*")}
+    assert after == members
 
 
 def test_a_study_goes_on_without_its_driver_and_on_another_machine(
