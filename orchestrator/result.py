@@ -54,7 +54,7 @@ def ensemble(
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors = prepared.embeddings.vectors
     key = ensemble_key(run, study)
-    params = params_of(best_trial(study), config.space, vectors.shape[1])
+    params = params_of(best_trial(study), config.space, vectors.shape[1], dataset.task)
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
     with show_progress(console, "Ensemble", len(folds)) as update:
@@ -82,7 +82,7 @@ def ensemble(
         vectors,
         dataset.labels,
         split,
-        default_params(vectors.shape[1]),
+        default_params(vectors.shape[1], dataset.task),
         config.training,
         config.study.seed,
     )
