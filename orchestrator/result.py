@@ -72,7 +72,7 @@ def ensemble(
         )
         update(len(folds), "")
     known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
-    decisions = decide(known, out_of_fold, config.decisions, config.study.seed)
+    decisions = decide(known, out_of_fold, config.decisions, dataset.task, config.study.seed)
     for name, one in zip(dataset.label_names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)

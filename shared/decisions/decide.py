@@ -16,6 +16,7 @@ from shared.decisions.thresholds import (
     most_recall,
 )
 from shared.sections import DecisionsConfig
+from shared.training.params import Task
 
 MIN_EXAMPLES = 10
 """Rows with a label, and without it, that anything is fitted to: ten an estimated number, as
@@ -62,6 +63,7 @@ def decide(
     labels: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
     config: DecisionsConfig,
+    task: Task,
     seed: int,
 ) -> Decisions:
     """Calibrate and choose thresholds on (n, L) labels, 0 or 1, and out-of-fold probabilities.
@@ -71,8 +73,11 @@ def decide(
 
     The probabilities are those of single members, what is decided is applied to their mean, which
     is slightly less extreme: scores of the mean on rows that no member has seen are there only for
-    the test rows, which nothing may be fitted to.
+    the test rows, which nothing may be fitted to. Of classes the most probable one is the answer.
     """
+    if task == "multiclass":
+        untouched = LabelDecision(Curve(), HALF)
+        return Decisions((untouched,) * labels.shape[1], probabilities.astype(np.float64))
     decided, cross_fitted = [], probabilities.astype(np.float64)
     for i, (truth, scores) in enumerate(zip(labels.T, probabilities.T, strict=True)):
         n_positive = int((truth > 0).sum())

@@ -14,7 +14,7 @@ SURER = (TRUE**2 / (TRUE**2 + (1 - TRUE) ** 2)).astype(np.float32)
 
 
 def _decide(labels: np.ndarray = LABELS, **settings: Any) -> Decisions:
-    return decide(labels, SURER, DecisionsConfig(**settings), seed=1)
+    return decide(labels, SURER, DecisionsConfig(**settings), "multilabel", seed=1)
 
 
 def _decided(found: Decisions) -> np.ndarray:
