@@ -110,7 +110,7 @@ def _finish(result: FitResult, params: HeadParams, matrix: Matrix, name: str) ->
             " the trial that it repeats did not. Lower the learning rate's range."
         )
     head = build_head(params, matrix.n_inputs, matrix.n_labels, result.weights)
-    return with_probabilities(head)
+    return with_probabilities(head, params.task)
 
 
 def _load(store: str, name: str) -> keras.Model | None:

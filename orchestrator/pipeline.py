@@ -108,8 +108,7 @@ def search(
     arrays = SearchArrays(
         vectors=prepared.vectors,
         labels=prepared.dataset.labels,
-        train_rows=prepared.split.train,
-        valid_rows=prepared.split.valid,
+        folds=prepared.folds,
         widths=tuple(prepared.widths.values()),
     )
     with (

@@ -17,7 +17,7 @@ from orchestrator.sharing import fetch_embeddings, share_embeddings
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.splits import Split, make_split
+from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from shared.errors import InputError
 
 
@@ -25,13 +25,15 @@ from shared.errors import InputError
 class Prepared:
     """Hold what the search starts from; the fingerprint covers all of it.
 
-    Encoders, and what each made of the texts, are in order, by what the study calls them.
+    Encoders, and what each made of the texts, are in order, by what the study calls them. `folds`
+    are what each trial is trained on and measured by, one after the other.
     """
 
     dataset: Dataset
     encoders: Mapping[str, Encoder]
     embeddings: Mapping[str, Embeddings]
     split: Split
+    folds: tuple[Fold, ...]
 
     @property
     def widths(self) -> dict[str, int]:
@@ -57,9 +59,9 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of texts, labels, encoders and split."""
+        """The hash of texts, labels, encoders, split and folds."""
         keys = "".join(one.key for one in self.embeddings.values())
-        return hash_of(keys + self.split.fingerprint)
+        return hash_of(keys + self.split.fingerprint + self._folds_hash)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -70,7 +72,12 @@ class Prepared:
             "the labels": hash_of(json.dumps([names, labels.tolist()])),
             **{part_of(name, self.encoders): one.revision for name, one in self.encoders.items()},
             "the split": self.split.fingerprint,
+            "the folds": self._folds_hash,
         }
+
+    @property
+    def _folds_hash(self) -> str:
+        return hash_of(json.dumps([[rows.tolist() for rows in fold] for fold in self.folds]))
 
 
 def prepare(run: Run, console: Console) -> Prepared:
@@ -80,14 +87,15 @@ def prepare(run: Run, console: Console) -> Prepared:
     """
     restored = restore(run) if run.config.data.csv is None else None
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)
-    require_rows(dataset, run.config.ensemble.n_folds)
+    _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
-    return Prepared(dataset, encoders, embeddings, split)
+    folds = make_trial_folds(dataset, split, run.config.study)
+    return Prepared(dataset, encoders, embeddings, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
-    require_rows(dataset, run.config.ensemble.n_folds)
+    _require_rows(run, dataset)
     encoders = {name: resolve_encoder(one) for name, one in run.config.all_encoders.items()}
     _require_distinct(encoders)
     embeddings = {
@@ -122,6 +130,10 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
             raise InputError(
                 f"encoders: {other!r} and {name!r} are the same encoder. Leave one of them out."
             )
+
+
+def _require_rows(run: Run, dataset: Dataset) -> None:
+    require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
 
 
 def hash_of(text: str) -> str:

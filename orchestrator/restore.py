@@ -60,7 +60,8 @@ def restore(run: Run) -> Restored | None:
             f" read: {error}. Name the CSV with --data, or set workers.store to a folder or URL"
             " that all machines reach."
         ) from error
-    dataset = Dataset(texts, arrays.labels, tuple(attrs[LABELS]), run.store)
+    names, class_column = tuple(attrs[LABELS]), run.config.data.class_column
+    dataset = Dataset(texts, arrays.labels, names, run.store, class_column)
     configs = run.config.all_encoders
     encoders = {
         name: resolve_encoder(config, attrs[DATA][part_of(name, configs)])

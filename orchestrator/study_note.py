@@ -33,12 +33,17 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             *(("encoder", f"{name}, {width} d") for name, width in prepared.widths.items()),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", config.study.objective),
+            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", f"{config.ensemble.n_folds} folds of the best trial"),
         ],
         ("", ""),
     )
+
+
+def _on_folds(prepared: Prepared) -> str:
+    n_folds = len(prepared.folds)
+    return f", the mean of {n_folds} folds" if n_folds > 1 else ""
 
 
 def _labels(prepared: Prepared) -> str:
@@ -54,6 +59,7 @@ def _labels(prepared: Prepared) -> str:
 def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
+    f1 = metrics["decisions"]["test"]["f1_macro"]
     table = _table(
         [
             ("ensemble", f"**{ours['ap_weighted']:.4f}**", f"{ours['ap_macro']:.4f}"),
@@ -69,7 +75,8 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has a head like it for each of"
-        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nThe bundle, which predicts on new"
+        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nMacro F1 is {f1['tuned']:.4f} at the"
+        f" labels' own thresholds, {f1['half']:.4f} at 0.5.\n\nThe bundle, which predicts on new"
         f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from shared.errors import InputError
 from shared.sections import (
     DataConfig,
+    DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
     Section,
@@ -48,6 +49,8 @@ class SweepConfig(Section):
     """The workers."""
     ensemble: EnsembleConfig = EnsembleConfig()
     """The ensemble."""
+    decisions: DecisionsConfig = DecisionsConfig()
+    """The decisions."""
     watch: WatchConfig = WatchConfig()
     """Watching the sweep."""
 

@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 
+import numpy as np
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -77,7 +78,7 @@ def _make_trainer(spec: WorkerSpec, arrays: SearchArrays) -> Trainer:
         arrays.labels,
         spec.config.training.matrix_dtype,
         widths=widths,
-        known_rows=arrays.train_rows,
+        known_rows=np.unique(np.concatenate([train for train, _ in arrays.folds])),
         inputs=all_inputs(space, widths),
     )
     if n_slots == "auto":
@@ -87,7 +88,7 @@ def _make_trainer(spec: WorkerSpec, arrays: SearchArrays) -> Trainer:
             space.n_layers.high,
             space.max_units or max(widths.values()),
             space.batch_size.high,
-            len(arrays.train_rows),
+            max(len(train) for train, _ in arrays.folds),
         )
         logger.info("Training %d heads at a time", n_slots)
     return Trainer(matrix, spec.config.training, n_slots, space.batch_size.high)

@@ -15,14 +15,17 @@ from shared.training.params import (
     LayerParams,
     Loss,
     Optimizer,
+    Task,
 )
 
 Widths = Mapping[str, int]
 """How many columns each encoder's vectors have, by its name."""
 
 
-def suggest(trial: BaseTrial, space: SpaceConfig, widths: Widths) -> HeadParams:
-    """Suggest the hyperparameters of one head that reads embeddings of some widths.
+def suggest(
+    trial: BaseTrial, space: SpaceConfig, widths: Widths, task: Task = "multilabel"
+) -> HeadParams:
+    """Suggest the hyperparameters of one head that reads embeddings of some widths, for a task.
 
     Layers are numbered from 0: `n_units_l0`, `activation0`, `dropout0`. A value that the
     configuration fixes is not suggested, and so is not a parameter of the study.
@@ -41,12 +44,15 @@ def suggest(trial: BaseTrial, space: SpaceConfig, widths: Widths) -> HeadParams:
         loss=cast("Loss", _choose(trial, "loss", space.loss)),
         focal_gamma=_suggest_float(trial, "focal_gamma", space.focal_gamma),
         inputs=_suggest_inputs(trial, space, widths),
+        task=task,
     )
 
 
-def params_of(trial: FrozenTrial, space: SpaceConfig, widths: Widths) -> HeadParams:
+def params_of(
+    trial: FrozenTrial, space: SpaceConfig, widths: Widths, task: Task = "multilabel"
+) -> HeadParams:
     """Return the hyperparameters that `suggest` gave to a trial of the study."""
-    return suggest(FixedTrial(trial.params), space, widths)
+    return suggest(FixedTrial(trial.params), space, widths, task)
 
 
 def all_inputs(space: SpaceConfig, widths: Widths) -> list[InputParams]:
@@ -84,13 +90,13 @@ def first_params(space: SpaceConfig, widths: Widths) -> dict[str, Any]:
     return params | {name: wish for name, (wish, choices) in wished.items() if len(choices) > 1}
 
 
-def default_params(widths: Widths) -> HeadParams:
+def default_params(widths: Widths, task: Task = "multilabel") -> HeadParams:
     """Return the head of `first_params`, whatever a sweep's space is: what a search must beat.
 
     It reads all the embeddings that there are. All else is as the configuration's defaults have it.
     """
     space = SpaceConfig()
-    head = suggest(FixedTrial(first_params(space, widths)), space, widths)
+    head = suggest(FixedTrial(first_params(space, widths)), space, widths, task)
     return replace(head, inputs=InputParams())
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.training.inputs import Reading
-from shared.training.params import HeadParams
+from shared.training.params import HeadParams, Task
 
 Weights = list[npt.NDArray[np.float32]]
 """A head's weights in the order of `keras.Sequential.get_weights`."""
@@ -48,10 +48,14 @@ def build_head(
     return head
 
 
-def with_probabilities(head: keras.Sequential) -> keras.Sequential:
-    """Return the head with a sigmoid behind it: (batch, n_labels) probabilities, shared weights."""
+def with_probabilities(head: keras.Sequential, task: Task = "multilabel") -> keras.Sequential:
+    """Return the head with probabilities for its logits, (batch, n_labels), and shared weights.
+
+    Each label's is a sigmoid; those of classes are a softmax, which adds up to 1.
+    """
     inputs = keras.Input(head.input_shape[1:], dtype="float32")
-    return keras.Sequential([inputs, *head.layers, keras.layers.Activation("sigmoid")])
+    activation = "softmax" if task == "multiclass" else "sigmoid"
+    return keras.Sequential([inputs, *head.layers, keras.layers.Activation(activation)])
 
 
 def from_embeddings(head: keras.Sequential, reading: Reading, n_columns: int) -> keras.Model:

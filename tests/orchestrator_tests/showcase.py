@@ -37,6 +37,7 @@ def prepared() -> Prepared:
         {"mini": Encoder("mini", "folder", "revision", 16, None, "auto", None)},
         {"mini": Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16)},
         Split(*rows, fingerprint="0123456789abcdef-rest"),
+        ((rows[0], rows[1]),),
     )
 
 
@@ -44,7 +45,12 @@ def metrics() -> dict[str, Any]:
     """Return what was measured, the ensemble better than the logistic regression."""
     counts = {"complete": 30, "pruned": 10, "failed": 1}
     search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": KEY}
-    return {"test": _measured(0.75), "logistic_regression": _measured(0.5), "search": search}
+    return {
+        "test": _measured(0.75),
+        "logistic_regression": _measured(0.5),
+        "decisions": {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}},
+        "search": search,
+    }
 
 
 def scores() -> dict[str, Scores]:

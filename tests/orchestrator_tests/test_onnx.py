@@ -4,17 +4,23 @@ import numpy as np
 import onnxruntime
 
 from orchestrator.onnx import write_onnx
+from shared.decisions.calibration import Curve
+from shared.training.calibrated import calibrated
 from shared.training.fused import fuse
 from shared.training.head import from_embeddings
 from shared.training.inputs import Reading
 from tests.tiny_bundle import tiny_members
+
+KNOTS = ((0.0, 0.0), (0.4, 0.2), (0.6, 0.9), (1.0, 1.0))
 
 
 def test_the_onnx_model_gives_the_same_for_any_number_of_rows(tmp_path: Path) -> None:
     first, second, third = tiny_members(3)
     deviation = np.linspace(0.1, 2, 384, dtype=np.float32)
     reading = Reading((slice(100), slice(100, 384)), True, deviation - 1, deviation)
-    model = fuse([first, second, from_embeddings(third, reading, 384)])
+    fused = fuse([first, second, from_embeddings(third, reading, 384)])
+    curves = Curve("temperature", temperature=2.0), Curve("isotonic", knots=KNOTS)
+    model = calibrated(fused, curves)
     write_onnx(model, tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx")
     (inputs,) = session.get_inputs()

@@ -1,6 +1,6 @@
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from shared.paths import RunPaths
 from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
+from tests.tiny_bundle import decisions_of
 from workers import SearchArrays
 
 EVIL = "<script>alert(1)</script>"
@@ -67,7 +68,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     rng = np.random.default_rng(0)
     scores = {
         name: Scores(rows, labels, rng.uniform(size=labels.shape).astype(np.float32))
-        for name in ("test", "logistic_regression", "default_head")
+        for name in ("test", "logistic_regression", "default_head", "uncalibrated")
     }
     write_scores(searched.paths.scores, scores)
     metrics = {
@@ -87,7 +88,9 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     (searched.paths.bundle / "manifest.json").write_text(manifest.model_dump_json())
     search = {"complete": 4, "pruned": 0}
     (searched.paths.bundle / "metrics.json").write_text(
-        json.dumps(metrics | {"search": search, "ensemble_s": 3.0})
+        json.dumps(
+            metrics | {"search": search, "ensemble_s": 3.0, "decisions": decisions_of(*NAMES)}
+        )
     )
     keep_data(searched.store, "f" * 64, (TEXT,) * 40, arrays)
     return searched
@@ -98,6 +101,12 @@ def _shown(run: Run) -> str:
     text = run.paths.report.read_text()
     before, _, after = text.partition("<script>/**")
     return before + after.partition("</script>")[2]
+
+
+def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
+    folds = {"study": {"n_folds": 5, "n_repeats": 2}}
+    write_report(replace(searched, config=with_values(searched.config, folds)), study)
+    assert "each measured on 10 folds" in searched.paths.report.read_text()
 
 
 def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: Study) -> None:
@@ -143,6 +152,17 @@ def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -
     assert "2,000 resamples" in _shown(ensembled)
     assert "2 trials have finished since the ensemble was made." in _shown(ensembled)
     assert "Ensemble</dt><dd>3.0 s" in _shown(ensembled)
+
+
+def test_decisions_are_reported_with_what_calibration_changed(ensembled: Run, study: Study) -> None:
+    write_report(ensembled, study)
+    shown = _shown(ensembled)
+    assert "Thresholds were chosen for the highest F1" in shown
+    assert "<td>at these thresholds</td><td>0.6000</td><td>0.8000</td>" in shown
+    assert "<td>before calibration</td><td>0.0500</td>" in shown
+    assert "temperature 2.00, fear: none" in shown
+    assert "<b>fear</b>: 5 of 50." in shown
+    assert 'id="uncalibrated"' in shown
 
 
 def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:

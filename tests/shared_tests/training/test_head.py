@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 
 from shared.training.head import (
     build_head,
@@ -12,7 +14,7 @@ from shared.training.head import (
     with_probabilities,
 )
 from shared.training.inputs import find_reading
-from shared.training.params import HeadParams, InputParams, LayerParams
+from shared.training.params import HeadParams, InputParams, LayerParams, Task
 from tests.shared_tests.training.conftest import WIDTHS
 from workers import SearchArrays
 
@@ -54,12 +56,18 @@ def test_equal_seeds_give_equal_weights(params: HeadParams) -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-def test_probabilities_are_the_sigmoid_of_the_logits(params: HeadParams) -> None:
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("multilabel", expit), ("multiclass", lambda logits: softmax(logits, axis=1))],
+)
+def test_probabilities_are_the_sigmoid_or_the_softmax_of_the_logits(
+    params: HeadParams, task: Task, expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
     head = build_head(params, 8, 3, initial_weights(params, 8, 3, seed=1))
     x = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     logits = keras.ops.convert_to_numpy(head(x))
-    probabilities = keras.ops.convert_to_numpy(with_probabilities(head)(x))
-    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    probabilities = keras.ops.convert_to_numpy(with_probabilities(head, task)(x))
+    np.testing.assert_allclose(probabilities, expected(logits), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_a_head_behind_its_reading_takes_embeddings_as_they_come(
     params: HeadParams, inputs: InputParams, arrays: SearchArrays, tmp_path: Path
 ) -> None:
     x = arrays.vectors
-    reading = find_reading(inputs, WIDTHS, x, arrays.train_rows)
+    reading = find_reading(inputs, WIDTHS, x, arrays.folds[0][0])
     read = reading(x)
     head = build_head(params, read.shape[1], 3, initial_weights(params, read.shape[1], 3, seed=1))
     from_embeddings(head, reading, 8).save(tmp_path / "head.keras")
@@ -88,5 +96,5 @@ def test_a_head_that_reads_all_as_it_is_has_nothing_before_it(
     params: HeadParams, arrays: SearchArrays
 ) -> None:
     head = build_head(params, 8, 3, initial_weights(params, 8, 3, seed=1))
-    reading = find_reading(InputParams(), {"only": 8}, arrays.vectors, arrays.train_rows)
+    reading = find_reading(InputParams(), {"only": 8}, arrays.vectors, arrays.folds[0][0])
     assert from_embeddings(head, reading, 8) is head

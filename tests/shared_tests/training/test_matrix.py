@@ -19,14 +19,14 @@ def _matrix(arrays: SearchArrays, max_bytes: int | None = None) -> Matrix:
         arrays.labels,
         max_bytes=max_bytes,
         widths=WIDTHS,
-        known_rows=arrays.train_rows,
+        known_rows=arrays.folds[0][0],
         inputs=(FIRST, BOTH),
     )
 
 
 def _values(trainer: Trainer, arrays: SearchArrays, *heads: HeadParams) -> list[list[float]]:
     for key, params in enumerate(heads):
-        trainer.add(key, params, 7, arrays.train_rows, arrays.valid_rows)
+        trainer.add(key, params, 7, *arrays.folds[0])
     found = epochs_of(trainer)
     return [[epoch.value for epoch in found[key]] for key in range(len(heads))]
 
@@ -59,7 +59,7 @@ def test_inputs_that_do_not_fit_are_streamed_each_in_its_turn(
     heads = [replace(params, inputs=FIRST), replace(params, inputs=BOTH)]
     heads += [replace(heads[0], layers=params.layers[:1])]
     for key, head in enumerate(heads):
-        trainer.add(key, head, 7, arrays.train_rows, arrays.valid_rows)
+        trainer.add(key, head, 7, *arrays.folds[0])
     turns = [sorted(epoch.key for epoch in trainer.advance()) for _ in range(4)]
     assert turns in ([[0, 2], [1], [0, 2], [1]], [[1], [0, 2], [1], [0, 2]])
-    assert trainer.logits(1, arrays.valid_rows).shape == (40, 3)
+    assert trainer.logits(1, arrays.folds[0][1]).shape == (40, 3)
