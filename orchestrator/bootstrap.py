@@ -32,12 +32,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold weighted average precision by name, and by how much the first one exceeds the others."""
+    """Hold weighted average precision by name, and by how much the first one exceeds the others.
+
+    `p_values` say how likely a difference as far from 0 is where there is none.
+    """
 
     n_resamples: int
     level: float
     ap_weighted: dict[str, Interval]
     differences: dict[str, Interval]
+    p_values: dict[str, float]
 
 
 def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
@@ -66,6 +70,7 @@ def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
             name: _interval(values[ours] - values[name], drawn[ours] - drawn[name])
             for name in others
         },
+        {name: _p_value(drawn[ours] - drawn[name]) for name in others},
     )
 
 
@@ -145,6 +150,16 @@ def _ratio(part: Floats, whole: npt.NDArray[np.floating | np.integer]) -> Floats
 def _interval(value: float, drawn: Floats) -> Interval:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
+
+
+def _p_value(differences: Floats) -> float:
+    """Return twice the share of resamples whose difference has not the sign of most.
+
+    Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.4: with one more
+    on either side, so that it is never 0.
+    """
+    n_below, n_above = (differences <= 0).sum(), (differences >= 0).sum()
+    return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))
 
 
 def _ends(drawn: Floats) -> list[float] | None:

@@ -1,6 +1,5 @@
 """Make the result of a searched study: ensemble, figures, bundle, report."""
 
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -8,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from orchestrator.bootstrap import intervals
+from orchestrator.candidates import best_trials, candidates_of, ensemble_key
 from orchestrator.events import Events
-from orchestrator.prepare import Prepared, hash_of
+from orchestrator.prepare import Prepared
 from orchestrator.progress import show_progress
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
@@ -22,10 +21,9 @@ from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
-from shared.errors import TagsweepError
 from shared.reference import take_reference
-from shared.search.space import default_params, params_of
-from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
+from shared.search.space import default_params
+from shared.search.study import SEARCH_S, read_progress
 
 logger = logging.getLogger(__name__)
 
@@ -43,44 +41,56 @@ def ensemble(
 ) -> dict[str, Any]:
     """Train the ensemble of the best trial, measure it, write bundle and report; return metrics."""
     quiet_keras()
-    from orchestrator.ensemble import train_ensemble
+    from orchestrator.ensemble import join, train_teams
     from orchestrator.evaluate import evaluate, score
+    from orchestrator.rivals import choose_each, measure_each
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors = prepared.embeddings.vectors
-    key = ensemble_key(run, study)
-    params = params_of(best_trial(study), config.space, vectors.shape[1])
+    vectors, labels, seed = prepared.embeddings.vectors, dataset.labels, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
-    with show_progress(console, "Ensemble", len(folds)) as update:
-        trained = train_ensemble(
-            params,
+    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, seed)
+    candidates = candidates_of(run, study, vectors.shape[1])
+    n_members = len(candidates) * len(folds)
+    with show_progress(console, "Ensemble", n_members) as update:
+        teams = train_teams(
+            candidates,
             vectors,
-            dataset.labels,
+            labels,
             folds,
             config.training,
-            config.study.seed,
+            seed,
             run.store,
-            key,
-            lambda fold, step, value: update(fold, f"epoch {step}, validation loss {value:.4f}"),
-            lambda fold, epochs: events.write("fold_done", fold=fold, epochs=epochs),
+            lambda n_done, step, value: update(
+                n_done, f"epoch {step}, validation loss {value:.4f}"
+            ),
+            lambda trial, fold, epochs: events.write(
+                "fold_done", trial=trial, fold=fold, epochs=epochs
+            ),
         )
-        update(len(folds), "")
+        update(n_members, "")
+    choices = choose_each(teams, labels, folds)
+    shares = choices[config.ensemble.source].shares
+    trained = join(teams, shares)
     scores = score(
-        trained,
-        vectors,
-        dataset.labels,
-        split,
-        default_params(vectors.shape[1]),
-        config.training,
-        config.study.seed,
+        trained, vectors, labels, split, default_params(vectors.shape[1]), config.training, seed
     )
     write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, dataset.label_names)
-    metrics["intervals"] = intervals(scores["test"], dataset.label_names, config.study.seed)
+    metrics["intervals"] = intervals(scores["test"], dataset.label_names, seed)
     metrics["data"] = _data_facts(run, prepared)
-    metrics["search"] = _search_facts(run, study, key)
+    metrics["search"] = _search_facts(run, study)
+    metrics["ensemble"] = {
+        "source": config.ensemble.source,
+        "trials": [
+            {"trial": candidate.trial, "share": share, "key": candidate.key}
+            for candidate, share in zip(candidates, shares, strict=True)
+        ],
+    }
+    if len(teams) > 1:
+        metrics["ensemble"]["sources"] = measure_each(
+            choices, teams, vectors, labels, known_rows, split.test, dataset.label_names, seed
+        )
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
         run.paths.bundle,
@@ -88,9 +98,9 @@ def ensemble(
         label_names=dataset.label_names,
         thresholds=(0.5,) * len(dataset.label_names),
         encoder=prepared.encoder,
-        params=asdict(params),
+        params=asdict(candidates[0].params),
         metrics=metrics,
-        reference=take_reference(vectors, dataset.labels, known_rows, config.study.seed),
+        reference=take_reference(vectors, labels, known_rows, seed),
     )
     bundle = share_bundle(run)
     _report(run, study)
@@ -119,29 +129,6 @@ def headline(metrics: dict[str, Any]) -> str:
     )
 
 
-def best_trial(study: Study) -> FrozenTrial:
-    """Return the best complete trial; raise TagsweepError when there is none."""
-    best = read_progress(study).best
-    if best is None:
-        raise TagsweepError(
-            "No trial completed, so there is nothing to make an ensemble of."
-            " Give the search more trials (--n-trials) or more time (--timeout)."
-        )
-    return best
-
-
-def ensemble_key(run: Run, study: Study) -> str:
-    """Return the hash of all that the ensemble of the best trial depends on."""
-    config = run.config
-    facts = [
-        study.user_attrs[FINGERPRINT],
-        best_trial(study).params,
-        config.model_dump(mode="json", include={"space", "training", "ensemble"}),
-        config.study.seed,
-    ]
-    return hash_of(json.dumps(facts, sort_keys=True))
-
-
 def is_bundled(run: Run, study: Study) -> bool:
     """Say whether the bundle is that of the study as it is now."""
     if not run.paths.bundle.exists():
@@ -165,11 +152,11 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _search_facts(run: Run, study: Study, key: str) -> dict[str, Any]:
-    progress, best = read_progress(study), best_trial(study)
+def _search_facts(run: Run, study: Study) -> dict[str, Any]:
+    progress, best = read_progress(study), best_trials(run, study)[0]
     return {
         "study": run.study_name,
-        "key": key,
+        "key": ensemble_key(run, study),
         "complete": progress.complete,
         "pruned": progress.pruned,
         "failed": progress.failed,

@@ -226,11 +226,19 @@ class WorkersConfig(Section):
         return self
 
 
+EnsembleSource = Literal["best", "top", "greedy"]
+
+
 class EnsembleConfig(Section):
-    """The ensemble trained from the best trial."""
+    """The ensemble that the search ends in."""
 
     n_folds: int = Field(5, ge=2)
-    """Folds, and so members."""
+    """Folds, and so members of each trial."""
+    source: EnsembleSource = "best"
+    """Whose members it has: the best trial's; the top_k best trials', in equal shares; or theirs in
+    the shares that greedy selection gives them by their out-of-fold predictions."""
+    top_k: int = Field(10, ge=2)
+    """How many of the best trials `top` and `greedy` train members of."""
 
 
 class WatchConfig(Section):
