@@ -17,6 +17,7 @@ from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
 from shared.training.fused import fuse
 from shared.training.head import build_head, with_probabilities
+from shared.training.kernel import fit_kernel_machine
 from shared.training.matrix import Matrix
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
@@ -30,14 +31,15 @@ Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Team:
-    """Hold a candidate's members, one a fold, and what each said of rows it had not seen.
+    """Hold members of one kind, and what those who had not seen a row said of it.
 
+    `trial` is the number of the trial that they are like, one a fold; None: a kernel machine.
     `out_of_fold` is (n, L) float32 probabilities, NaN in rows outside all folds. A member stops
     early on its held-out rows, so these scores are slightly optimistic.
     """
 
-    candidate: Candidate
-    members: tuple[keras.Sequential, ...]
+    trial: int | None
+    members: tuple[keras.Model, ...]
     out_of_fold: npt.NDArray[np.float32]
 
 
@@ -90,9 +92,22 @@ def train_teams(
             on_member(candidate.trial, fold, len(result.values))
     n_folds = len(folds)
     return [
-        _team(candidate, [found[i * n_folds + fold] for fold in range(n_folds)], folds, vectors)
+        _team(
+            candidate.trial, [found[i * n_folds + fold] for fold in range(n_folds)], folds, vectors
+        )
         for i, candidate in enumerate(candidates)
     ]
+
+
+def kernel_team(
+    vectors: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.float32],
+    folds: Sequence[Fold],
+    seed: int,
+) -> Team:
+    """Fit a kernel machine on the rows of all folds."""
+    machine = fit_kernel_machine(vectors, labels, folds, seed)
+    return Team(None, (machine.model,), machine.out_of_fold)
 
 
 def join(teams: Sequence[Team], shares: Sequence[float]) -> Ensemble:
@@ -111,7 +126,7 @@ def name_of_member(key: str, fold: int) -> str:
 
 
 def _team(
-    candidate: Candidate,
+    trial: int,
     members: Sequence[keras.Sequential],
     folds: Sequence[Fold],
     vectors: npt.NDArray[np.float32],
@@ -120,7 +135,7 @@ def _team(
     out_of_fold = np.full((len(vectors), n_labels), np.nan, dtype=np.float32)
     for member, (_, held_out_rows) in zip(members, folds, strict=True):
         out_of_fold[held_out_rows] = predict_vectors(member, vectors[held_out_rows])
-    return Team(candidate, tuple(members), out_of_fold)
+    return Team(trial, tuple(members), out_of_fold)
 
 
 def _finish(

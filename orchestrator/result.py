@@ -41,7 +41,7 @@ def ensemble(
 ) -> dict[str, Any]:
     """Train the ensemble of the best trial, measure it, write bundle and report; return metrics."""
     quiet_keras()
-    from orchestrator.ensemble import join, train_teams
+    from orchestrator.ensemble import join, kernel_team, train_teams
     from orchestrator.evaluate import evaluate, score
     from orchestrator.rivals import choose_each, measure_each
 
@@ -69,6 +69,8 @@ def ensemble(
             ),
         )
         update(n_members, "")
+    if config.ensemble.kernel:
+        teams.append(kernel_team(vectors, labels, folds, seed))
     choices = choose_each(teams, labels, folds)
     shares = choices[config.ensemble.source].shares
     trained = join(teams, shares)
@@ -82,13 +84,13 @@ def ensemble(
     metrics["search"] = _search_facts(run, study)
     metrics["ensemble"] = {
         "source": config.ensemble.source,
-        "trials": [
-            {"trial": candidate.trial, "share": share, "key": candidate.key}
-            for candidate, share in zip(candidates, shares, strict=True)
+        "members_key": candidates[0].key,
+        "teams": [
+            {"trial": team.trial, "share": share} for team, share in zip(teams, shares, strict=True)
         ],
     }
     if len(teams) > 1:
-        metrics["ensemble"]["sources"] = measure_each(
+        metrics["ensemble"]["ways"] = measure_each(
             choices, teams, vectors, labels, known_rows, split.test, dataset.label_names, seed
         )
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)

@@ -11,28 +11,39 @@ from orchestrator.bootstrap import compare
 from orchestrator.ensemble import Fold, Team
 from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
-from orchestrator.selection import Choice, choose
-from shared.sections import EnsembleSource
+from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
 from shared.training.metrics import average_precision
 
-SOURCES: tuple[EnsembleSource, ...] = ("best", "top", "greedy")
+BEST = "best"
+"""The way that the others are compared with: the best trial's members alone."""
 
 
 def choose_each(
     teams: Sequence[Team], labels: npt.NDArray[np.float32], folds: Sequence[Fold]
-) -> dict[EnsembleSource, Choice]:
+) -> dict[str, Choice]:
     """Choose the teams' shares in every way, on the rows of all folds.
 
-    What a choice holds of rows is in their ascending order.
+    The ways are those of `ensemble.source`, and a kernel machine alone where there is one. What a
+    choice holds of rows is in their ascending order.
     """
+    n_trials = sum(team.trial is not None for team in teams)
+    ways = {
+        BEST: equal_shares(slice(0, 1)),
+        "top": equal_shares(slice(0, n_trials)),
+        "greedy": greedy_shares,
+    }
+    if n_trials < len(teams):
+        ways["kernel"] = equal_shares(slice(n_trials, None))
     known = np.sort(np.concatenate([held_out for _, held_out in folds]))
     masks = [np.isin(known, held_out) for _, held_out in folds]
     predictions = np.stack([team.out_of_fold[known] for team in teams])
-    return {source: choose(source, predictions, labels[known], masks) for source in SOURCES}
+    return {
+        way: choose(shares_of, predictions, labels[known], masks) for way, shares_of in ways.items()
+    }
 
 
 def measure_each(
-    choices: Mapping[EnsembleSource, Choice],
+    choices: Mapping[str, Choice],
     teams: Sequence[Team],
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
@@ -49,25 +60,25 @@ def measure_each(
     """
     said = np.stack([_said(team, vectors[test]) for team in teams])
     scores = {
-        source: Scores(test, labels[test], np.average(said, axis=0, weights=choice.shares))
-        for source, choice in choices.items()
+        way: Scores(test, labels[test], np.average(said, axis=0, weights=choice.shares))
+        for way, choice in choices.items()
     }
 
     def ap_weighted(rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> float:
         return average_precision(labels[rows], values, label_names).ap_weighted
 
     measured: dict[str, Any] = {
-        source: {
+        way: {
             "out_of_fold": ap_weighted(known, choice.out_of_fold),
             "nested": ap_weighted(known, choice.nested),
-            "test": ap_weighted(test, scores[source].probabilities),
+            "test": ap_weighted(test, scores[way].probabilities),
         }
-        for source, choice in choices.items()
+        for way, choice in choices.items()
     }
-    for source in SOURCES[1:]:
-        compared = compare({source: scores[source], "best": scores["best"]}, seed)
-        measured[source]["difference"] = asdict(compared.differences["best"])
-        measured[source]["p_value"] = compared.p_values["best"]
+    for way in choices.keys() - {BEST}:
+        compared = compare({way: scores[way], BEST: scores[BEST]}, seed)
+        measured[way]["difference"] = asdict(compared.differences[BEST])
+        measured[way]["p_value"] = compared.p_values[BEST]
     return measured
 
 

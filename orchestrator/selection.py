@@ -1,4 +1,4 @@
-"""Choose how much each trial's members count in the ensemble, by what they said out of fold."""
+"""Choose how much each team counts in the ensemble, by what they said out of fold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.sections import EnsembleSource
-
 MAX_ROUNDS = 50
 """Members that greedy selection draws; the mean changes by a fiftieth at the last."""
 _CLOSEST = 1e-7
 """How near a probability comes to 0 or 1 before its logarithm is taken."""
 
 Predictions = npt.NDArray[np.float32]
-"""(C, n, L): the out-of-fold probabilities of C trials, the best trial first."""
+"""(C, n, L): the out-of-fold probabilities of C teams, the best trial's first."""
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold the shares of C trials, and the (n, L) predictions that these give out of fold.
+    """Hold the shares of C teams, and the (n, L) predictions that these give out of fold.
 
     `nested` are the same with shares for each fold that were chosen on the others, so that
     measuring them is not optimistic by the choice.
@@ -31,14 +29,17 @@ class Choice:
     nested: Floats
 
 
+SharesOf = Callable[[Predictions, Floats], Floats]
+"""Gives C teams their shares, by their predictions and the (n, L) labels."""
+
+
 def choose(
-    source: EnsembleSource,
+    shares_of: SharesOf,
     predictions: Predictions,
     labels: Floats,
     folds: Sequence[npt.NDArray[np.bool_]],
 ) -> Choice:
     """Choose shares by out-of-fold predictions; `folds` are (n,) bool masks of held-out rows."""
-    shares_of = _CHOOSERS[source]
     shares = shares_of(predictions, labels)
     nested = np.empty_like(labels)
     for held_out in folds:
@@ -47,21 +48,21 @@ def choose(
     return Choice(tuple(shares.tolist()), _mix(predictions, shares), nested)
 
 
-def equal_shares(predictions: Predictions, _labels: Floats) -> Floats:
-    """Return the same share for each of the trials."""
-    return np.full(len(predictions), 1 / len(predictions), dtype=np.float32)
+def equal_shares(teams: slice) -> SharesOf:
+    """Return what gives these teams the same share each, and the others none."""
 
+    def shares_of(predictions: Predictions, _labels: Floats) -> Floats:
+        shares = np.zeros(len(predictions), dtype=np.float32)
+        shares[teams] = 1 / len(shares[teams])
+        return shares
 
-def best_alone(predictions: Predictions, _labels: Floats) -> Floats:
-    """Return all for the best trial, which comes first."""
-    shares: Floats = np.eye(1, len(predictions), dtype=np.float32)[0]
-    return shares
+    return shares_of
 
 
 def greedy_shares(predictions: Predictions, labels: Floats) -> Floats:
     """Return the shares by greedy forward selection with replacement.
 
-    Each round adds the trial with which the mean of all drawn so far has the least binary
+    Each round adds the team with which the mean of all drawn so far has the least binary
     cross-entropy; the shares are those of the best round. Caruana et al. 2004, "Ensemble selection
     from libraries of models", sections 2.1 and 2.2.
     """
@@ -77,13 +78,6 @@ def greedy_shares(predictions: Predictions, labels: Floats) -> Floats:
             best_loss, best = losses[chosen], drawn
     shares: Floats = (best / best.sum()).astype(np.float32)
     return shares
-
-
-_CHOOSERS: dict[EnsembleSource, Callable[[Predictions, Floats], Floats]] = {
-    "best": best_alone,
-    "top": equal_shares,
-    "greedy": greedy_shares,
-}
 
 
 def _mix(predictions: Predictions, shares: Floats) -> Floats:

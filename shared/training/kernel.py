@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 
 MAX_LANDMARKS = 4096
 """Known rows that the kernel compares with: all, or as many drawn at random (Nyström)."""
-WIDTHS = (1.0, 2.0, 4.0)
+WIDTHS = (1.5, 3.0)
 """The kernel's exponent at the median squared distance."""
 RIDGES = (0.3, 1.0, 3.0)
 """What is added to the features' covariance."""
