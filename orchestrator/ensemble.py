@@ -19,6 +19,7 @@ from shared.training.fused import fuse
 from shared.training.head import build_head, with_probabilities
 from shared.training.kernel import fit_kernel_machine
 from shared.training.matrix import Matrix
+from shared.training.params import Task
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 
@@ -103,10 +104,11 @@ def kernel_team(
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     folds: Sequence[Fold],
+    task: Task,
     seed: int,
 ) -> Team:
     """Fit a kernel machine on the rows of all folds."""
-    machine = fit_kernel_machine(vectors, labels, folds, seed)
+    machine = fit_kernel_machine(vectors, labels, folds, task, seed)
     return Team(None, (machine.model,), machine.out_of_fold)
 
 
@@ -148,7 +150,7 @@ def _finish(
             " range."
         )
     head = build_head(candidate.params, n_inputs, n_labels, result.weights)
-    return with_probabilities(head)
+    return with_probabilities(head, candidate.params.task)
 
 
 def _load(store: str, name: str) -> keras.Sequential | None:

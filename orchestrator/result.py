@@ -50,7 +50,7 @@ def ensemble(
     vectors, labels, seed = prepared.embeddings.vectors, dataset.labels, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known_rows, config.ensemble.n_folds, seed)
-    candidates = candidates_of(run, study, vectors.shape[1])
+    candidates = candidates_of(run, study, vectors.shape[1], dataset.task)
     n_members = len(candidates) * len(folds)
     with show_progress(console, "Ensemble", n_members) as update:
         teams = train_teams(
@@ -70,12 +70,18 @@ def ensemble(
         )
         update(n_members, "")
     if config.ensemble.kernel:
-        teams.append(kernel_team(vectors, labels, folds, seed))
+        teams.append(kernel_team(vectors, labels, folds, dataset.task, seed))
     choices = choose_each(teams, labels, folds)
     shares = choices[config.ensemble.source].shares
     trained = join(teams, shares)
     scores = score(
-        trained, vectors, labels, split, default_params(vectors.shape[1]), config.training, seed
+        trained,
+        vectors,
+        labels,
+        split,
+        default_params(vectors.shape[1], dataset.task),
+        config.training,
+        seed,
     )
     write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, dataset.label_names)

@@ -15,6 +15,8 @@ from keras import ops
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.linear_model import LogisticRegression
 
+from shared.training.params import Task
+
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
@@ -67,13 +69,15 @@ def fit_kernel_machine(
     vectors: Floats,
     labels: Floats,
     folds: Sequence[tuple[Rows, Rows]],
+    task: Task,
     seed: int,
 ) -> KernelMachine:
     """Fit on the rows of all folds, with the width and the ridge that err least out of fold.
 
     Williams & Seeger 2001, "Using the Nyström method to speed up kernel machines". The ridge
-    regression's values become probabilities by a logistic regression a label on what was said out
-    of fold: Platt 1999, "Probabilistic outputs for support vector machines".
+    regression's values become probabilities by a logistic regression on what was said out of fold,
+    one a label, or one of all classes: Platt 1999, "Probabilistic outputs for support vector
+    machines".
     """
     held_out = [rows for _, rows in folds]
     known = np.sort(np.concatenate(held_out))
@@ -94,11 +98,11 @@ def fit_kernel_machine(
             if error < least:
                 least, scores = error, said
                 best = kernel, *_solve(kernel, total, ridge)
-    slopes, offsets = _platt(scores[known], labels[known])
+    turn, offsets = _platt(scores[known], labels[known], task)
     kernel, coefficients, means = best
-    model = _build(kernel, coefficients * slopes, means * slopes + offsets)
-    logits = scores * slopes + offsets
-    return KernelMachine(model, (1 / (1 + np.exp(-logits))).astype(np.float32))
+    model = _build(kernel, coefficients @ turn, means @ turn + offsets, task)
+    of_logits = ops.sigmoid if task == "multilabel" else ops.softmax
+    return KernelMachine(model, ops.convert_to_numpy(of_logits(scores @ turn + offsets)))
 
 
 def _kernel(landmarks: Floats, width: float) -> _Kernel:
@@ -155,23 +159,32 @@ def _values(
     return np.concatenate(parts)
 
 
-def _platt(scores: Floats, labels: Floats) -> tuple[Floats, Floats]:
-    """Return each label's slope and offset that make logits of its scores."""
+def _platt(scores: Floats, labels: Floats, task: Task) -> tuple[Floats, Floats]:
+    """Return the (L, L) matrix and the (L,) offsets that turn scores into logits."""
+    if task == "multiclass":
+        fit = LogisticRegression(C=_FREE).fit(scores, labels.argmax(axis=1))
+        coefficients, offsets = fit.coef_.T, fit.intercept_
+        if len(offsets) == 1:  # of two classes scikit-learn tells the second one's
+            none = np.zeros_like
+            coefficients = np.hstack([none(coefficients), coefficients])
+            offsets = np.concatenate([none(offsets), offsets])
+        return coefficients.astype(np.float32), offsets.astype(np.float32)
     fits = [
         LogisticRegression(C=_FREE).fit(score[:, None], label)
         for score, label in zip(scores.T, labels.T, strict=True)
     ]
     slopes = np.array([fit.coef_[0, 0] for fit in fits], dtype=np.float32)
-    return slopes, np.array([fit.intercept_[0] for fit in fits], dtype=np.float32)
+    return np.diag(slopes), np.array([fit.intercept_[0] for fit in fits], dtype=np.float32)
 
 
-def _build(kernel: _Kernel, coefficients: Floats, offsets: Floats) -> keras.Model:
-    """Build the model of built-in layers: likeness to the landmarks, then a sigmoid of its sums."""
+def _build(kernel: _Kernel, coefficients: Floats, offsets: Floats, task: Task) -> keras.Model:
+    """Build the model of built-in layers: likeness to the landmarks, and what its sums say."""
     landmarks, gamma = kernel.landmarks, kernel.gamma
     m, n_inputs = landmarks.shape
     inputs = keras.Input((n_inputs,), dtype="float32")
     compare = keras.layers.Dense(m)
-    decide = keras.layers.Dense(coefficients.shape[1], activation="sigmoid")
+    activation = "sigmoid" if task == "multilabel" else "softmax"
+    decide = keras.layers.Dense(coefficients.shape[1], activation=activation)
     squares = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
     outputs = decide(ops.exp(compare(inputs) - gamma * squares))
     compare.set_weights([2 * gamma * landmarks.T, -gamma * np.square(landmarks).sum(axis=1)])
