@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from orchestrator.bootstrap import Comparison, compare
 from orchestrator.figures import SERIES
+from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
 
 N_MISTAKES = 10
@@ -57,6 +58,7 @@ class Outcome:
     comparison: Comparison
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
+    made: Made
     n_later: int
 
 
@@ -89,6 +91,7 @@ def tell_outcome(
             )
             for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
         ),
+        made=tell_ways(metrics["ensemble"]),
         n_later=n_later,
     )
 

@@ -43,15 +43,20 @@ def prepared() -> Prepared:
 def metrics() -> dict[str, Any]:
     """Return what was measured, the ensemble better than the logistic regression."""
     counts = {"complete": 30, "pruned": 10, "failed": 1}
-    search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": KEY}
-    return {"test": _measured(0.75), "logistic_regression": _measured(0.5), "search": search}
+    search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": "ensemble"}
+    team = {"trial": 7, "share": 1.0}
+    ensemble = {"source": "best", "members_key": KEY, "teams": [team]}
+    measured = {"test": _measured(0.75), "logistic_regression": _measured(0.5)}
+    return measured | {"search": search, "ensemble": ensemble}
 
 
 def scores() -> dict[str, Scores]:
     """Return what a model said of the test rows."""
     labels = np.array([[1, 0], [0, 1]], dtype=np.float32)
     said = np.array([[0.9, 0.2], [0.3, 0.6]], dtype=np.float32)
-    return {name: Scores(np.arange(8, 10), labels, said) for name in metrics()}
+    return {
+        name: Scores(np.arange(8, 10), labels, said) for name in ("test", "logistic_regression")
+    }
 
 
 def _measured(value: float) -> dict[str, Any]:
