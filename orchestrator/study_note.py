@@ -82,7 +82,8 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n{table}"
-        f"\n\nThe bundle, which predicts on new text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+        "\n\nThe bundle, which predicts on new text, is"
+        f" `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
 
 
