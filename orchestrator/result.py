@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ from rich.console import Console
 
 from orchestrator.bootstrap import intervals
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key
+from orchestrator.decisions import describe_decisions
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
-from orchestrator.progress import show_progress
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
-from shared.data.splits import make_folds
+from shared.decisions.decide import decide
 from shared.reference import take_reference
 from shared.search.space import default_params
 from shared.search.study import SEARCH_S, read_progress
@@ -39,76 +39,54 @@ class Result:
 def ensemble(
     run: Run, prepared: Prepared, study: Study, console: Console, events: Events
 ) -> dict[str, Any]:
-    """Train the ensemble of the best trial, measure it, write bundle and report; return metrics."""
+    """Train the ensemble, measure it, write bundle and report; return the metrics."""
     quiet_keras()
-    from orchestrator.ensemble import join, kernel_team, train_teams
+    from orchestrator.assemble import assemble, describe_ensemble
     from orchestrator.evaluate import evaluate, score
-    from orchestrator.rivals import choose_each, measure_each
+    from orchestrator.predict import predict_vectors
+    from shared.training.calibrated import calibrated
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors, labels, seed = prepared.embeddings.vectors, dataset.labels, config.study.seed
+    vectors, names, seed = prepared.embeddings.vectors, dataset.label_names, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(dataset, known_rows, config.ensemble.n_folds, seed)
     candidates = candidates_of(run, study, vectors.shape[1], dataset.task)
-    n_members = len(candidates) * len(folds)
-    with show_progress(console, "Ensemble", n_members) as update:
-        teams = train_teams(
-            candidates,
-            vectors,
-            labels,
-            folds,
-            config.training,
-            seed,
-            run.store,
-            lambda n_done, step, value: update(
-                n_done, f"epoch {step}, validation loss {value:.4f}"
-            ),
-            lambda trial, fold, epochs: events.write(
-                "fold_done", trial=trial, fold=fold, epochs=epochs
-            ),
-        )
-        update(n_members, "")
-    if config.ensemble.kernel:
-        teams.append(kernel_team(vectors, labels, folds, dataset.task, seed))
-    choices = choose_each(teams, labels, folds)
-    shares = choices[config.ensemble.source].shares
-    trained = join(teams, shares)
+    assembled = assemble(run, prepared, candidates, console, events)
+    trained = assembled.ensemble
+    known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
+    decisions = decide(known, out_of_fold, config.decisions, dataset.task, seed)
+    for name, one in zip(names, decisions.labels, strict=True):
+        if one.note is not None:
+            logger.warning("Label %r: %s", name, one.note)
+    model = calibrated(trained.model, decisions.curves)
     scores = score(
-        trained,
+        replace(trained, model=model),
         vectors,
-        labels,
+        dataset.labels,
         split,
         default_params(vectors.shape[1], dataset.task),
         config.training,
         seed,
     )
+    uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
+    scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
     write_scores(run.paths.scores, scores)
-    metrics = evaluate(scores, dataset.label_names)
-    metrics["intervals"] = intervals(scores["test"], dataset.label_names, seed)
+    metrics = evaluate(scores, names)
+    metrics["intervals"] = intervals(scores["test"], names, seed)
+    metrics["decisions"] = describe_decisions(decisions, config.decisions, scores, names)
+    metrics["ensemble"] = describe_ensemble(run, prepared, candidates, assembled)
     metrics["data"] = _data_facts(run, prepared)
     metrics["search"] = _search_facts(run, study)
-    metrics["ensemble"] = {
-        "source": config.ensemble.source,
-        "members_key": candidates[0].key,
-        "teams": [
-            {"trial": team.trial, "share": share} for team, share in zip(teams, shares, strict=True)
-        ],
-    }
-    if len(teams) > 1:
-        metrics["ensemble"]["ways"] = measure_each(
-            choices, teams, vectors, labels, known_rows, split.test, dataset.label_names, seed
-        )
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
         run.paths.bundle,
-        model=trained.model,
-        label_names=dataset.label_names,
-        thresholds=(0.5,) * len(dataset.label_names),
+        model=model,
+        label_names=names,
+        thresholds=decisions.thresholds,
         encoder=prepared.encoder,
         params=asdict(candidates[0].params),
         metrics=metrics,
-        reference=take_reference(vectors, labels, known_rows, seed),
+        reference=take_reference(vectors, dataset.labels, known_rows, seed),
     )
     bundle = share_bundle(run)
     _report(run, study)
@@ -138,12 +116,17 @@ def headline(metrics: dict[str, Any]) -> str:
 
 
 def is_bundled(run: Run, study: Study) -> bool:
-    """Say whether the bundle is that of the study as it is now."""
+    """Say whether the bundle is that of the study, and of the decisions asked for, as of now."""
     if not run.paths.bundle.exists():
         return False
-    search = read_metrics(run.paths.bundle)["search"]
+    metrics = read_metrics(run.paths.bundle)
+    search, decided = metrics["search"], metrics.get("decisions", {})  # schema 2 had none
     finished = search["complete"] + search["pruned"]
-    return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
+    return (search["key"], finished, decided.get("asked")) == (
+        ensemble_key(run, study),
+        read_progress(study).finished,
+        run.config.decisions.model_dump(mode="json"),
+    )
 
 
 def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:

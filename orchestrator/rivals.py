@@ -12,6 +12,8 @@ from orchestrator.ensemble import Fold, Team
 from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
 from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
+from shared.data.dataset import Dataset
+from shared.data.splits import Split
 from shared.training.metrics import average_precision
 
 BEST = "best"
@@ -46,10 +48,8 @@ def measure_each(
     choices: Mapping[str, Choice],
     teams: Sequence[Team],
     vectors: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.float32],
-    known: npt.NDArray[np.int64],
-    test: npt.NDArray[np.int64],
-    label_names: Sequence[str],
+    dataset: Dataset,
+    split: Split,
     seed: int,
 ) -> dict[str, Any]:
     """Return each way's weighted average precision, and its difference to the best trial's.
@@ -58,6 +58,8 @@ def measure_each(
     chosen on the other folds. The difference is that on the test rows, with a paired bootstrap's
     interval and p-value.
     """
+    labels, test = dataset.labels, split.test
+    known = np.sort(np.concatenate([split.train, split.valid]))
     said = np.stack([_said(team, vectors[test]) for team in teams])
     scores = {
         way: Scores(test, labels[test], np.average(said, axis=0, weights=choice.shares))
@@ -65,7 +67,7 @@ def measure_each(
     }
 
     def ap_weighted(rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> float:
-        return average_precision(labels[rows], values, label_names).ap_weighted
+        return average_precision(labels[rows], values, dataset.label_names).ap_weighted
 
     measured: dict[str, Any] = {
         way: {

@@ -65,6 +65,7 @@ def _labels(prepared: Prepared) -> str:
 def _result(metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
+    f1 = metrics["decisions"]["test"]["f1_macro"]
     table = _table(
         [
             ("ensemble", f"**{ours['ap_weighted']:.4f}**", f"{ours['ap_macro']:.4f}"),
@@ -82,6 +83,7 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n{table}"
+        f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
         "\n\nThe bundle, which predicts on new text, is"
         f" `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )

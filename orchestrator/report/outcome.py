@@ -51,7 +51,8 @@ class Outcome:
     """Hold what came out.
 
     `averages` maps the names of SERIES to weighted, macro and micro average precision; `n_later`
-    counts the trials that have finished since the ensemble was made.
+    counts the trials that have finished since the ensemble was made; `decisions` are those of
+    metrics.json.
     """
 
     n_test_rows: int
@@ -59,6 +60,7 @@ class Outcome:
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
     made: Made
+    decisions: dict[str, Any]
     n_later: int
 
 
@@ -92,6 +94,7 @@ def tell_outcome(
             for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
         ),
         made=tell_ways(metrics["ensemble"]),
+        decisions=metrics["decisions"],
         n_later=n_later,
     )
 

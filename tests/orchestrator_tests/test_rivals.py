@@ -6,6 +6,8 @@ import pytest
 from orchestrator.candidates import Candidate
 from orchestrator.ensemble import Team, kernel_team, train_teams
 from orchestrator.rivals import choose_each, measure_each
+from shared.data.dataset import Dataset
+from shared.data.splits import Split
 from shared.sections import TrainingConfig
 from shared.training.params import HeadParams, LayerParams
 from workers import SearchArrays
@@ -39,8 +41,9 @@ def teams(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> lis
 @pytest.fixture(scope="module")
 def measured(arrays: SearchArrays, teams: list[Team]) -> dict[str, Any]:
     choices = choose_each(teams, arrays.labels, FOLDS)
-    names = ("a", "b", "c")
-    return measure_each(choices, teams, arrays.vectors, arrays.labels, KNOWN, TEST, names, seed=0)
+    dataset = Dataset(("text",) * 160, arrays.labels, ("a", "b", "c"), "texts.csv")
+    split = Split(KNOWN[:100], KNOWN[100:], TEST, "f")
+    return measure_each(choices, teams, arrays.vectors, dataset, split, seed=0)
 
 
 def test_a_kernel_machine_is_no_trial(arrays: SearchArrays, teams: list[Team]) -> None:

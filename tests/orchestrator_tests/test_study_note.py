@@ -41,6 +41,7 @@ def test_a_result_stands_beside_logistic_regression_and_names_its_bundle(tmp_pat
     assert "| ensemble | **0.7500** | 0.7500 |" in note
     assert "the ensemble has members of trial 7 (100%)" in note
     assert "| logistic regression | 0.5000 | 0.5000 |" in note
+    assert "Macro F1 is 0.4500 at the labels' own thresholds, 0.4000 at 0.5." in note
     assert "tagsweep predict s3://there/bundle --text TEXT" in note
     assert f"tagsweep resume {tmp_path / 'run'} --n-trials N" in note
     assert "--study-name" not in note, "whose database only this machine has"
