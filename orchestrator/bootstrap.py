@@ -70,8 +70,27 @@ def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
             name: _interval(values[ours] - values[name], drawn[ours] - drawn[name])
             for name in others
         },
-        {name: _p_value(drawn[ours] - drawn[name]) for name in others},
+        {name: p_value_of(drawn[ours] - drawn[name]) for name in others},
     )
+
+
+def drawn_differences(ours: Scores, theirs: Scores, seed: int) -> Floats:
+    """Return by how much weighted average precision differs in each resample, (N_RESAMPLES,)."""
+    batches = [
+        _ap_weighted(ours, counts) - _ap_weighted(theirs, counts)
+        for counts in _resamples(len(ours.rows), np.random.default_rng(seed))
+    ]
+    return np.concatenate(batches)
+
+
+def p_value_of(differences: Floats) -> float:
+    """Return how likely differences as far from 0 are where there is none.
+
+    Twice the share of resamples whose difference has not the sign of most. Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.4: with one more
+    on either side, so that it is never 0.
+    """
+    n_below, n_above = (differences <= 0).sum(), (differences >= 0).sum()
+    return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))
 
 
 def intervals(scores: Scores, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
@@ -150,16 +169,6 @@ def _ratio(part: Floats, whole: npt.NDArray[np.floating | np.integer]) -> Floats
 def _interval(value: float, drawn: Floats) -> Interval:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
-
-
-def _p_value(differences: Floats) -> float:
-    """Return twice the share of resamples whose difference has not the sign of most.
-
-    Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.4: with one more
-    on either side, so that it is never 0.
-    """
-    n_below, n_above = (differences <= 0).sum(), (differences >= 0).sum()
-    return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))
 
 
 def _ends(drawn: Floats) -> list[float] | None:

@@ -252,7 +252,7 @@ class EnsembleConfig(Section):
     source: EnsembleSource = "best"
     """Whose members it has: the best trial's; the top_k best trials', in equal shares; or theirs in
     the shares that greedy selection gives them by their out-of-fold predictions."""
-    top_k: int = Field(10, ge=2)
+    top_k: int = Field(5, ge=2)
     """How many of the best trials `top` and `greedy` train members of."""
     kernel: bool = False
     """Whether `greedy` may also choose a kernel machine on the embeddings. It ranks well where rows
