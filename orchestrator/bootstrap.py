@@ -86,8 +86,9 @@ def drawn_differences(ours: Scores, theirs: Scores, seed: int) -> Floats:
 def p_value_of(differences: Floats) -> float:
     """Return how likely differences as far from 0 are where there is none.
 
-    Twice the share of resamples whose difference has not the sign of most. Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.4: with one more
-    on either side, so that it is never 0.
+    Twice the share of resamples whose difference has not the sign of most, with one more on either
+    side, so that it is never 0: Davison & Hinkley 1997, "Bootstrap Methods and their Application",
+    section 4.4.
     """
     n_below, n_above = (differences <= 0).sum(), (differences >= 0).sum()
     return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))

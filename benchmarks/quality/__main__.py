@@ -21,7 +21,7 @@ from shared.data.splits import make_folds
 
 BEST = {"source": "greedy", "kernel": True}
 """The options of `best`, chosen on other seeds than those that are measured."""
-FIRST_SEED = 1
+FIRST_SEED = 11
 console = Console(stderr=True)
 
 

@@ -1,4 +1,4 @@
-"""Train what tagsweep is compared with: each gives probabilities out of fold and on the test rows."""
+"""Train what tagsweep is compared with, and let it say what it thinks of rows it has not seen."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 
 Floats = npt.NDArray[np.float32]
+Predict = Callable[[Floats], Floats]
+Fit = Callable[[Floats, Floats], Predict]
+"""Takes vectors and labels, gives what gives vectors their probabilities."""
 SETFIT_EPOCHS, SETFIT_BATCH, SETFIT_RATE, SETFIT_DECAY = 16, 16, 1e-2, 1e-2
 """The defaults of SetFit's differentiable head; its epochs are those of its quickstart."""
 
@@ -48,7 +51,7 @@ class Problem:
 def logistic_regression(problem: Problem) -> Said:
     """Fit one-vs-rest logistic regression, as scikit-learn has it by default."""
 
-    def fit_one(x: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    def fit_one(x: Floats, y: Floats) -> Predict:
         fits = [LogisticRegression(max_iter=1000).fit(x, column) for column in y.T]
         return lambda vectors: np.stack([f.predict_proba(vectors)[:, 1] for f in fits], axis=1)
 
@@ -62,7 +65,7 @@ def setfit_head(problem: Problem) -> Said:
     few-shot learning without prompts"; https://huggingface.co/docs/setfit.
     """
 
-    def fit_one(x: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    def fit_one(x: Floats, y: Floats) -> Predict:
         keras.utils.set_random_seed(problem.seed)
         inputs = keras.Input((x.shape[1],))
         head = keras.Model(inputs, keras.layers.Dense(y.shape[1], activation="sigmoid")(inputs))
@@ -77,7 +80,7 @@ def article(problem: Problem, n_trials: int) -> Said:
     """Search as the article does, and train the folds of the best trial.
 
     Optuna's TPE from a random start, no pruning, one trial after the other. Heads are trained by
-    tagsweep's trainer, which does what `model.fit` does (tests compare them) in a tenth of the time.
+    tagsweep's trainer, which does what `model.fit` does (tests compare them), but sooner.
     """
     config = SweepConfig()
     n_inputs, split = problem.vectors.shape[1], problem.split
@@ -112,9 +115,7 @@ def article(problem: Problem, n_trials: int) -> Said:
     return Said(team.out_of_fold[problem.known], np.mean(said, axis=0))
 
 
-def _said(
-    problem: Problem, fit_one: Callable[[Floats, Floats], Callable[[Floats], Floats]]
-) -> Said:
+def _said(problem: Problem, fit_one: Fit) -> Said:
     """Fit on each fold for what is said out of fold, and on all known rows for the test rows."""
     x, y = problem.vectors, problem.labels
     out_of_fold = np.full(y.shape, np.nan, dtype=np.float32)
