@@ -37,7 +37,7 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", config.study.objective),
+            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", _members(config.ensemble)),
         ],
@@ -50,6 +50,11 @@ def _members(config: EnsembleConfig) -> str:
         return f"{config.n_folds} folds of the best trial"
     chosen = "greedily selected" if config.source == "greedy" else "in equal shares"
     return f"{config.n_folds} folds of each of the {config.top_k} best trials, {chosen}"
+
+
+def _on_folds(prepared: Prepared) -> str:
+    n_folds = len(prepared.folds)
+    return f", the mean of {n_folds} folds" if n_folds > 1 else ""
 
 
 def _labels(prepared: Prepared) -> str:

@@ -177,6 +177,12 @@ class StudyConfig(Section):
     """What trials are compared by: their validation loss, or the weighted or macro average
     precision on the validation rows at the epoch of the least loss. They report their loss after
     each epoch, and are pruned by it, in any case."""
+    n_folds: int | None = Field(None, ge=2)
+    """Folds that each trial is measured on, instead of the one split; its value is their mean. It
+    trains on the first one alone, where it may be pruned, and on the others if it was not. null:
+    the one split."""
+    n_repeats: int = Field(1, gt=0)
+    """How often the rows are divided into such folds, each time anew; more needs n_folds."""
     target_value: float | None = None
     """The objective's value at which the search is good enough and ends. null: no target."""
     seed: int = Field(42, ge=0)
@@ -185,6 +191,12 @@ class StudyConfig(Section):
     """How the next parameters are chosen."""
     pruner: PrunerConfig = PrunerConfig()
     """Which trials are stopped early."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "StudyConfig":
+        if self.n_repeats > 1 and self.n_folds is None:
+            raise ValueError(f"n_repeats needs n_folds, but got n_repeats={self.n_repeats} alone")
+        return self
 
 
 class TrainingConfig(Section):

@@ -38,6 +38,7 @@ def prepared() -> Prepared:
         Encoder("mini", "folder", "revision", 16, None, "auto", None),
         Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16),
         Split(*rows, fingerprint="0123456789abcdef-rest"),
+        ((rows[0], rows[1]),),
     )
 
 

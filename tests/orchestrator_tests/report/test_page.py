@@ -1,6 +1,6 @@
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,6 +117,12 @@ def _shown(run: Run) -> str:
     text = run.paths.report.read_text()
     before, _, after = text.partition("<script>/**")
     return before + after.partition("</script>")[2]
+
+
+def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
+    folds = {"study": {"n_folds": 5, "n_repeats": 2}}
+    write_report(replace(searched, config=with_values(searched.config, folds)), study)
+    assert "each measured on 10 folds" in searched.paths.report.read_text()
 
 
 def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: Study) -> None:
