@@ -5,6 +5,7 @@ from itertools import pairwise
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from shared.training.inputs import Reading
 from shared.training.params import HeadParams, Task
@@ -58,19 +59,20 @@ def with_probabilities(head: keras.Sequential, task: Task = "multilabel") -> ker
     return keras.Sequential([inputs, *head.layers, keras.layers.Activation(activation)])
 
 
-def from_embeddings(head: keras.Sequential, reading: Reading, n_columns: int) -> keras.Model:
-    """Return the head with its reading before it: float32 (batch, n_columns) embeddings in.
+def from_embeddings(head: keras.Sequential, reading: Reading) -> keras.Model:
+    """Return the head behind its reading: float32 (batch, d) vectors of the encoders that it reads.
 
     These are layers of Keras's own, so that the model loads in safe mode and exports. Batch
     normalisation at rest is what standardises: Keras's Normalization, a constant, does not export.
     """
-    if reading.is_plain(n_columns):
+    if not reading.l2_normalize and reading.mean is None:
         return head
-    embeddings = keras.Input((n_columns,), dtype="float32")
-    parts = [embeddings[:, block] for block in reading.blocks]
+    inputs = embeddings = keras.Input(head.input_shape[1:], dtype="float32")
     if reading.l2_normalize:
+        stops = np.cumsum([block.stop - block.start for block in reading.blocks])[:-1]
+        parts = ops.split(embeddings, stops.tolist(), axis=1)
         parts = [keras.layers.UnitNormalization()(part) for part in parts]
-    inputs = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+        inputs = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     if reading.mean is not None and reading.deviation is not None:
         standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0)
         standardize.build(inputs.shape)

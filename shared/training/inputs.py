@@ -32,17 +32,12 @@ class Reading:
     mean: Floats | None = None
     deviation: Floats | None = None
 
-    def is_plain(self, n_columns: int) -> bool:
-        """Say whether all of the embeddings' columns are read as they are."""
-        is_all = self.blocks == (slice(0, n_columns),)
-        return is_all and not self.l2_normalize and self.mean is None
-
     def __call__(self, vectors: Floats) -> Floats:
         """Return the (n, d) float32 inputs of (n, D) float32 embeddings."""
         parts = [vectors[:, block] for block in self.blocks]
         if self.l2_normalize:
             parts = [part / _lengths(part) for part in parts]
-        inputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        inputs = _side_by_side(parts)
         if self.mean is None or self.deviation is None:
             return inputs
         return (inputs - self.mean) / self.deviation
@@ -70,9 +65,18 @@ def blocks_of(encoders: Iterable[str], widths: Widths) -> list[slice]:
     return [slice(stops[name] - widths[name], stops[name]) for name in encoders]
 
 
+def columns_of(encoders: Iterable[str], widths: Widths, vectors: Floats) -> Floats:
+    """Return some encoders' vectors, side by side, out of the (n, D) vectors of all."""
+    return _side_by_side([vectors[:, block] for block in blocks_of(encoders, widths)])
+
+
 def width_of(inputs: InputParams, widths: Widths) -> int:
     """Return how many columns a head reads."""
     return sum(widths[name] for name in inputs.encoders or widths)
+
+
+def _side_by_side(parts: list[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _lengths(vectors: Floats) -> Floats:
