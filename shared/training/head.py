@@ -5,7 +5,6 @@ from itertools import pairwise
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from shared.training.inputs import Reading
 from shared.training.params import HeadParams, Task
@@ -69,9 +68,11 @@ def from_embeddings(head: keras.Sequential, reading: Reading) -> keras.Model:
         return head
     inputs = embeddings = keras.Input(head.input_shape[1:], dtype="float32")
     if reading.l2_normalize:
-        stops = np.cumsum([block.stop - block.start for block in reading.blocks])[:-1]
-        parts = ops.split(embeddings, stops.tolist(), axis=1)
-        parts = [keras.layers.UnitNormalization()(part) for part in parts]
+        stops = np.cumsum([0, *(block.stop - block.start for block in reading.blocks)]).tolist()
+        parts = [
+            keras.layers.UnitNormalization()(embeddings[:, start:stop])
+            for start, stop in pairwise(stops)
+        ]
         inputs = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     if reading.mean is not None and reading.deviation is not None:
         standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0)

@@ -14,7 +14,6 @@ from shared.errors import TagsweepError
 from shared.paths import RunPaths
 from shared.search.study import FINGERPRINT
 
-
 WIDTHS = {"encoder": 384}
 
 
