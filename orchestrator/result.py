@@ -76,7 +76,7 @@ def ensemble(
     for name, one in zip(dataset.label_names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)
-    model = calibrated(trained.model, decisions.curves)
+    model = calibrated(trained.model, decisions.curves, dataset.task)
     scores = score(
         replace(trained, model=model),
         vectors,
