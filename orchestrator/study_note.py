@@ -72,7 +72,8 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has a head like it for each of"
         f" {run.config.ensemble.n_folds} folds.\n\n{table}{_f1(metrics)}\n\nThe bundle, which"
-        f" predicts on new text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+        f" predicts on new text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)}"
+        " --text TEXT\n```"
     )
 
 
