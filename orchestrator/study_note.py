@@ -77,8 +77,19 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has a head like it for each of"
-        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nThe bundle, which predicts on new"
-        f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+        f" {run.config.ensemble.n_folds} folds.\n\n{table}{_thresholds(metrics)}\n\nThe bundle,"
+        f" which predicts on new text, is `{place}`:\n\n"
+        f"```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+    )
+
+
+def _thresholds(metrics: dict[str, Any]) -> str:
+    """Say what the labels' thresholds do; classes have none."""
+    if "test" not in metrics["decisions"]:
+        return ""
+    f1 = metrics["decisions"]["test"]["f1_macro"]
+    return (
+        f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
     )
 
 

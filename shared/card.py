@@ -24,6 +24,7 @@ FIGURES = {
 """What is told of the test texts, where it was measured; labels have no accuracy."""
 METRICS = {"ap": "average_precision", "accuracy": "accuracy", "f1": "f1"}
 """How the hub calls what the figures are averages of."""
+TRUENESS = {"ece": "expected calibration error", "brier": "Brier score"}
 
 
 def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
@@ -32,14 +33,17 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     Mitchell et al. 2019, "Model Cards for Model Reporting";
     https://huggingface.co/docs/hub/model-cards.
     """
+    if manifest.thresholds is None:
+        answers = [_classes(manifest, metrics)]
+    else:
+        labels = _labels(manifest, metrics, manifest.thresholds)
+        answers = [labels, _decisions(metrics["decisions"])]
     sections = [
         _front_matter(manifest, metrics),
         _summary(manifest, metrics),
         _data(metrics["data"]),
         _quality(metrics),
-        _classes(manifest, metrics)
-        if manifest.thresholds is None
-        else _labels(manifest, metrics, manifest.thresholds),
+        *answers,
         _limits(manifest, metrics["data"]),
         _usage(manifest),
     ]
@@ -146,9 +150,11 @@ The most probable class is the answer. Average precision is that of telling it f
 
 def _labels(manifest: "Manifest", metrics: dict[str, Any], thresholds: Sequence[float]) -> str:
     data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
+    decided = metrics["decisions"]["per_label"]
     rows = [
         f"| {_inline(name)} | {data['positives'][name]} | {data['positives'][name] / n:.1%} |"
-        f" {threshold:.3g} | {_figure(test[name])} | {_range(sure['per_label'][name])} |"
+        f" {threshold:.3g} | {decided[name]['calibration']} | {_figure(test[name])} |"
+        f" {_range(sure['per_label'][name])} |"
         for n in [data["n_rows"]]
         for name, threshold in zip(manifest.label_names, thresholds, strict=True)
     ]
@@ -157,9 +163,38 @@ def _labels(manifest: "Manifest", metrics: dict[str, Any], thresholds: Sequence[
 
 A label is given when its probability reaches its threshold.
 
-| label | texts with it | share | threshold | average precision | interval |
-|---|---|---|---|---|---|
+| label | texts with it | share | threshold | calibration | average precision | interval |
+|---|---|---|---|---|---|---|
 {table}"""
+
+
+def _decisions(decisions: dict[str, Any]) -> str:
+    test, per_label = decisions["test"], decisions["per_label"]
+    macro, micro = test["f1_macro"], test["f1_micro"]
+    rows = [
+        f"| {name} | {test['uncalibrated'][key]:.4f} | {test['calibrated'][key]:.4f} |"
+        for key, name in TRUENESS.items()
+    ]
+    table = "\n".join(rows)
+    notes = "".join(
+        f"\n- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]
+    )
+    return f"""## Decisions
+
+Thresholds were chosen for {decisions["chosen_for"]}, on training texts, each scored by a member
+that had not seen it. The mean of all members is slightly less extreme than one. On the test texts:
+
+| average | F1 | F1 at 0.5 |
+|---|---|---|
+| macro | {macro["tuned"]:.4f} | {macro["half"]:.4f} |
+| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |
+
+How far the probabilities are from the shares of texts with the label, on the test texts:
+
+| mean over labels | before calibration | after |
+|---|---|---|
+{table}
+{notes}""".rstrip()
 
 
 def _limits(manifest: "Manifest", data: dict[str, Any]) -> str:

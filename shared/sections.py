@@ -248,6 +248,24 @@ class EnsembleConfig(Section):
     """Folds, and so members."""
 
 
+class DecisionsConfig(Section):
+    """How probabilities become decisions: a bundle is made anew with others without training."""
+
+    threshold: Literal["f1", "precision", "recall", "cost", "half"] = "f1"
+    """What each label's threshold is chosen for, on out-of-fold probabilities. f1: the highest F1;
+    precision: the most recall at a precision of at least `floor`; recall: the most precision at a
+    recall of at least `floor`; cost: the least cost of wrong decisions; half: it is 0.5."""
+    floor: float = Field(0.9, gt=0, le=1)
+    """The least precision or recall, where `threshold` is one of these."""
+    false_positive_cost: float = Field(1.0, gt=0)
+    """What giving a label wrongly costs, where `threshold` is cost."""
+    false_negative_cost: float = Field(1.0, gt=0)
+    """What missing a label costs, where `threshold` is cost."""
+    calibration: Literal["auto", "none", "temperature", "isotonic"] = "auto"
+    """How each label's probability is made the share of rows that have it. auto: the simplest that
+    is as good as any on out-of-fold probabilities, within their noise."""
+
+
 class WatchConfig(Section):
     """What a sweep shows of itself while it runs."""
 

@@ -106,8 +106,8 @@ def draw_outcome(
     label_names: Sequence[str],
     task: Task,
 ) -> dict[str, Drawing]:
-    """Draw what came out, by name of the figure."""
-    test = scores["test"]
+    """Draw what came out, by name of the figure; what calibration changed also as it was before."""
+    test, per_label = scores["test"], metrics["decisions"].get("per_label", {})
     drawings = {
         "label_precision": Drawing(label_precision(metrics)),
         "precision_recall": Drawing(precision_recall(test, label_names)),
@@ -115,6 +115,8 @@ def draw_outcome(
     }
     if task == "multiclass":
         drawings["confusion"] = Drawing(confusion(test, label_names))
+    if any(one["calibration"] != "none" for one in per_label.values()):
+        drawings["uncalibrated"] = Drawing(calibration(scores["uncalibrated"], label_names))
     return drawings
 
 

@@ -54,13 +54,14 @@ class Outcome:
 
     `averages` maps the names of SERIES to weighted, macro and micro average precision, and where
     there are classes to accuracy and macro F1 of the most probable ones; `n_later` counts the
-    trials that have finished since the ensemble was made.
+    trials that have finished since the ensemble was made; `decisions` are those of metrics.json.
     """
 
     n_test_rows: int
     comparison: Comparison
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
+    decisions: dict[str, Any]
     n_later: int
 
 
@@ -95,6 +96,7 @@ def tell_outcome(
             )
             for i, name in enumerate(label_names)
         ),
+        decisions=metrics["decisions"],
         n_later=n_later,
     )
 

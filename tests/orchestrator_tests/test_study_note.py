@@ -34,12 +34,14 @@ def test_classes_are_called_so_and_their_accuracy_comes_first(tmp_path: Path) ->
     prepared = showcase.prepared()
     prepared = replace(prepared, dataset=replace(prepared.dataset, class_column="kind"))
     metrics = showcase.metrics()
+    metrics["decisions"] = {"asked": {}}
     metrics["test"]["accuracy"] = metrics["logistic_regression"]["accuracy"] = 0.625
     run = showcase.run_at(tmp_path, "mails")
     note = describe_result(run, prepared, metrics, "s3://there/bundle")
     assert "## Classes" in note
     assert "| class | rows | prevalence |" in note
     assert "| ensemble | **0.6250** | 0.7500 | 0.7500 |" in note
+    assert "thresholds" not in note
 
 
 def test_it_says_no_text_and_no_password(searching: str) -> None:
@@ -53,6 +55,7 @@ def test_a_result_stands_beside_logistic_regression_and_names_its_bundle(tmp_pat
     assert "30 trials complete, 10 pruned, 1 failed in 1,234 s" in note
     assert "| ensemble | **0.7500** | 0.7500 |" in note
     assert "| logistic regression | 0.5000 | 0.5000 |" in note
+    assert "Macro F1 is 0.4500 at the labels' own thresholds, 0.4000 at 0.5." in note
     assert "tagsweep predict s3://there/bundle --text TEXT" in note
     assert f"tagsweep resume {tmp_path / 'run'} --n-trials N" in note
     assert "--study-name" not in note, "whose database only this machine has"
