@@ -9,6 +9,7 @@ from orchestrator.scores import Scores
 from shared.decisions.decide import HALF, Decisions
 from shared.decisions.quality import f1, trueness
 from shared.sections import DecisionsConfig
+from shared.training.params import Task
 
 AIMS = {
     "f1": "the highest F1",
@@ -26,6 +27,7 @@ def describe_decisions(
     config: DecisionsConfig,
     scores: Mapping[str, Scores],
     label_names: Sequence[str],
+    task: Task,
 ) -> dict[str, Any]:
     """Measure decisions, as plain values for JSON: on the test rows, and out of fold.
 
@@ -35,7 +37,7 @@ def describe_decisions(
     have none, have neither.
     """
     test, known = scores["test"], scores["out_of_fold"]
-    asked, task = config.model_dump(mode="json"), decisions.task
+    asked = config.model_dump(mode="json")
     return {
         "asked": asked,
         "chosen_for": AIMS[config.threshold].format(**asked),

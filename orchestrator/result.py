@@ -29,6 +29,9 @@ from shared.reference import take_reference
 from shared.search.space import default_params, params_of
 from shared.search.study import FINGERPRINT, SEARCH_S, read_progress
 
+FIGURES = {"ap_weighted": "Weighted average precision", "accuracy": "Accuracy"}
+"""What the figure of the headline is called: of labels the first, of classes the second."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -89,10 +92,12 @@ def ensemble(
     uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
     scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
     write_scores(run.paths.scores, scores)
-    metrics = evaluate(scores, dataset.label_names)
-    metrics["intervals"] = intervals(scores["test"], dataset.label_names, config.study.seed)
+    metrics = evaluate(scores, dataset.label_names, dataset.task)
+    metrics["intervals"] = intervals(
+        scores["test"], dataset.label_names, config.study.seed, dataset.task
+    )
     metrics["decisions"] = describe_decisions(
-        decisions, config.decisions, scores, dataset.label_names
+        decisions, config.decisions, scores, dataset.label_names, dataset.task
     )
     metrics["data"] = _data_facts(run, prepared)
     metrics["search"] = _search_facts(run, study, key)
@@ -101,6 +106,7 @@ def ensemble(
         run.paths.bundle,
         model=model,
         label_names=dataset.label_names,
+        class_column=dataset.class_column,
         thresholds=decisions.thresholds,
         encoder=prepared.encoder,
         params=asdict(params),
@@ -127,11 +133,9 @@ def _report(run: Run, study: Study) -> None:
 
 def headline(metrics: dict[str, Any]) -> str:
     """Return the result in one line, beside logistic regression's."""
-    ours, baseline = metrics["test"], metrics["logistic_regression"]
-    return (
-        f"Weighted average precision on the test split: {ours['ap_weighted']:.4f}"
-        f" (logistic regression: {baseline['ap_weighted']:.4f})"
-    )
+    figure = "accuracy" if "accuracy" in metrics["test"] else "ap_weighted"
+    ours, baseline = metrics["test"][figure], metrics["logistic_regression"][figure]
+    return f"{FIGURES[figure]} on the test split: {ours:.4f} (logistic regression: {baseline:.4f})"
 
 
 def best_trial(study: Study) -> FrozenTrial:

@@ -18,6 +18,7 @@ from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
 from shared.sections import EncoderConfig, Section
+from shared.training.params import Task
 
 if TYPE_CHECKING:
     import keras
@@ -28,17 +29,26 @@ VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformer
 
 
 class Manifest(Section):
-    """What manifest.json says; `files` maps every file but the card to its content's SHA-256."""
+    """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
+
+    With a `class_column`, the labels are classes, one a text, and there are no thresholds.
+    """
 
     schema_version: int
     created: datetime
     versions: dict[str, str]
     label_names: tuple[str, ...]
-    thresholds: tuple[float, ...]
+    class_column: str | None
+    thresholds: tuple[float, ...] | None
     encoder: EncoderConfig
     encoder_revision: str
     params: dict[str, Any]
     files: dict[str, str]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return "multilabel" if self.class_column is None else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,8 @@ def write_bundle(
     *,
     model: "keras.Model",
     label_names: Sequence[str],
-    thresholds: Sequence[float],
+    class_column: str | None,
+    thresholds: Sequence[float] | None,
     encoder: Encoder,
     params: dict[str, Any],
     metrics: dict[str, Any],
@@ -110,7 +121,8 @@ def write_bundle(
         created=datetime.now(UTC),
         versions={name: version(name) for name in VERSIONS_OF},
         label_names=tuple(label_names),
-        thresholds=tuple(thresholds),
+        class_column=class_column,
+        thresholds=None if thresholds is None else tuple(thresholds),
         encoder=EncoderConfig(
             name=encoder.name,
             max_seq_length=encoder.max_seq_length,

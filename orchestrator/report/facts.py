@@ -27,6 +27,7 @@ from shared.search.study import (
     WORKER,
     read_progress,
 )
+from shared.training.params import Task
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -39,6 +40,7 @@ class Asked:
     """
 
     data: str
+    task: Task
     label_names: tuple[str, ...]
     rows: dict[str, int]
     encoder: str
@@ -187,6 +189,7 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         rows = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     return Asked(
         data="the store of the study" if csv is None else csv.name,
+        task=config.data.task,
         label_names=label_names,
         rows=rows,
         encoder=config.encoder.name,

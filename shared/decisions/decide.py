@@ -51,11 +51,6 @@ class Decisions:
     cross_fitted: npt.NDArray[np.float64]
 
     @property
-    def task(self) -> Task:
-        """What was decided about."""
-        return "multiclass" if self.thresholds is None else "multilabel"
-
-    @property
     def curves(self) -> tuple[Curve, ...]:
         """How each label's probability is calibrated."""
         return tuple(one.curve for one in self.labels)

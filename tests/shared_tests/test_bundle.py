@@ -40,6 +40,7 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
     read = read_bundle(bundle)
     assert read.manifest.label_names == ("a", "b")
     assert read.manifest.thresholds == (0.5, 0.4)
+    assert read.manifest.task == "multilabel"
     assert read.manifest.encoder_revision == encoder.revision
     assert read.manifest.encoder == EncoderConfig()
     assert read.metrics == METRICS

@@ -80,6 +80,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         created=datetime.now(UTC),
         versions={"keras": "3"},
         label_names=NAMES,
+        class_column=None,
         thresholds=(0.5, 0.5),
         encoder=EncoderConfig(),
         encoder_revision="r",
