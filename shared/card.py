@@ -42,7 +42,7 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         if manifest.thresholds is None
         else _labels(manifest, metrics, manifest.thresholds),
         _decisions(metrics["decisions"]),
-        _limits(manifest, metrics["data"]),
+        _limits(manifest, metrics),
         _usage(manifest),
     ]
     return "\n\n".join(sections) + "\n"
@@ -198,13 +198,16 @@ that had not seen it. The mean of all members is slightly less extreme than one.
 | micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |"""
 
 
-def _limits(manifest: "Manifest", data: dict[str, Any]) -> str:
+def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     others = (
         "It knows the labels above and no others; what has none of them should get low"
         " probabilities."
         if manifest.task == "multilabel"
         else "It knows the classes above and no others; each text gets one of them."
     )
+    data, teams = metrics["data"], metrics["ensemble"]["teams"]
+    has_kernel = any(team["trial"] is None and team["share"] for team in teams)
+    holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
     limit, n_longer = data["max_seq_length"], data["n_truncated"]
     cut = (
         "Only so much of a text counts as the encoder reads."
@@ -219,7 +222,7 @@ def _limits(manifest: "Manifest", data: dict[str, Any]) -> str:
   or language, or from another time, expect less, and measure: `tagsweep evaluate` compares new
   labelled texts with these and says whether labels or embeddings have drifted.
 - Labels with few texts have wide intervals: believe the interval, not the figure.
-- `reference.npz` holds embeddings of some training texts: no text is in it, but embeddings
+- {holders} embeddings of some training texts: no text is in there, but embeddings
   can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
 
 

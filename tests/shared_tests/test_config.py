@@ -52,6 +52,8 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
             {"data": {"class_column": "c"}, "decisions": {"calibration": "isotonic"}},
             "decisions.calibration must be auto, none or temperature",
         ),
+        ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
+        ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),
     ],
 )
