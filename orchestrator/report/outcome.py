@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from orchestrator.bootstrap import Comparison, compare
 from orchestrator.figures import SERIES
+from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
 from shared.decisions.take import take
 
@@ -61,6 +62,7 @@ class Outcome:
     comparison: Comparison
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
+    made: Made
     decisions: dict[str, Any]
     n_later: int
 
@@ -96,6 +98,7 @@ def tell_outcome(
             )
             for i, name in enumerate(label_names)
         ),
+        made=tell_ways(metrics["ensemble"]),
         decisions=metrics["decisions"],
         n_later=n_later,
     )
