@@ -199,15 +199,15 @@ that had not seen it. The mean of all members is slightly less extreme than one.
 
 
 def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+    data, teams = metrics["data"], metrics["ensemble"]["teams"]
+    has_kernel = any(team["trial"] is None and team["share"] for team in teams)
+    holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
     others = (
         "It knows the labels above and no others; what has none of them should get low"
         " probabilities."
         if manifest.task == "multilabel"
         else "It knows the classes above and no others; each text gets one of them."
     )
-    data, teams = metrics["data"], metrics["ensemble"]["teams"]
-    has_kernel = any(team["trial"] is None and team["share"] for team in teams)
-    holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
     limit, n_longer = data["max_seq_length"], data["n_truncated"]
     cut = (
         "Only so much of a text counts as the encoder reads."
