@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli import app
 from tests.acceptance.commands import Tagsweep
 
 N_ROWS = 300
@@ -27,6 +29,13 @@ def topics(checkout: Path, tmp_path: Path) -> Path:
     return path
 
 
+def _in_this_process(*arguments: object) -> str:
+    """Run a command where TensorFlow and encoder need not be loaded anew."""
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stdout
+
+
 def test_texts_get_one_of_several_classes_from_the_csv_to_predictions(
     tagsweep: Tagsweep, topics: Path, tmp_path: Path
 ) -> None:
@@ -38,13 +47,13 @@ def test_texts_get_one_of_several_classes_from_the_csv_to_predictions(
     assert "<h2>By class</h2>" in report
     assert 'id="confusion"' in report
     assert "<th>threshold</th>" not in report
-    tagsweep("predict", bundle, "--input", topics, "--output", output)
+    _in_this_process("predict", bundle, "--input", topics, "--output", output)
     given, predicted = pd.read_csv(topics)["topic"], pd.read_csv(output)
     probabilities = predicted.filter(like="_probability")
     assert list(predicted) == ["text", *probabilities, "topic"]
     assert probabilities.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     accuracy = (predicted["topic"] == given).mean()
     assert accuracy > 0.6
-    found = json.loads(tagsweep("evaluate", bundle, topics, "--json").stdout)
+    found = json.loads(_in_this_process("evaluate", bundle, topics, "--json"))
     assert found["accuracy"] == pytest.approx(accuracy)
     assert all(one["p_value"] > 0.05 for one in found["drift"]["labels"].values())
