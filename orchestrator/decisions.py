@@ -33,27 +33,22 @@ def describe_decisions(
 
     `scores` has `uncalibrated`, the ensemble without calibration on the test rows, `test`, the same
     with it, and `out_of_fold`, the members without it on the rows that they did not train on.
-    F1 is that of calibrated probabilities, at 0.5 and at the labels' own thresholds. Of classes,
-    which have no thresholds, there is only what was asked for.
+    F1 is that of calibrated probabilities, at 0.5 and at the labels' own thresholds; classes, which
+    have none, have neither.
     """
-    asked = config.model_dump(mode="json")
-    if task == "multiclass":
-        return {"asked": asked}
     test, known = scores["test"], scores["out_of_fold"]
-    before = scores["uncalibrated"].probabilities
-    at_half = f1(test.labels, test.probabilities >= HALF)
-    tuned = f1(test.labels, test.probabilities >= np.array(decisions.thresholds))
+    asked = config.model_dump(mode="json")
     return {
         "asked": asked,
         "chosen_for": AIMS[config.threshold].format(**asked),
         "test": {
-            "uncalibrated": trueness(test.labels, before),
-            "calibrated": trueness(test.labels, test.probabilities),
-            **{average: {"half": at_half[average], "tuned": tuned[average]} for average in tuned},
+            "uncalibrated": trueness(test.labels, scores["uncalibrated"].probabilities, task),
+            "calibrated": trueness(test.labels, test.probabilities, task),
+            **({} if decisions.thresholds is None else _f1(test, decisions.thresholds)),
         },
         "out_of_fold": {
-            "uncalibrated": trueness(known.labels, known.probabilities),
-            "calibrated": trueness(known.labels, decisions.cross_fitted),
+            "uncalibrated": trueness(known.labels, known.probabilities, task),
+            "calibrated": trueness(known.labels, decisions.cross_fitted, task),
         },
         "per_label": {
             name: {
@@ -65,3 +60,9 @@ def describe_decisions(
             for name, one in zip(label_names, decisions.labels, strict=True)
         },
     }
+
+
+def _f1(scores: Scores, thresholds: Sequence[float]) -> dict[str, dict[str, float]]:
+    at_half = f1(scores.labels, scores.probabilities >= HALF)
+    tuned = f1(scores.labels, scores.probabilities >= np.array(thresholds))
+    return {average: {"half": at_half[average], "tuned": tuned[average]} for average in tuned}

@@ -61,7 +61,7 @@ def ensemble(
     for name, one in zip(names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)
-    model = calibrated(trained.model, decisions.curves)
+    model = calibrated(trained.model, decisions.curves, dataset.task)
     scores = score(
         replace(trained, model=model),
         vectors,
@@ -88,7 +88,7 @@ def ensemble(
         model=model,
         label_names=names,
         class_column=dataset.class_column,
-        thresholds=decisions.thresholds if dataset.task == "multilabel" else None,
+        thresholds=decisions.thresholds,
         encoder=prepared.encoder,
         params=asdict(candidates[0].params),
         metrics=metrics,

@@ -100,9 +100,9 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
 
 def _thresholds(metrics: dict[str, Any]) -> str:
     """Say what the labels' thresholds do; classes have none."""
-    if "test" not in metrics["decisions"]:
+    f1 = metrics["decisions"]["test"].get("f1_macro")
+    if f1 is None:
         return ""
-    f1 = metrics["decisions"]["test"]["f1_macro"]
     return (
         f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
     )

@@ -33,17 +33,15 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     Mitchell et al. 2019, "Model Cards for Model Reporting";
     https://huggingface.co/docs/hub/model-cards.
     """
-    if manifest.thresholds is None:
-        answers = [_classes(manifest, metrics)]
-    else:
-        labels = _labels(manifest, metrics, manifest.thresholds)
-        answers = [labels, _decisions(metrics["decisions"])]
     sections = [
         _front_matter(manifest, metrics),
         _summary(manifest, metrics),
         _data(metrics["data"]),
         _quality(metrics),
-        *answers,
+        _classes(manifest, metrics)
+        if manifest.thresholds is None
+        else _labels(manifest, metrics, manifest.thresholds),
+        _decisions(metrics["decisions"]),
         _limits(manifest, metrics),
         _usage(manifest),
     ]
@@ -170,31 +168,34 @@ A label is given when its probability reaches its threshold.
 
 def _decisions(decisions: dict[str, Any]) -> str:
     test, per_label = decisions["test"], decisions["per_label"]
-    macro, micro = test["f1_macro"], test["f1_micro"]
     rows = [
         f"| {name} | {test['uncalibrated'][key]:.4f} | {test['calibrated'][key]:.4f} |"
         for key, name in TRUENESS.items()
     ]
     table = "\n".join(rows)
-    notes = "".join(
-        f"\n- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]
-    )
-    return f"""## Decisions
+    notes = [f"- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]]
+    parts = [
+        *(["## Decisions", _thresholds(decisions)] if "f1_macro" in test else ["## Probabilities"]),
+        f"""How far the probabilities are from the truth, on the test texts:
 
-Thresholds were chosen for {decisions["chosen_for"]}, on training texts, each scored by a member
+| | before calibration | after |
+|---|---|---|
+{table}""",
+        *(["\n".join(notes)] if notes else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _thresholds(decisions: dict[str, Any]) -> str:
+    macro, micro = decisions["test"]["f1_macro"], decisions["test"]["f1_micro"]
+    aim = decisions["chosen_for"]
+    return f"""Thresholds were chosen for {aim}, on training texts, each scored by a member
 that had not seen it. The mean of all members is slightly less extreme than one. On the test texts:
 
 | average | F1 | F1 at 0.5 |
 |---|---|---|
 | macro | {macro["tuned"]:.4f} | {macro["half"]:.4f} |
-| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |
-
-How far the probabilities are from the shares of texts with the label, on the test texts:
-
-| mean over labels | before calibration | after |
-|---|---|---|
-{table}
-{notes}""".rstrip()
+| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |"""
 
 
 def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:

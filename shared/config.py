@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from shared.errors import InputError
 from shared.sections import (
@@ -47,6 +47,20 @@ class SweepConfig(Section):
     """The decisions."""
     watch: WatchConfig = WatchConfig()
     """Watching the sweep."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SweepConfig":
+        if self.data.task == "multiclass" and self.decisions.threshold != "f1":
+            raise ValueError(
+                "decisions.threshold is for labels: of classes the most probable is the answer."
+                " Leave it out"
+            )
+        if self.data.task == "multiclass" and self.decisions.calibration == "isotonic":
+            raise ValueError(
+                "decisions.calibration must be auto, none or temperature where there are classes:"
+                " isotonic regression is for one label at a time"
+            )
+        return self
 
 
 def load_config(path: Path) -> SweepConfig:
@@ -91,7 +105,7 @@ def dump_config(config: SweepConfig) -> str:
 def _explain(error: Any, source: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "value_error":
-        return f"{source}: {key}: {error['ctx']['error']}"
+        return f"{source}: {key or 'the file'}: {error['ctx']['error']}"
     if error["type"] != "extra_forbidden":
         return f"{source}: {key or 'the file'}: {error['msg']}, but got {error['input']!r}"
     *parents, unknown = error["loc"]

@@ -62,6 +62,9 @@ OF_CLASSES = {
     name: METRICS[name] | {"accuracy": 0.6, "f1_macro": 0.5}
     for name in ("test", "logistic_regression")
 }
+OF_CLASSES["decisions"] = METRICS["decisions"] | {
+    "test": {name: METRICS["decisions"]["test"][name] for name in ("uncalibrated", "calibrated")}
+}
 CLASSES = {"class_column": "topic", "thresholds": None, "metrics": METRICS | OF_CLASSES}
 """What a bundle of classes has in place of one of labels."""
 

@@ -107,7 +107,7 @@ def draw_outcome(
     task: Task,
 ) -> dict[str, Drawing]:
     """Draw what came out, by name of the figure; what calibration changed also as it was before."""
-    test, per_label = scores["test"], metrics["decisions"].get("per_label", {})
+    test, per_label = scores["test"], metrics["decisions"]["per_label"]
     drawings = {
         "label_precision": Drawing(label_precision(metrics)),
         "precision_recall": Drawing(precision_recall(test, label_names)),

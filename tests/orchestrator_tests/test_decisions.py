@@ -61,7 +61,9 @@ def test_what_was_asked_for_is_said_in_words(found: dict) -> None:
     assert found["per_label"]["b"]["note"] == "a note"
 
 
-def test_of_classes_there_is_no_more_to_tell_than_what_was_asked_for() -> None:
-    config = DecisionsConfig()
-    found = describe_decisions(DECISIONS, config, SCORES, ("a", "b"), "multiclass")
-    assert found == {"asked": config.model_dump(mode="json")}
+def test_classes_have_no_f1_at_thresholds() -> None:
+    one = LabelDecision(Curve("temperature", temperature=2.0), threshold=None)
+    decisions = Decisions((one, one), cross_fitted=LABELS.astype(np.float64))
+    found = describe_decisions(decisions, DecisionsConfig(), SCORES, ("a", "b"), "multiclass")
+    assert found["test"].keys() == {"uncalibrated", "calibrated"}
+    assert found["per_label"]["b"]["temperature"] == 2

@@ -14,7 +14,7 @@ KNOTS = ((0.0, 0.0), (0.4, 0.2), (0.6, 0.9), (1.0, 1.0))
 
 def test_the_onnx_model_gives_the_same_for_any_number_of_rows(tmp_path: Path) -> None:
     curves = Curve("temperature", temperature=2.0), Curve("isotonic", knots=KNOTS)
-    model = calibrated(fuse(tiny_members(3)), curves)
+    model = calibrated(fuse(tiny_members(3)), curves, "multilabel")
     write_onnx(model, tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx")
     (inputs,) = session.get_inputs()

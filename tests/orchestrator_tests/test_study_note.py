@@ -34,7 +34,7 @@ def test_classes_are_called_so_and_their_accuracy_comes_first(tmp_path: Path) ->
     prepared = showcase.prepared()
     prepared = replace(prepared, dataset=replace(prepared.dataset, class_column="kind"))
     metrics = showcase.metrics()
-    metrics["decisions"] = {"asked": {}}
+    metrics["decisions"] = {"test": {}}
     metrics["test"]["accuracy"] = metrics["logistic_regression"]["accuracy"] = 0.625
     run = showcase.run_at(tmp_path, "mails")
     note = describe_result(run, prepared, metrics, "s3://there/bundle")

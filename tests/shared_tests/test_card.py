@@ -55,6 +55,8 @@ def test_classes_have_no_thresholds_but_an_accuracy_and_one_answer(bundle: Path)
     assert "which of these classes a text has, with probabilities that add up to 1: a, b." in card
     assert "accuracy: **0.6000**" in card
     assert "| F1, macro | 0.5000 |  | 0.5000 |" in card
+    assert "## Probabilities\n\nHow far the probabilities are" in card
+    assert "Thresholds" not in card
     assert "| a | 20 | 40.0% | 0.9000 | 0.7000 to 0.9600 |" in card
     (code,) = re.findall(r"^print\(.*\)$", card, flags=re.MULTILINE)
     said: list[str] = []
