@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.prepare import hash_of
 from orchestrator.run import Run
 from shared.errors import TagsweepError
-from shared.search.space import params_of
+from shared.search.space import Widths, params_of
 from shared.search.study import FINGERPRINT
 from shared.training.params import HeadParams, Task
 
@@ -24,12 +24,12 @@ class Candidate:
     key: str
 
 
-def candidates_of(run: Run, study: Study, n_inputs: int, task: Task) -> list[Candidate]:
+def candidates_of(run: Run, study: Study, widths: Widths, task: Task) -> list[Candidate]:
     """Return the trials to train members of, the best first; raise as `best_trials` does."""
     return [
         Candidate(
             trial.number,
-            params_of(trial, run.config.space, n_inputs, task),
+            params_of(trial, run.config.space, widths, task),
             _key(run, study, trial.params),
         )
         for trial in best_trials(run, study)

@@ -106,9 +106,10 @@ def search(
         store=run.store,
     )
     arrays = SearchArrays(
-        vectors=prepared.embeddings.vectors,
+        vectors=prepared.vectors,
         labels=prepared.dataset.labels,
         folds=prepared.folds,
+        widths=tuple(prepared.widths.values()),
     )
     with (
         driving(storage, run.study_name) as hold,
@@ -123,7 +124,7 @@ def search(
         if spec.storage_url == storage.url:
             require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
+            study.enqueue_trial(first_params(config.space, prepared.widths))
         pool.start(spec, arrays)
         with show_search(run, prepared, study, update) as update_and_draw:
             follower = opened.follower

@@ -51,11 +51,13 @@ def ensemble(
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors, names, seed = prepared.embeddings.vectors, dataset.label_names, config.study.seed
+    names, seed = dataset.label_names, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    candidates = candidates_of(run, study, vectors.shape[1], dataset.task)
+    candidates = candidates_of(run, study, prepared.widths, dataset.task)
     assembled = assemble(run, prepared, candidates, console, events)
     trained = assembled.ensemble
+    read = prepared.only(trained.encoders)
+    vectors = read.vectors
     known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
     decisions = decide(known, out_of_fold, config.decisions, dataset.task, seed)
     for name, one in zip(names, decisions.labels, strict=True):
@@ -67,7 +69,7 @@ def ensemble(
         vectors,
         dataset.labels,
         split,
-        default_params(vectors.shape[1], dataset.task),
+        default_params(read.widths, dataset.task),
         config.training,
         seed,
     )
@@ -80,7 +82,7 @@ def ensemble(
         decisions, config.decisions, scores, names, dataset.task
     )
     metrics["ensemble"] = describe_ensemble(run, prepared, candidates, assembled)
-    metrics["data"] = _data_facts(run, prepared)
+    metrics["data"] = _data_facts(run, read)
     metrics["search"] = _search_facts(run, study)
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
@@ -89,7 +91,7 @@ def ensemble(
         label_names=names,
         class_column=dataset.class_column,
         thresholds=decisions.thresholds,
-        encoder=prepared.encoder,
+        encoders=list(read.encoders.values()),
         params=asdict(candidates[0].params),
         metrics=metrics,
         reference=take_reference(vectors, dataset.labels, known_rows, seed),
@@ -142,8 +144,10 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
         "n_known": len(split.train) + len(split.valid),
         "n_test": len(split.test),
         "positives": dict(zip(dataset.label_names, positives, strict=True)),
-        "n_truncated": prepared.embeddings.n_truncated,
-        "max_seq_length": prepared.embeddings.max_seq_length,
+        "encoders": {
+            name: {"max_seq_length": one.max_seq_length, "n_truncated": one.n_truncated}
+            for name, one in prepared.embeddings.items()
+        },
     }
 
 

@@ -67,6 +67,17 @@ class EncoderConfig(Section):
     """Tokens a forward pass, padding included. null: 2,048 on a CPU, 16,384 on a GPU."""
 
     @property
+    def full_name(self) -> str:
+        """What a study calls the encoder: its name, and how it differs from others of this name."""
+        settings = {
+            "max_seq_length": self.max_seq_length,
+            "prompt": self.prompt,
+            "backend": self.backend if self.backend in QUANTISED else None,
+        }
+        said = ", ".join(f"{key}={value!r}" for key, value in settings.items() if value is not None)
+        return f"{self.name} ({said})" if said else self.name
+
+    @property
     def identity(self) -> "EncoderConfig":
         """What vectors depend on: not the batches, nor which backend of those that agree."""
         backend = self.backend if self.backend in QUANTISED else "auto"
@@ -98,12 +109,20 @@ class SpaceConfig(Section):
     A choice with one value and a range with equal bounds are fixed, and not part of the study.
     """
 
+    concatenate: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether a head reads the vectors of all `encoders` side by side, or those of one."""
+    l2_normalize: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether each vector is brought to length 1, which many encoders do of themselves."""
+    standardize: tuple[bool, ...] = Field((False,), min_length=1)
+    """Whether each number of a vector is brought to mean 0 and standard deviation 1, as it has them
+    over the training rows; after `l2_normalize`."""
     n_layers: Range[int] = Range[int](low=1, high=3)
     """Hidden layers."""
     min_units: int = Field(48, gt=0)
     """The smallest width of a hidden layer, in units; searched on a logarithmic scale."""
     max_units: int | None = Field(None, gt=0)
-    """The largest width of a hidden layer, in units. null: the width of the embedding."""
+    """The largest width of a hidden layer, in units. null: the width of the embedding, that of the
+    widest encoder where there are several."""
     activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
     """The activations to choose from, for each layer by itself."""
     dropout: Range[float] = Range[float](low=0.0, high=0.6)

@@ -109,7 +109,7 @@ class RayPool:
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
-        rest = ray.put((np.asarray(arrays.labels), arrays.folds))
+        rest = ray.put((np.asarray(arrays.labels), arrays.folds, arrays.widths))
         self._pings = {_ping(worker): number for number, worker in enumerate(workers)}
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number

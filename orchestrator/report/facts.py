@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.events import read_events
 from orchestrator.report.drawings import NAMES
 from orchestrator.report.outcome import Outcome
-from orchestrator.restore import ENCODER
+from orchestrator.restore import part_of
 from orchestrator.run import Run
 from shared.config import SweepConfig
 from shared.data.splits import read_split
@@ -44,7 +44,7 @@ class Asked:
     task: Task
     label_names: tuple[str, ...]
     rows: dict[str, int]
-    encoder: str
+    encoders: tuple[str, ...]
     n_trials: int
     timeout_s: float | None
     objective: str
@@ -97,7 +97,7 @@ class Reproduction:
 
     fingerprint: str
     seed: int
-    encoder_revision: str
+    encoder_revisions: dict[str, str]
     versions: dict[str, str]
     best_params: dict[str, Any]
     config: dict[str, Any]
@@ -141,7 +141,7 @@ def gather(
         reproduction=Reproduction(
             fingerprint=attrs[FINGERPRINT],
             seed=config.study.seed,
-            encoder_revision=attrs.get(DATA, {}).get(ENCODER, "unknown"),
+            encoder_revisions=_encoder_revisions(config, attrs.get(DATA, {})),
             versions={**bundled, **attrs.get(VERSIONS, {})},
             best_params=searched.best_params,
             config=_shareable(config),
@@ -194,7 +194,7 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         task=config.data.task,
         label_names=label_names,
         rows=rows,
-        encoder=config.encoder.name,
+        encoders=tuple(config.all_encoders),
         n_trials=config.study.n_trials,
         timeout_s=config.study.timeout_s,
         objective=NAMES[config.study.objective],
@@ -202,6 +202,11 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         target_value=config.study.target_value,
         n_folds=config.ensemble.n_folds,
     )
+
+
+def _encoder_revisions(config: SweepConfig, data: Mapping[str, str]) -> dict[str, str]:
+    names = config.all_encoders
+    return {name: data.get(part_of(name, names), "unknown") for name in names}
 
 
 def _searched(study: Study) -> Searched:

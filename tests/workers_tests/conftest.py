@@ -48,7 +48,7 @@ def trainer(arrays: SearchArrays) -> Trainer:
 @pytest.fixture
 def params() -> HeadParams:
     trial = FixedTrial({"n_layers": 1, "n_units_l0": 16, "dropout0": 0.1, "batch_size": 16})
-    return suggest(trial, SpaceConfig(activation=("relu",), min_units=8), 16)
+    return suggest(trial, SpaceConfig(activation=("relu",), min_units=8), {"encoder": 16})
 
 
 @pytest.fixture

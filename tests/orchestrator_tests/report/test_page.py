@@ -20,7 +20,6 @@ from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
 from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
-from shared.sections import EncoderConfig
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import decisions_of
@@ -82,8 +81,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         label_names=NAMES,
         class_column=None,
         thresholds=(0.5, 0.5),
-        encoder=EncoderConfig(),
-        encoder_revision="r",
+        encoders=(),
         params={},
         files={},
     )
