@@ -120,6 +120,8 @@ def search(
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
         study.set_user_attr(VERSIONS, dict(spec.versions))
+        if config.study.is_multi_objective:
+            logger.info("No trial is pruned: Optuna prunes by a single objective only")
         if spec.storage_url == storage.url:
             require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):

@@ -35,7 +35,7 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
+            ("objective", f"{', '.join(config.study.objective)}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", f"{config.ensemble.n_folds} folds of the best trial"),
         ],

@@ -8,7 +8,7 @@ from orchestrator.report.drawings import MAX_COMPARED, chosen, draw_search
 from shared.sections import Objective
 from tests.orchestrator_tests.report.trials import make_trial
 
-LOSS: Objective = "validation_loss"
+LOSS: list[Objective] = ["validation_loss"]
 OF_PARAMS = {"optimization_history", "param_importances", "parallel_coordinate", "slice"}
 
 
@@ -48,7 +48,7 @@ def test_of_many_trials_the_best_and_the_records_are_chosen() -> None:
 
 def test_the_best_is_the_greatest_where_the_objective_is_maximised() -> None:
     trials = [make_trial(i) for i in range(12)]
-    history = draw_search(trials, 12, "ap_weighted")["optimization_history"].figure
+    history = draw_search(trials, 12, ["ap_weighted"])["optimization_history"].figure
     best = max(trial.value or 0 for trial in trials)
     (line,) = [trace for trace in history.data if trace.name == "Best Value"]
     assert line.y[-1] == best
