@@ -129,7 +129,7 @@ def describe_status(status: Status) -> str:
     if status.pareto_front:
         numbers = ", ".join(f"#{one.trial}" for one in status.pareto_front[:SHOWN_FRONT])
         more = ", ..." if len(status.pareto_front) > SHOWN_FRONT else ""
-        lines.append(f"Front    {len(status.pareto_front)} trials: {numbers}{more}")
+        lines.append(f"Front    {len(status.pareto_front)} of {status.complete}: {numbers}{more}")
     lines += [
         f"Node     {node.node}: {node.workers} workers, {node.training} trials in training,"
         f" {node.utilisation:.0%} busy"

@@ -30,6 +30,8 @@ SEARCH_S = "search_s"
 STORE = "store"
 VERSIONS = "versions"
 LABELS = "labels"
+CHOSEN_TRIAL = "ensemble of trial"
+"""The number of the trial that somebody has named for the ensemble."""
 
 # What a trial says of itself: its user attributes, named as people read them.
 AP_WEIGHTED = "average precision (weighted)"

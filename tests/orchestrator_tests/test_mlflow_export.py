@@ -62,6 +62,18 @@ def _runs(uri: str, experiment: str) -> dict[str | None, MlflowRun]:
     return by_name
 
 
+def test_each_objective_of_several_is_a_metric(run: Run, storage: RDBStorage, uri: str) -> None:
+    config = with_values(run.config, {"study": {"objective": ["ap_macro", "n_parameters"]}})
+    study = open_study(storage, run.study_name, config, "f")
+    trial = study.ask()
+    trial.set_user_attr("epochs", 1)
+    study.tell(trial, [0.75, 20.0])
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert export_to_mlflow(run, uri) == 2
+    metrics = _runs(uri, study.study_name)["trial 0"].data.metrics
+    assert metrics == {"value/ap_macro": 0.75, "value/n_parameters": 20.0}
+
+
 def test_each_trial_that_has_ended_is_a_run(run: Run, study: Study, uri: str) -> None:
     assert export_to_mlflow(run, uri) == 3
     found = _runs(uri, study.study_name)

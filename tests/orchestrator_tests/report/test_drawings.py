@@ -46,6 +46,28 @@ def test_of_many_trials_the_best_and_the_records_are_chosen() -> None:
     assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
 
 
+def test_two_objectives_have_a_front_and_the_figures_of_the_first() -> None:
+    trials = [make_trial(i) for i in range(12)]
+    for trial in trials:
+        trial.values = [*trial.values, float(trial.params["n_units_l0"])]
+    drawings = draw_search(trials, 12, ["validation_loss", "n_parameters"])
+    assert drawings.keys() >= OF_PARAMS | {"pareto_front"}
+    axes = drawings["pareto_front"].figure.layout
+    assert axes.xaxis.title.text == "validation loss"
+    assert axes.yaxis.title.text == "number of parameters"
+    history = drawings["optimization_history"].figure
+    assert history.layout.yaxis.title.text == "validation loss"
+
+
+def test_three_objectives_are_too_many_for_a_front_on_paper() -> None:
+    trials = [make_trial(i) for i in range(3)]
+    for trial in trials:
+        trial.values = [*trial.values, 1.0, 2.0]
+    drawn = draw_search(trials, 3, ["validation_loss", "n_parameters", "latency_ms"])
+    assert "pareto_front" not in drawn
+    assert drawn.keys() >= OF_PARAMS
+
+
 def test_the_best_is_the_greatest_where_the_objective_is_maximised() -> None:
     trials = [make_trial(i) for i in range(12)]
     history = draw_search(trials, 12, ["ap_weighted"])["optimization_history"].figure

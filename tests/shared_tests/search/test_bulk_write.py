@@ -102,6 +102,19 @@ def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study)
     assert all(t.datetime_complete is not None and t.duration is not None for t in written)
 
 
+def test_several_values_read_as_if_optuna_had_told_them(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = optuna.create_study(
+        storage=storage, study_name=study_name, directions=["maximize", "minimize"]
+    )
+    ours, optunas = study.ask(), study.ask()
+    end = Ended(TrialState.COMPLETE, (0.5, math.inf))
+    write_reports(storage, [Report(_id(ours), end=end)])
+    study.tell(optunas, [0.5, math.inf])
+    assert [trial.values for trial in study.trials] == [[0.5, math.inf]] * 2
+
+
 def test_a_trial_is_ended_once(storage: RDBStorage, study: Study) -> None:
     trial = study.ask()
     for value in (0.5, 0.25):
