@@ -280,11 +280,28 @@ class WorkersConfig(Section):
         return self
 
 
+EnsembleSource = Literal["best", "top", "greedy"]
+
+
 class EnsembleConfig(Section):
-    """The ensemble trained from the best trial."""
+    """The ensemble that the search ends in."""
 
     n_folds: int = Field(5, ge=2)
-    """Folds, and so members."""
+    """Folds, and so members of each trial."""
+    source: EnsembleSource = "best"
+    """Whose members it has: the best trial's; the top_k best trials', in equal shares; or theirs in
+    the shares that greedy selection gives them by their out-of-fold predictions."""
+    top_k: int = Field(5, ge=2)
+    """How many of the best trials `top` and `greedy` train members of."""
+    kernel: bool = False
+    """Whether `greedy` may also choose a kernel machine on the embeddings. It ranks well where rows
+    are few; the bundle then holds the embeddings of up to 4,096 of them, in 6 MB or more."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnsembleConfig":
+        if self.kernel and self.source != "greedy":
+            raise ValueError(f"kernel needs source: greedy, but got source: {self.source}")
+        return self
 
 
 class DecisionsConfig(Section):
