@@ -159,8 +159,8 @@ def _of_result(metrics: Mapping[str, Any]) -> Record:
         status=STATUS[TrialState.COMPLETE],
         begun_ms=now_ms,
         ended_ms=now_ms,
-        tags={"best_trial": search["best_trial"]},
-        params=search["best_params"],
+        tags={"best_trial": search["best_trial"], "ensemble_trial": search["trial"]},
+        params=search["params"],
         steps=[(name, value, 0) for name, value in _figures(measured)],
     )
 

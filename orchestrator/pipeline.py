@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, recorded
 from orchestrator.follower import Follower
@@ -178,11 +179,15 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
 
 
 @recorded
-def run_ensemble(run: Run, console: Console, events: Events) -> Result:
-    """Make the ensemble of the best trial so far, whether or not the search is finished."""
+def run_ensemble(run: Run, console: Console, events: Events, trial: int | None = None) -> Result:
+    """Make the ensemble of the best so far, or of a trial, whether or not the search is finished.
+
+    Whoever resumes keeps to the trial, until this is called without one.
+    """
     with events.stage("embed"):
         prepared = prepare(run, console)
     with open_study_of(run, prepared, console, events) as opened:
+        choose(opened.study, trial)
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         with events.stage("ensemble"):

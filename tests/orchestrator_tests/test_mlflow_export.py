@@ -121,7 +121,8 @@ def test_a_later_study_of_the_same_name_is_not_taken_for_the_first(
 
 
 def test_the_bundle_gives_a_run_with_its_metrics(run: Run, study: Study, uri: str) -> None:
-    search = {"study": study.study_name, "key": "k", "best_trial": 0, "best_params": {"n": 1}}
+    search = {"study": study.study_name, "key": "k", "best_trial": 0}
+    search |= {"trial": 2, "params": {"n": 1}}
     run.paths.bundle.mkdir()
     metrics = {"test": FIGURES, "logistic_regression": FIGURES, "search": search}
     metrics["decisions"] = {"asked": {"threshold": "f1"}}
@@ -134,7 +135,7 @@ def test_the_bundle_gives_a_run_with_its_metrics(run: Run, study: Study, uri: st
         for name in ("test", "logistic_regression")
         for figure, value in (("ap_weighted", 0.75), ("per_label/good _ cheap", 0.5))
     }
-    assert (result.data.tags["best_trial"], result.data.params) == ("0", {"n": "1"})
+    assert (result.data.tags["ensemble_trial"], result.data.params) == ("2", {"n": "1"})
 
 
 def test_without_the_extra_the_user_is_told_what_to_install(

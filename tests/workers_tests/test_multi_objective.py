@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from shared.search.following import StudyReader
-from shared.search.study import load_study, read_progress
+from shared.search.study import AP_MACRO, load_study, read_progress
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
