@@ -132,7 +132,7 @@ class TagsweepSearch:
         return params
 
     def tell(self, number: int, value: float) -> None:
-        self._history.finish(number, TrialState.COMPLETE, value, {})
+        self._history.finish(number, TrialState.COMPLETE, [value], {})
 
 
 CONTENDERS: dict[str, Callable[[int], OptunaSearch | TagsweepSearch]] = {

@@ -100,7 +100,8 @@ def ensemble(
     _report(run, study)
     show_result(run, prepared, study, metrics, scores, bundle)
     figures = {name: metrics[name]["ap_weighted"] for name in ("test", "logistic_regression")}
-    events.write("bundle_written", best_trial=metrics["search"]["best_trial"], **figures)
+    search = {name: metrics["search"][name] for name in ("best_trial", "trial")}
+    events.write("bundle_written", **search, **figures)
     return metrics
 
 
@@ -128,8 +129,9 @@ def is_bundled(run: Run, study: Study) -> bool:
     metrics = read_metrics(run.paths.bundle)
     search, decided = metrics["search"], metrics.get("decisions", {})  # schema 2 had none
     finished = search["complete"] + search["pruned"]
-    return (search["key"], finished, decided.get("asked")) == (
+    return (search["key"], search.get("trial"), finished, decided.get("asked")) == (
         ensemble_key(run, study),
+        best_trials(run, study)[0].number,
         read_progress(study).finished,
         run.config.decisions.model_dump(mode="json"),
     )
@@ -152,7 +154,9 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 
 def _search_facts(run: Run, study: Study) -> dict[str, Any]:
-    progress, best = read_progress(study), best_trials(run, study)[0]
+    """Say how the search went; `trial` and `params` are what the ensemble is made of first."""
+    progress, first = read_progress(study), best_trials(run, study)[0]
+    best = progress.best or first
     return {
         "study": run.study_name,
         "key": ensemble_key(run, study),
@@ -161,6 +165,8 @@ def _search_facts(run: Run, study: Study) -> dict[str, Any]:
         "failed": progress.failed,
         "search_s": study.user_attrs[SEARCH_S],
         "best_trial": best.number,
-        "best_value": best.value,
-        "best_params": best.params,
+        "best_value": best.values[0],
+        "trial": first.number,
+        "values": dict(zip(run.config.study.objective, first.values, strict=True)),
+        "params": first.params,
     }

@@ -42,7 +42,7 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             *(("encoder", f"{name}, {width} d") for name, width in prepared.widths.items()),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
+            ("objective", f"{', '.join(config.study.objective)}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", _members(config.ensemble)),
         ],

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.training.params import Activation, Loss, Optimizer, Task
 
@@ -179,8 +179,14 @@ class PrunerConfig(Section):
     """Epochs between two looks at the median."""
 
 
-Objective = Literal["validation_loss", "ap_weighted", "ap_macro"]
-"""What trials are compared by; the loss is minimised, average precision is maximised."""
+Objective = Literal["validation_loss", "ap_weighted", "ap_macro", "n_parameters", "latency_ms"]
+"""What trials are compared by; average precision is maximised, all else is minimised."""
+QUALITIES = ("validation_loss", "ap_weighted", "ap_macro")
+"""The objectives that say how well a head does, not what it costs."""
+
+
+def _as_list(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class StudyConfig(Section):
@@ -192,10 +198,14 @@ class StudyConfig(Section):
     """The budget: trials that finish, complete or pruned. Failed ones do not count."""
     timeout_s: float | None = Field(None, gt=0)
     """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
-    objective: Objective = "validation_loss"
+    objective: Annotated[tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1)] = (
+        "validation_loss",
+    )
     """What trials are compared by: their validation loss, or the weighted or macro average
     precision on the validation rows at the epoch of the least loss. They report their loss after
-    each epoch, and are pruned by it, in any case."""
+    each epoch, and are pruned by it, in any case. A list of several: the Pareto front is searched,
+    and no trial is pruned; beside these there are n_parameters, the size of the head, and
+    latency_ms, the least time of its forward pass for one row. The first chooses the best trial."""
     n_folds: int | None = Field(None, ge=2)
     """Folds that each trial is measured on, instead of the one split; its value is their mean. It
     trains on the first one alone, where it may be pruned, and on the others if it was not. null:
@@ -215,7 +225,24 @@ class StudyConfig(Section):
     def _check(self) -> "StudyConfig":
         if self.n_repeats > 1 and self.n_folds is None:
             raise ValueError(f"n_repeats needs n_folds, but got n_repeats={self.n_repeats} alone")
+        if self.objective[0] not in QUALITIES:
+            raise ValueError(
+                f"the first objective must be one of {', '.join(QUALITIES)}, because it chooses the"
+                f" best trial, but is {self.objective[0]}"
+            )
+        if len(set(self.objective)) < len(self.objective):
+            raise ValueError(f"objectives must differ, but are {', '.join(self.objective)}")
+        if self.is_multi_objective and self.target_value is not None:
+            raise ValueError(
+                "target_value needs a single objective: of several, none says when a search is good"
+                " enough; leave it out, and limit n_trials or timeout_s"
+            )
         return self
+
+    @property
+    def is_multi_objective(self) -> bool:
+        """Whether trials are compared by several objectives."""
+        return len(self.objective) > 1
 
 
 class TrainingConfig(Section):

@@ -120,6 +120,16 @@ def test_the_stages_run_by_themselves_and_for_a_single_label(
     status = status_of(tagsweep, folder)
     assert (status["stage"], status["finished"]) == ("done", 2)
     assert list(status["test"]["per_label"]) == ["defect"]
+    other = 1 - _ensemble_trial(folder)
+    tagsweep("ensemble", folder, "--trial", other)
+    assert "Nothing to do" in tagsweep("resume", folder, "--n-trials", 2).stdout
+    assert _ensemble_trial(folder) == other
+
+
+def _ensemble_trial(folder: Path) -> int:
+    metrics = json.loads((folder / "bundle" / "metrics.json").read_text())
+    trial: int = metrics["search"]["trial"]
+    return trial
 
 
 def test_the_help_is_there_at_once(tagsweep: Tagsweep) -> None:

@@ -52,6 +52,17 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
             {"data": {"class_column": "c"}, "decisions": {"calibration": "isotonic"}},
             "decisions.calibration must be auto, none or temperature",
         ),
+        ({"study": {"objective": "loss"}}, "study.objective.0: .* but got 'loss'"),
+        ({"study": {"objective": []}}, "study.objective: .* at least 1 item"),
+        (
+            {"study": {"objective": ["n_parameters", "ap_macro"]}},
+            "the first objective must be one of validation_loss, .* but is n_parameters",
+        ),
+        ({"study": {"objective": ["ap_macro", "ap_macro"]}}, "objectives must differ"),
+        (
+            {"study": {"objective": ["ap_macro", "n_parameters"], "target_value": 0.9}},
+            "target_value needs a single objective",
+        ),
         ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
         ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),

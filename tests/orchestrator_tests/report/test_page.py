@@ -118,6 +118,23 @@ def _shown(run: Run) -> str:
     return before + after.partition("</script>")[2]
 
 
+def test_the_pareto_front_is_a_table(searched: Run, study: Study) -> None:
+    objectives = ["ap_macro", "n_parameters"]
+    several = optuna.create_study(directions=["maximize", "minimize"])
+    for name, value in study.user_attrs.items():
+        several.set_user_attr(name, value)
+    for values in ([0.5, 10_000.0], [0.75, 20_000.0], [0.25, 30_000.0]):
+        several.tell(several.ask(), values)
+    config = with_values(searched.config, {"study": {"objective": objectives}})
+    write_report(replace(searched, config=config), several)
+    page = searched.paths.report.read_text()
+    assert "#1, macro average precision 0.7500, number of parameters 20,000" in page
+    assert page.index("<td>#1</td><td>0.7500</td>") < page.index("<td>#0</td><td>0.5000</td>")
+    assert "<td>#2</td>" not in page
+    told = json.loads(searched.paths.report_numbers.read_text())["searched"]
+    assert [one["trial"] for one in told["front"]] == [1, 0]
+
+
 def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
     folds = {"study": {"n_folds": 5, "n_repeats": 2}}
     write_report(replace(searched, config=with_values(searched.config, folds)), study)

@@ -109,7 +109,7 @@ def _history_of(study: Study, seed: int) -> History:
             for name, distribution in trial.distributions.items()
         }
         history.begin(Begun(trial.number, trial.number, params=params))
-        history.finish(trial.number, trial.state, trial.value, trial.intermediate_values)
+        history.finish(trial.number, trial.state, trial.values, trial.intermediate_values)
     return history
 
 
