@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Split, make_split
+from workers import launch_encoders
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,11 @@ def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embed
     n_distinct = len(set(dataset.texts))
     key = embeddings_key(dataset.texts, encoder)
     fetch_embeddings(run, key)
+    config = run.config
+    encoding = partial(launch_encoders, config.workers, config.encoder.n_workers, run.ray_address)
     with show_progress(console, "Embedding", n_distinct) as update:
-        embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
+        show = with_rate(update, "texts")
+        embeddings = embed(dataset.texts, encoder, run.paths.embeddings, show, encoding)
         update(n_distinct, "")
     share_embeddings(run, key)
     if embeddings.n_truncated:
