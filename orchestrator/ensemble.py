@@ -98,7 +98,7 @@ def _finish(
             f"The ensemble's member {name} diverged after {len(result.values)} epochs, though"
             " the trial that it repeats did not. Lower the learning rate's range."
         )
-    return with_probabilities(build_head(params, n_inputs, n_labels, result.weights))
+    return with_probabilities(build_head(params, n_inputs, n_labels, result.weights), params.task)
 
 
 def _load(store: str, name: str) -> keras.Sequential | None:

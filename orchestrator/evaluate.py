@@ -17,7 +17,7 @@ from shared.training.fit import Job, fit
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
 from shared.training.metrics import average_precision
-from shared.training.params import HeadParams
+from shared.training.params import HeadParams, Task
 from shared.training.trainer import Trainer
 
 MAX_ITER = 1000
@@ -36,13 +36,14 @@ def score(
     """Let the ensemble, and what it is compared with, give their probabilities.
 
     `test`: the ensemble on the test rows; `out_of_fold`: the members on the rows that they did not
-    train on; `logistic_regression`: one-vs-rest on the same embeddings, fitted on all rows but the
-    test rows, on the test rows; `default_head`: one head of `params`, as a trial would train it, on
-    the test rows. A sweep that does not beat the last two was not worth running.
+    train on; `logistic_regression`: one a label, or a multinomial one of classes, on the same
+    embeddings, fitted on all rows but the test rows, on the test rows; `default_head`: one head of
+    `params`, as a trial would train it, on the test rows. A sweep that does not beat the last two
+    was not worth running.
     """
     test, known = split.test, np.sort(np.concatenate([split.train, split.valid]))
     probabilities = predict_vectors(ensemble.model.predict_on_batch, vectors[test])
-    baseline = logistic_regression(vectors[known], labels[known], vectors[test])
+    baseline = logistic_regression(vectors[known], labels[known], vectors[test], params.task)
     return {
         "test": Scores(test, labels[test], probabilities),
         "out_of_fold": Scores(known, labels[known], ensemble.out_of_fold[known]),
@@ -65,9 +66,13 @@ def logistic_regression(
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     test_vectors: npt.NDArray[np.float32],
+    task: Task,
 ) -> npt.NDArray[np.float32]:
-    """Fit one-vs-rest logistic regression; return its (n_test, L) float32 probabilities."""
+    """Fit logistic regression, one a label or multinomial; return (n_test, L) probabilities."""
     model = LogisticRegression(max_iter=MAX_ITER)
+    if task == "multiclass":
+        found = model.fit(vectors, labels.argmax(axis=1)).predict_proba(test_vectors)
+        return np.asarray(found, dtype=np.float32)
     columns = [model.fit(vectors, label).predict_proba(test_vectors)[:, 1] for label in labels.T]
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -90,4 +95,4 @@ def default_head(
     job = Job(0, params, seed, split.train, split.valid)
     (result,) = fit(trainer, [job], lambda _: None)
     head = build_head(params, vectors.shape[1], labels.shape[1], result.weights)
-    return predict_vectors(with_probabilities(head), vectors[split.test])
+    return predict_vectors(with_probabilities(head, params.task), vectors[split.test])

@@ -1,5 +1,6 @@
 """Export a study to MLflow: an experiment with one run for each trial that has ended."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,9 +145,10 @@ def _of_trial(study: Study, trial: FrozenTrial) -> Record:
 
 def _of_result(metrics: Mapping[str, Any]) -> Record:
     search, now_ms = metrics["search"], _ms(datetime.now().astimezone())
+    asked = json.dumps(metrics["decisions"]["asked"], sort_keys=True)
     measured = {name: figures for name, figures in metrics.items() if name != "search"}
     return Record(
-        key=search["key"],
+        key=f"{search['key']}@{asked}",
         name="result",
         status=STATUS[TrialState.COMPLETE],
         begun_ms=now_ms,

@@ -50,7 +50,8 @@ def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
             f" read: {error}. Name the CSV with --data, or set workers.store to a folder or URL"
             " that all machines reach."
         ) from error
-    dataset = Dataset(texts, arrays.labels, tuple(attrs[LABELS]), run.store)
+    names, class_column = tuple(attrs[LABELS]), run.config.data.class_column
+    dataset = Dataset(texts, arrays.labels, names, run.store, class_column)
     encoder = resolve_encoder(run.config.encoder, attrs[DATA][ENCODER])
     embeddings = Embeddings(arrays.vectors, embeddings_key(texts, encoder), 0, None)
     return dataset, encoder, embeddings

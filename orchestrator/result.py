@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from orchestrator.bootstrap import intervals
+from orchestrator.decisions import describe_decisions
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared, hash_of
 from orchestrator.progress import show_progress
@@ -22,6 +23,7 @@ from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.data.splits import make_folds
+from shared.decisions.decide import decide
 from shared.errors import TagsweepError
 from shared.reference import take_reference
 from shared.search.space import default_params, params_of
@@ -45,12 +47,14 @@ def ensemble(
     quiet_keras()
     from orchestrator.ensemble import train_ensemble
     from orchestrator.evaluate import evaluate, score
+    from orchestrator.predict import predict_vectors
+    from shared.training.calibrated import calibrated
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors = prepared.embeddings.vectors
     key = ensemble_key(run, study)
-    params = params_of(best_trial(study), config.space, vectors.shape[1])
+    params = params_of(best_trial(study), config.space, vectors.shape[1], dataset.task)
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known_rows, config.ensemble.n_folds, config.study.seed)
     with show_progress(console, "Ensemble", len(folds)) as update:
@@ -67,26 +71,37 @@ def ensemble(
             lambda fold, epochs: events.write("fold_done", fold=fold, epochs=epochs),
         )
         update(len(folds), "")
+    known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
+    decisions = decide(known, out_of_fold, config.decisions, dataset.task, config.study.seed)
+    for name, one in zip(dataset.label_names, decisions.labels, strict=True):
+        if one.note is not None:
+            logger.warning("Label %r: %s", name, one.note)
+    model = calibrated(trained.model, decisions.curves)
     scores = score(
-        trained,
+        replace(trained, model=model),
         vectors,
         dataset.labels,
         split,
-        default_params(vectors.shape[1]),
+        default_params(vectors.shape[1], dataset.task),
         config.training,
         config.study.seed,
     )
+    uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
+    scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
     write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, dataset.label_names)
     metrics["intervals"] = intervals(scores["test"], dataset.label_names, config.study.seed)
+    metrics["decisions"] = describe_decisions(
+        decisions, config.decisions, scores, dataset.label_names
+    )
     metrics["data"] = _data_facts(run, prepared)
     metrics["search"] = _search_facts(run, study, key)
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
         run.paths.bundle,
-        model=trained.model,
+        model=model,
         label_names=dataset.label_names,
-        thresholds=(0.5,) * len(dataset.label_names),
+        thresholds=decisions.thresholds,
         encoder=prepared.encoder,
         params=asdict(params),
         metrics=metrics,
@@ -131,7 +146,7 @@ def best_trial(study: Study) -> FrozenTrial:
 
 
 def ensemble_key(run: Run, study: Study) -> str:
-    """Return the hash of all that the ensemble of the best trial depends on."""
+    """Return the hash of all that the members of the best trial's ensemble depend on."""
     config = run.config
     facts = [
         study.user_attrs[FINGERPRINT],
@@ -143,12 +158,17 @@ def ensemble_key(run: Run, study: Study) -> str:
 
 
 def is_bundled(run: Run, study: Study) -> bool:
-    """Say whether the bundle is that of the study as it is now."""
+    """Say whether the bundle is that of the study, and of the decisions asked for, as of now."""
     if not run.paths.bundle.exists():
         return False
-    search = read_metrics(run.paths.bundle)["search"]
+    metrics = read_metrics(run.paths.bundle)
+    search, decided = metrics["search"], metrics.get("decisions", {})  # schema 2 had none
     finished = search["complete"] + search["pruned"]
-    return (search["key"], finished) == (ensemble_key(run, study), read_progress(study).finished)
+    return (search["key"], finished, decided.get("asked")) == (
+        ensemble_key(run, study),
+        read_progress(study).finished,
+        run.config.decisions.model_dump(mode="json"),
+    )
 
 
 def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:

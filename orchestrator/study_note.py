@@ -56,6 +56,7 @@ def _labels(prepared: Prepared) -> str:
 def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
+    f1 = metrics["decisions"]["test"]["f1_macro"]
     table = _table(
         [
             ("ensemble", f"**{ours['ap_weighted']:.4f}**", f"{ours['ap_macro']:.4f}"),
@@ -71,7 +72,8 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has a head like it for each of"
-        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nThe bundle, which predicts on new"
+        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nMacro F1 is {f1['tuned']:.4f} at the"
+        f" labels' own thresholds, {f1['half']:.4f} at 0.5.\n\nThe bundle, which predicts on new"
         f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
 

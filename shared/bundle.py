@@ -22,7 +22,7 @@ from shared.sections import EncoderConfig, Section
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 TAGS = ["multi-label-classification", "sentence-transformers", "tagsweep"]
 AVERAGES = {"ap_weighted": "weighted", "ap_macro": "macro", "ap_micro": "micro"}
+TRUENESS = {"ece": "expected calibration error", "brier": "Brier score"}
 
 
 def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
@@ -23,6 +24,7 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         _data(metrics["data"]),
         _quality(metrics),
         _labels(manifest, metrics),
+        _decisions(metrics["decisions"]),
         _limits(metrics["data"]),
         _usage(manifest),
     ]
@@ -103,9 +105,11 @@ Average precision on the test texts, which took no part in any choice; 95 % boot
 
 def _labels(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
+    decided = metrics["decisions"]["per_label"]
     rows = [
         f"| {_inline(name)} | {data['positives'][name]} | {data['positives'][name] / n:.1%} |"
-        f" {threshold:.3g} | {_figure(test[name])} | {_range(sure['per_label'][name])} |"
+        f" {threshold:.3g} | {decided[name]['calibration']} | {_figure(test[name])} |"
+        f" {_range(sure['per_label'][name])} |"
         for n in [data["n_rows"]]
         for name, threshold in zip(manifest.label_names, manifest.thresholds, strict=True)
     ]
@@ -114,9 +118,38 @@ def _labels(manifest: "Manifest", metrics: dict[str, Any]) -> str:
 
 A label is given when its probability reaches its threshold.
 
-| label | texts with it | share | threshold | average precision | interval |
-|---|---|---|---|---|---|
+| label | texts with it | share | threshold | calibration | average precision | interval |
+|---|---|---|---|---|---|---|
 {table}"""
+
+
+def _decisions(decisions: dict[str, Any]) -> str:
+    test, per_label = decisions["test"], decisions["per_label"]
+    macro, micro = test["f1_macro"], test["f1_micro"]
+    rows = [
+        f"| {name} | {test['uncalibrated'][key]:.4f} | {test['calibrated'][key]:.4f} |"
+        for key, name in TRUENESS.items()
+    ]
+    table = "\n".join(rows)
+    notes = "".join(
+        f"\n- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]
+    )
+    return f"""## Decisions
+
+Thresholds were chosen for {decisions["chosen_for"]}, on training texts, each scored by a member
+that had not seen it. The mean of all members is slightly less extreme than one. On the test texts:
+
+| average | F1 | F1 at 0.5 |
+|---|---|---|
+| macro | {macro["tuned"]:.4f} | {macro["half"]:.4f} |
+| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |
+
+How far the probabilities are from the shares of texts with the label, on the test texts:
+
+| mean over labels | before calibration | after |
+|---|---|---|
+{table}
+{notes}""".rstrip()
 
 
 def _limits(data: dict[str, Any]) -> str:

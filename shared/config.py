@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from shared.errors import InputError
 from shared.sections import (
     DataConfig,
+    DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
     Section,
@@ -42,6 +43,8 @@ class SweepConfig(Section):
     """The workers."""
     ensemble: EnsembleConfig = EnsembleConfig()
     """The ensemble."""
+    decisions: DecisionsConfig = DecisionsConfig()
+    """The decisions."""
     watch: WatchConfig = WatchConfig()
     """Watching the sweep."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.training.params import Activation, Loss, Optimizer
+from shared.training.params import Activation, Loss, Optimizer, Task
 
 Number = TypeVar("Number", int, float)
 
@@ -20,15 +20,30 @@ class DataConfig(Section):
     """What to learn from, and how it is divided."""
 
     csv: Path | None = None
-    """The CSV file: UTF-8 with a header, one text column and one 0/1 column a label."""
+    """The CSV file: UTF-8 with a header, one text column and one 0/1 column a label, or one column
+    of class names."""
     text_column: str = "text"
     """The column that holds the text."""
     label_columns: tuple[str, ...] = ()
     """The label columns; empty: every column but the text whose values are all 0 or 1."""
+    class_column: str | None = None
+    """The column that names each row's class, if a text has one of several classes: then there
+    are no label columns. null: there are labels."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of the rows kept for the one measurement at the end."""
     valid_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of the other rows that gives each trial its validation loss."""
+
+    @property
+    def task(self) -> Task:
+        """What is learnt: several labels a text, or one of several classes."""
+        return "multilabel" if self.class_column is None else "multiclass"
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        if self.class_column is not None and self.label_columns:
+            raise ValueError("class_column and label_columns exclude each other: leave one out")
+        return self
 
 
 Backend = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
@@ -107,9 +122,9 @@ class SpaceConfig(Section):
     batch_normalization: tuple[bool, ...] = Field((False,), min_length=1)
     """Whether each hidden layer is normalised over the batch, before its activation."""
     label_smoothing: Range[float] = Range[float](low=0.0, high=0.0)
-    """How far the training targets are drawn towards 0.5."""
-    loss: tuple[Loss, ...] = Field(("binary_crossentropy",), min_length=1)
-    """The training losses to choose from; trials are always compared by binary cross-entropy."""
+    """How far the training targets are drawn towards 0.5, or of n classes towards 1/n."""
+    loss: tuple[Loss, ...] = Field(("cross_entropy",), min_length=1)
+    """The training losses to choose from; trials are always compared by cross-entropy."""
     focal_gamma: Range[float] = Range[float](low=2.0, high=2.0)
     """How strongly the focal loss looks away from easy examples."""
 
@@ -234,6 +249,24 @@ class EnsembleConfig(Section):
 
     n_folds: int = Field(5, ge=2)
     """Folds, and so members."""
+
+
+class DecisionsConfig(Section):
+    """How probabilities become decisions: a bundle is made anew with others without training."""
+
+    threshold: Literal["f1", "precision", "recall", "cost", "half"] = "f1"
+    """What each label's threshold is chosen for, on out-of-fold probabilities. f1: the highest F1;
+    precision: the most recall at a precision of at least `floor`; recall: the most precision at a
+    recall of at least `floor`; cost: the least cost of wrong decisions; half: it is 0.5."""
+    floor: float = Field(0.9, gt=0, le=1)
+    """The least precision or recall, where `threshold` is one of these."""
+    false_positive_cost: float = Field(1.0, gt=0)
+    """What giving a label wrongly costs, where `threshold` is cost."""
+    false_negative_cost: float = Field(1.0, gt=0)
+    """What missing a label costs, where `threshold` is cost."""
+    calibration: Literal["auto", "none", "temperature", "isotonic"] = "auto"
+    """How each label's probability is made the share of rows that have it. auto: the simplest that
+    is as good as any on out-of-fold probabilities, within their noise."""
 
 
 class WatchConfig(Section):

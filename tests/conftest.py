@@ -2,6 +2,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,13 @@ def arrays() -> SearchArrays:
     vectors = rng.normal(size=(160, 8)).astype(np.float32)
     labels = (vectors[:, :3] + 0.3 * rng.normal(size=(160, 3)) > 0).astype(np.float32)
     return SearchArrays(vectors, labels, np.arange(120), np.arange(120, 160))
+
+
+@pytest.fixture(scope="session")
+def class_arrays(arrays: SearchArrays) -> SearchArrays:
+    """Return the same points, each of the class of three that is the largest of its numbers."""
+    largest = arrays.vectors[:, :3].argmax(axis=1)
+    return replace(arrays, labels=np.eye(3, dtype=np.float32)[largest])
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 from shared.bundle import write_bundle
 from shared.data.encoder import resolve_encoder
 from shared.reference import Reference
-from shared.sections import EncoderConfig
+from shared.sections import DecisionsConfig, EncoderConfig
 from shared.training.fused import fuse
 
 WIDTH = 384
@@ -25,6 +25,7 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
     return {
         "test": measured,
         "logistic_regression": measured,
+        "decisions": decisions_of(first, second),
         "intervals": {average: [0.6, 0.95] for average in averages[:2]}
         | {"per_label": {first: [0.7, 0.96], second: None}},
         "data": {
@@ -36,6 +37,22 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
             "n_truncated": 3,
             "max_seq_length": 256,
         },
+    }
+
+
+def decisions_of(first: str, second: str) -> dict[str, Any]:
+    """Return what might have been decided, the second label's probabilities as they were."""
+    trueness = {"ece": 0.05, "brier": 0.2, "log_loss": 0.5}
+    measured = {"uncalibrated": trueness, "calibrated": trueness | {"ece": 0.02}}
+    f1 = {"f1_macro": {"half": 0.5, "tuned": 0.6}, "f1_micro": {"half": 0.7, "tuned": 0.8}}
+    as_it_was = {"threshold": 0.4, "calibration": "none", "temperature": 1.0, "note": "5 of 50"}
+    tempered = {"threshold": 0.5, "calibration": "temperature", "temperature": 2.0, "note": None}
+    return {
+        "asked": DecisionsConfig().model_dump(mode="json"),
+        "chosen_for": "the highest F1",
+        "test": measured | f1,
+        "out_of_fold": measured,
+        "per_label": {first: tempered, second: as_it_was},
     }
 
 

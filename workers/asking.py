@@ -140,10 +140,10 @@ class Asker:
         for one in begun:
             self._heartbeat.add(one.trial_id)
         patiently(lambda: self._history.refresh(self._storage))
-        asked, params = [], dict[int, Params]()
+        asked, params, config = [], dict[int, Params](), self._spec.config
         for one in begun:
             trial = self._history.begin(one)
-            heads = suggest(trial, self._spec.config.space, self._n_inputs)
+            heads = suggest(trial, config.space, self._n_inputs, config.data.task)
             params[one.trial_id] = self._history.end_of_asking(one.trial_id)
             origin = one.user_attrs.get(RETRY_OF, one.number)
             checkpoints = tuple(one.system_attrs.get(CHECKPOINTS, ()))

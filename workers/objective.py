@@ -26,7 +26,7 @@ from shared.search.study import (
     RESUMED_AT,
     SECONDS,
 )
-from shared.training.metrics import average_precision
+from shared.training.metrics import average_precision, scores_of
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
@@ -225,7 +225,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         return False
     measured = average_precision(
         arrays.labels[arrays.valid_rows],
-        bench.trainer.logits(epoch.key, arrays.valid_rows),
+        scores_of(bench.trainer.logits(epoch.key, arrays.valid_rows), asked.params.task),
         bench.spec.label_names,
     )
     attrs = {

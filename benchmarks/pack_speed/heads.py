@@ -68,6 +68,6 @@ def _head(layers: tuple[LayerParams, ...], batch_size: int) -> HeadParams:
         weight_decay=0.0,
         batch_normalization=False,
         label_smoothing=0.0,
-        loss="binary_crossentropy",
+        loss="cross_entropy",
         focal_gamma=2.0,
     )

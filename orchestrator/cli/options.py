@@ -16,6 +16,10 @@ LabelColumns = Annotated[
     str | None,
     typer.Option("--label-columns", metavar="A,B,C", help="Labels; default: all 0/1 columns."),
 ]
+ClassColumn = Annotated[
+    str | None,
+    typer.Option("--class-column", help="One column of class names, in place of labels."),
+]
 EncoderName = Annotated[
     str | None, typer.Option("--encoder", help="A sentence-transformers model.")
 ]
@@ -87,6 +91,7 @@ OPTIONS = {
     "data": ("data", "csv"),
     "text_column": ("data", "text_column"),
     "label_columns": ("data", "label_columns"),
+    "class_column": ("data", "class_column"),
     "encoder": ("encoder", "name"),
     "n_trials": ("study", "n_trials"),
     "timeout": ("study", "timeout_s"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import (
+    ClassColumn,
     ConfigFile,
     Csv,
     Dashboard,
@@ -38,6 +39,7 @@ def run(
     data: Csv = None,
     text_column: TextColumn = None,
     label_columns: LabelColumns = None,
+    class_column: ClassColumn = None,
     encoder: EncoderName = None,
     n_trials: NTrials = None,
     timeout: Timeout = None,
@@ -106,6 +108,7 @@ def prepare(
     data: Csv = None,
     text_column: TextColumn = None,
     label_columns: LabelColumns = None,
+    class_column: ClassColumn = None,
     encoder: EncoderName = None,
     ray_address: RayAddress = None,
     run_dir: OptionalRunDir = None,

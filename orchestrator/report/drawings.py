@@ -101,13 +101,16 @@ def draw_search(
 def draw_outcome(
     scores: Mapping[str, Scores], metrics: Mapping[str, Any], label_names: Sequence[str]
 ) -> dict[str, Drawing]:
-    """Draw what came out, by name of the figure."""
-    test = scores["test"]
-    return {
+    """Draw what came out, by name of the figure; what calibration changed also as it was before."""
+    test, per_label = scores["test"], metrics["decisions"]["per_label"]
+    drawings = {
         "label_precision": Drawing(label_precision(metrics)),
         "precision_recall": Drawing(precision_recall(test, label_names)),
         "calibration": Drawing(calibration(test, label_names)),
     }
+    if any(one["calibration"] != "none" for one in per_label.values()):
+        drawings["uncalibrated"] = Drawing(calibration(scores["uncalibrated"], label_names))
+    return drawings
 
 
 def chosen(complete: Sequence[FrozenTrial], n: int, direction: StudyDirection) -> list[FrozenTrial]:

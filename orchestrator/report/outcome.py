@@ -50,13 +50,15 @@ class Outcome:
     """Hold what came out.
 
     `averages` maps the names of SERIES to weighted, macro and micro average precision; `n_later`
-    counts the trials that have finished since the ensemble was made.
+    counts the trials that have finished since the ensemble was made; `decisions` are those of
+    metrics.json.
     """
 
     n_test_rows: int
     comparison: Comparison
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
+    decisions: dict[str, Any]
     n_later: int
 
 
@@ -89,6 +91,7 @@ def tell_outcome(
             )
             for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
         ),
+        decisions=metrics["decisions"],
         n_later=n_later,
     )
 

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import hashlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from shared.data.classes import class_names, looks_like_classes, one_hot
 from shared.errors import InputError
 from shared.sections import DataConfig
+from shared.training.params import Task
 
 BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 """What a label cell may say, spaces around it aside."""
@@ -21,18 +24,28 @@ BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 @dataclass(frozen=True)
 class Dataset:
-    """Hold n texts and their L labels: `labels` is (n, L) float32 of 0 and 1."""
+    """Hold n texts and their L labels: `labels` is (n, L) float32 of 0 and 1.
+
+    With a `class_column`, whose header it is, the labels are classes: each row has one 1.
+    """
 
     texts: tuple[str, ...]
     labels: npt.NDArray[np.float32]
     label_names: tuple[str, ...]
     source: str
+    class_column: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """What is learnt of them."""
+        return "multilabel" if self.class_column is None else "multiclass"
 
     @cached_property
     def fingerprint(self) -> str:
         """The hash of texts, labels and names, wherever they were read from."""
         digest = hashlib.sha256(self.labels.tobytes())
-        for text in (*self.label_names, *self.texts):
+        classes = () if self.class_column is None else (self.class_column,)
+        for text in (*classes, *self.label_names, *self.texts):
             digest.update(text.encode() + b"\0")
         return digest.hexdigest()
 
@@ -47,6 +60,8 @@ def load_dataset(config: DataConfig) -> Dataset:
         raise InputError("No data: name a CSV with --data or data.csv in the configuration.")
     table = _read_table(config.csv)
     texts = _texts(table, config.csv, config.text_column)
+    if config.class_column is not None:
+        return _classified(table, config.csv, texts, config.text_column, config.class_column)
     names = _label_names(table, config)
     labels = np.column_stack([_labels(table[name], config.csv) for name in names])
     dataset = Dataset(texts, labels, names, str(config.csv))
@@ -54,13 +69,18 @@ def load_dataset(config: DataConfig) -> Dataset:
     return dataset
 
 
-def load_labelled(path: Path, text_column: str, label_names: tuple[str, ...]) -> Dataset:
+def load_labelled(
+    path: Path, text_column: str, label_names: tuple[str, ...], class_column: str | None = None
+) -> Dataset:
     """Read texts and the named labels of a CSV, which may be 0 or 1 in every row.
 
-    Raises InputError as load_dataset does.
+    With a class column, the names are those of its classes, of which not all need a row. Raises
+    InputError as load_dataset does.
     """
     table = _read_table(path)
     texts = _texts(table, path, text_column)
+    if class_column is not None:
+        return _classified(table, path, texts, text_column, class_column, label_names)
     for name in label_names:
         _require_column(table, path, name)
     labels = np.column_stack([_labels(table[name], path) for name in label_names])
@@ -77,7 +97,7 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
 
     Rule: the distinct texts must outnumber the folds, and each label needs at least n_folds + 2
     distinct texts with and without it: one for the test split, one to validate trials, and one in
-    every fold.
+    every fold. So does each class.
     """
     n_needed = n_folds + 2
     n_texts = len(set(dataset.texts))
@@ -86,15 +106,18 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
             f"{dataset.source}: {n_folds} folds need at least {n_needed} distinct texts, but there"
             f" are {n_texts}. Add rows, or lower ensemble.n_folds."
         )
+    in_classes = dataset.class_column is not None
     for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
-        for value in (0, 1):
+        for value in (1,) if in_classes else (0, 1):
             rows = np.flatnonzero(column == value)
             n_with = len({dataset.texts[row] for row in rows})
             if n_with < n_needed:
+                what = (dataset.class_column, repr(name)) if in_classes else (name, value)
+                cure = "put the class together with another" if in_classes else "drop the label"
                 raise InputError(
-                    f"{dataset.source}: column {name!r} is {value} for {n_with} distinct texts, but"
-                    f" {n_folds} folds need at least {n_needed}."
-                    " Add such rows, drop the label, or lower ensemble.n_folds."
+                    f"{dataset.source}: column {what[0]!r} is {what[1]} for {n_with} distinct"
+                    f" texts, but {n_folds} folds need at least {n_needed}."
+                    f" Add such rows, {cure}, or lower ensemble.n_folds."
                 )
 
 
@@ -156,15 +179,33 @@ def _label_names(table: pd.DataFrame, config: DataConfig) -> tuple[str, ...]:
         for name in config.label_columns:
             _require_column(table, config.csv, name)
         return config.label_columns
-    candidates = (name for name in table.columns if name != config.text_column)
+    candidates = [name for name in table.columns if name != config.text_column]
     names = tuple(name for name in candidates if _is_binary(table[name]))
     if not names:
+        classes = next((name for name in candidates if looks_like_classes(table[name])), "NAME")
         raise InputError(
-            f"{config.csv}: no column but the text has only the values 0 and 1. Classes need a 0/1"
-            " column each (pandas.get_dummies); numbers cannot be predicted (no regression)."
-            " Name the labels with --label-columns to see what is wrong with them."
+            f"{config.csv}: no column but the text has only the values 0 and 1. Name a column of"
+            f" classes with --class-column {shlex.quote(classes)}, or labels with --label-columns"
+            " to see what is wrong with them. Quantities cannot be predicted (no regression)."
         )
     return names
+
+
+def _classified(
+    table: pd.DataFrame,
+    path: Path,
+    texts: tuple[str, ...],
+    text_column: str,
+    class_column: str,
+    names: tuple[str, ...] = (),
+) -> Dataset:
+    """Read each row's class, one of `names` or, if there are none, of those that the column has."""
+    if class_column == text_column:
+        raise InputError(f"Column {text_column!r} cannot be both the text and the class.")
+    _require_column(table, path, class_column)
+    cells = table[class_column]
+    names = names or class_names(cells, path)
+    return Dataset(texts, one_hot(cells, names, path), names, str(path), class_column)
 
 
 def _is_binary(cells: Iterable[str]) -> bool:

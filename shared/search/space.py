@@ -5,11 +5,13 @@ from typing import Any, cast
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 
 from shared.sections import Range, SpaceConfig
-from shared.training.params import Activation, HeadParams, LayerParams, Loss, Optimizer
+from shared.training.params import Activation, HeadParams, LayerParams, Loss, Optimizer, Task
 
 
-def suggest(trial: BaseTrial, space: SpaceConfig, embedding_dim: int) -> HeadParams:
-    """Suggest the hyperparameters of one head.
+def suggest(
+    trial: BaseTrial, space: SpaceConfig, embedding_dim: int, task: Task = "multilabel"
+) -> HeadParams:
+    """Suggest the hyperparameters of one head for a task.
 
     Layers are numbered from 0: `n_units_l0`, `activation0`, `dropout0`. A value that the
     configuration fixes is not suggested, and so is not a parameter of the study.
@@ -27,12 +29,15 @@ def suggest(trial: BaseTrial, space: SpaceConfig, embedding_dim: int) -> HeadPar
         label_smoothing=_suggest_float(trial, "label_smoothing", space.label_smoothing),
         loss=cast("Loss", _choose(trial, "loss", space.loss)),
         focal_gamma=_suggest_float(trial, "focal_gamma", space.focal_gamma),
+        task=task,
     )
 
 
-def params_of(trial: FrozenTrial, space: SpaceConfig, embedding_dim: int) -> HeadParams:
+def params_of(
+    trial: FrozenTrial, space: SpaceConfig, embedding_dim: int, task: Task = "multilabel"
+) -> HeadParams:
     """Return the hyperparameters that `suggest` gave to a trial of the study."""
-    return suggest(FixedTrial(trial.params), space, embedding_dim)
+    return suggest(FixedTrial(trial.params), space, embedding_dim, task)
 
 
 def first_params(space: SpaceConfig, embedding_dim: int) -> dict[str, Any]:
@@ -57,13 +62,13 @@ def first_params(space: SpaceConfig, embedding_dim: int) -> dict[str, Any]:
     return params
 
 
-def default_params(embedding_dim: int) -> HeadParams:
+def default_params(embedding_dim: int, task: Task = "multilabel") -> HeadParams:
     """Return the head of `first_params`, whatever a sweep's space is: what a search must beat.
 
     All else is as the configuration's defaults have it.
     """
     space = SpaceConfig()
-    return suggest(FixedTrial(first_params(space, embedding_dim)), space, embedding_dim)
+    return suggest(FixedTrial(first_params(space, embedding_dim)), space, embedding_dim, task)
 
 
 def _units(space: SpaceConfig, embedding_dim: int) -> Range[int]:

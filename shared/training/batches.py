@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from shared.training.dropout import dropout_keys
+from shared.training.losses import smoothing_centre
 from shared.training.params import Structure
 
 
@@ -59,11 +60,12 @@ def gathered_batches(
     """Return the function that fetches the batches at the slots' (P,) positions and steps."""
     offsets = ops.arange(n_batch, dtype="int32")[None, :]
     rows_at = _row_lookup(slots.order)
+    smoothed = _smoothing(slots, data, structure)
 
     def batch_at(position: Any, step: Any) -> Batch:
         rows = rows_at(position[:, None] + offsets)
         vectors = ops.cast(ops.take(data.vectors, rows, axis=0), "float32")
-        targets = _smoothed(ops.take(data.labels, rows, axis=0), slots)
+        targets = smoothed(ops.take(data.labels, rows, axis=0))
         count = ops.maximum(ops.minimum(slots.n_rows - position, slots.batch_size), 0)
         share = _shares(count, offsets)
         return Batch(vectors, targets, share, count, _keys(slots, step, structure))
@@ -91,7 +93,8 @@ def ordered_batches(
     offsets = ops.arange(n_batch, dtype="int32")[None, :]
     rows = ops.reshape(_row_lookup(slots.order)(positions[None, :, None] + offsets), (-1,))
     vectors = ops.take(data.vectors, rows, axis=0)
-    targets = _smoothed(ops.take(data.labels, rows, axis=0)[None], slots)[0]
+    smoothed = _smoothing(slots, data, structure)
+    targets = smoothed(ops.take(data.labels, rows, axis=0)[None])[0]
     shares = _shares(count, offsets)
     keys = _keys(slots, step + numbers, structure)
 
@@ -105,8 +108,10 @@ def ordered_batches(
     return batch_at
 
 
-def _smoothed(labels: Any, slots: Slots) -> Any:
-    return labels + (0.5 - labels) * slots.label_smoothing[:, None, None]
+def _smoothing(slots: Slots, data: Data, structure: Structure) -> Callable[[Any], Any]:
+    """Return the function that makes (P, B, L) targets of labels."""
+    centre = smoothing_centre(structure.task, data.labels)
+    return lambda labels: labels + (centre - labels) * slots.label_smoothing[:, None, None]
 
 
 def _shares(count: Any, offsets: Any) -> Any:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from shared.training.params import HeadParams
+from shared.training.params import HeadParams, Task
 
 Weights = list[npt.NDArray[np.float32]]
 """A head's weights in the order of `keras.Sequential.get_weights`."""
@@ -47,10 +47,14 @@ def build_head(
     return head
 
 
-def with_probabilities(head: keras.Sequential) -> keras.Sequential:
-    """Return the head with a sigmoid behind it: (batch, n_labels) probabilities, shared weights."""
+def with_probabilities(head: keras.Sequential, task: Task = "multilabel") -> keras.Sequential:
+    """Return the head with probabilities for its logits, (batch, n_labels), and shared weights.
+
+    Each label's is a sigmoid; those of classes are a softmax, which adds up to 1.
+    """
     inputs = keras.Input(head.input_shape[1:], dtype="float32")
-    return keras.Sequential([inputs, *head.layers, keras.layers.Activation("sigmoid")])
+    activation = "softmax" if task == "multiclass" else "sigmoid"
+    return keras.Sequential([inputs, *head.layers, keras.layers.Activation(activation)])
 
 
 _FIRST_WEIGHTS = 0

@@ -1,11 +1,14 @@
-"""Measure multi-label probabilities: average precision in the field's three averages."""
+"""Measure predictions: by average precision in the field's three averages, and as decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.metrics import average_precision_score
+
+from shared.training.params import Task
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,14 @@ class AveragePrecision:
     ap_macro: float
     ap_micro: float
     per_label: dict[str, float | None]
+
+
+def scores_of(logits: npt.NDArray[np.float32], task: Task) -> npt.NDArray[np.floating]:
+    """Return what ranks rows as the probabilities of (n, L) logits do, label by label.
+
+    The logits themselves, or for classes their softmax, in which what one has another lacks.
+    """
+    return softmax(logits.astype(np.float64), axis=1) if task == "multiclass" else logits
 
 
 def average_precision(

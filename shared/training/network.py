@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from shared.training.params import Loss
-
 ACTIVATIONS = ("relu", "linear", "swish")
 """What the numbers in `activation` stand for."""
 _GATES = ((1.0, 1e20, 200.0), (2.0, 0.0, 0.0), (1.0, 1.0, 0.0))
@@ -18,7 +16,6 @@ _GATES = ((1.0, 1e20, 200.0), (2.0, 0.0, 0.0), (1.0, 1.0, 0.0))
 half open everywhere; of swish, the sigmoid itself."""
 _MOMENTUM = 0.99
 _VARIANCE_EPSILON = 1e-3
-_MISSED_EPSILON = 1e-7
 
 
 class Gate(NamedTuple):
@@ -131,24 +128,6 @@ def backward(layers: list[Layer], passes: list[Pass], error: Any, share: Any) ->
         if i:
             error = ops.matmul(error, _transposed(layer.kernel))
     return gradients
-
-
-def error_of(loss: Loss, targets: Any, logits: Any, gamma: Any) -> Any:
-    """Return the derivative of each logit's training loss; `gamma` is the focal loss's."""
-    probability = ops.sigmoid(logits)
-    if loss == "binary_crossentropy":
-        return probability - targets
-    # Lin et al. 2017, "Focal loss for dense object detection", section 3.2
-    missed = targets * (1 - probability) + (1 - targets) * probability
-    missed = ops.maximum(missed, _MISSED_EPSILON)
-    slope = (1 - 2 * targets) * probability * (1 - probability)
-    change = cross_entropy(targets, logits) * gamma / missed * slope
-    return ops.power(missed, gamma) * (probability - targets + change)
-
-
-def cross_entropy(targets: Any, logits: Any) -> Any:
-    """Return the binary cross-entropy of each logit, in nats, without overflow."""
-    return ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
 
 
 def _activate(sums: Any, gate: Gate) -> tuple[Any, Any]:

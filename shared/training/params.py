@@ -5,7 +5,9 @@ from typing import Literal
 
 Activation = Literal["relu", "linear", "swish"]
 Optimizer = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
-Loss = Literal["binary_crossentropy", "focal"]
+Loss = Literal["cross_entropy", "focal"]
+Task = Literal["multilabel", "multiclass"]
+"""Whether each label is true or false by itself, or one of several classes is true."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class HeadParams:
     label_smoothing: float
     loss: Loss
     focal_gamma: float
+    task: Task = "multilabel"
 
     @property
     def structure(self) -> "Structure":
@@ -40,6 +43,7 @@ class HeadParams:
             optimizer=self.optimizer,
             decays=self.weight_decay > 0,
             loss=self.loss,
+            task=self.task,
         )
 
 
@@ -52,3 +56,4 @@ class Structure:
     optimizer: Optimizer
     decays: bool
     loss: Loss
+    task: Task

@@ -11,14 +11,8 @@ from keras import ops
 from shared.training.batches import Batch, Data, Slots, gathered_batches
 from shared.training.dropout import keep_mask, thresholds, unit_numbers
 from shared.training.layout import cuts_of, layers_of, parts_of, rows_of
-from shared.training.network import (
-    backward,
-    cross_entropy,
-    error_of,
-    forward,
-    forward_in_training,
-    gates_of,
-)
+from shared.training.losses import error_of, n_losses, row_losses
+from shared.training.network import backward, forward, forward_in_training, gates_of
 from shared.training.optimizers import Moments, apply_gradients
 from shared.training.params import Structure
 
@@ -96,7 +90,7 @@ def batch_gradient(
     mask_of = _masks(slots.dropout, structure.n_layers, widths, n_batch)
     gates = gates_of(slots.activation, structure.n_layers)
     gamma = slots.focal_gamma[:, None, None]
-    n_labels = ops.cast(widths[-1], "float32")
+    n_averaged = ops.cast(n_losses(structure.task, widths[-1]), "float32")
 
     def gradient_of(parts: list[Any], statistics: Any, batch: Batch) -> Gradient:
         layers = layers_of(parts, statistics, widths, structure)
@@ -104,7 +98,7 @@ def batch_gradient(
         logits, passes, moved = forward_in_training(
             layers, batch.vectors, gates, masks, batch.share
         )
-        error = error_of(structure.loss, batch.targets, logits, gamma) * (batch.share / n_labels)
+        error = error_of(structure, batch.targets, logits, gamma) * (batch.share / n_averaged)
         return Gradient(backward(layers, passes, error, batch.share), moved, batch.count)
 
     return gradient_of
@@ -122,7 +116,7 @@ def measure(
 ) -> tuple[Any, Any]:
     """Return each slot's summed loss over some rows, (P,), and its logits for them, (P, R, L).
 
-    `rows` (P, R) int32; `present` (P, R) float32 is 0 where a row only fills up. The loss is binary
+    `rows` (P, R) int32; `present` (P, R) float32 is 0 where a row only fills up. The loss is
     cross-entropy, whatever a head is trained with, so that heads compare.
     """
     vectors = ops.cast(ops.take(data.vectors, rows, axis=0), "float32")
@@ -130,7 +124,7 @@ def measure(
     parts = parts_of(weights, cuts_of(widths, structure))
     layers = layers_of(parts, statistics, widths, structure)
     logits = forward(layers, vectors, gates_of(activation, structure.n_layers))
-    return ops.sum(ops.mean(cross_entropy(labels, logits), axis=-1) * present, axis=1), logits
+    return ops.sum(row_losses(structure.task, labels, logits) * present, axis=1), logits
 
 
 def only_where(active: Any, new: State, old: State) -> State:

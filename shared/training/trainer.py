@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Epoch:
-    """Report one epoch of one head; `value` is its validation loss in nats a label.
+    """Report one epoch of one head; `value` is its validation loss in nats, a label or a row.
 
     A head with an `ending` is trained no further. The value of a DIVERGED one is not finite.
     """

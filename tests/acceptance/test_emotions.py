@@ -103,6 +103,8 @@ def test_a_sweep_over_real_text_beats_logistic_regression(
     ]
     metrics = json.loads((folder / "bundle" / "metrics.json").read_text())
     assert metrics["test"] == status["test"]
+    macro = metrics["decisions"]["test"]["f1_macro"]
+    assert macro["tuned"] > macro["half"] + 0.01
 
 
 @contextmanager

@@ -31,6 +31,8 @@ PLOTS = {
     "budget_over_time": 2,
 }
 """The fewest traces of each plot."""
+MAY_BE_THERE = {"uncalibrated"}
+"""Plots that a run has or has not: its probabilities may need no calibration."""
 DRAWN = """[...document.querySelectorAll(".plot")].map(plot => ({
     name: plot.id,
     traces: plot.data.length,
@@ -69,9 +71,9 @@ def test_every_plot_is_drawn_and_none_is_too_wide(browser: Chrome, scheme: str, 
     resize(browser, width, 1000)
     WebDriverWait(browser, 10).until(lambda browser: evaluate(browser, "innerWidth") == width)
     drawn = {plot["name"]: plot for plot in evaluate(browser, DRAWN)}
-    assert drawn.keys() == PLOTS.keys()
+    assert drawn.keys() - MAY_BE_THERE == PLOTS.keys()
     for name, plot in drawn.items():
-        assert plot["traces"] >= PLOTS[name], plot
+        assert plot["traces"] >= PLOTS.get(name, 2), plot
         assert plot["marks"] >= 1, plot
         assert plot["width"] > 300, plot
         assert plot["height"] > 200, plot
@@ -102,7 +104,7 @@ def test_the_numbers_on_the_page_lie_beside_it(browser: Chrome, finished: Finish
 
 def test_the_figures_are_there_as_images(finished: FinishedRun) -> None:
     images = {path.stem for path in (finished.folder / "report").glob("*.png")}
-    assert images == PLOTS.keys()
+    assert images - MAY_BE_THERE == PLOTS.keys()
 
 
 def test_it_is_written_anew_with_texts_for_those_who_ask(

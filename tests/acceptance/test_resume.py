@@ -11,6 +11,7 @@ import psutil
 import pytest
 from optuna import load_study
 
+from shared.bundle import read_manifest
 from tests.acceptance.commands import (
     TAGSWEEP,
     Tagsweep,
@@ -106,8 +107,8 @@ def test_a_run_whose_driver_is_killed_in_each_stage_goes_on_with_the_same_comman
     assert processes_of(tmp_path) == []
 
 
-def test_a_larger_budget_runs_the_difference(
-    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
+def test_a_larger_budget_runs_the_difference_and_other_decisions_train_nothing(
+    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, short_yaml: Path
 ) -> None:
     tagsweep(*command, "--n-trials", 2)
     for budget, resume in ((2, ()), (5, ("--n-trials", 5))):
@@ -115,6 +116,17 @@ def test_a_larger_budget_runs_the_difference(
         assert ("Nothing to do" in shown) == (budget == 2)
         status = status_of(tagsweep, prepared)
         assert (status["finished"], status["budget"], status["stage"]) == (budget, budget, "done")
+
+    members = {path: path.stat().st_mtime_ns for path in prepared.glob("store/ensemble/*/*")}
+    assert read_manifest(prepared / "bundle").thresholds != (0.5,) * 5
+    config = short_yaml.with_name("other.yaml")
+    config.write_text(f"{short_yaml.read_text()}decisions: {{threshold: half}}\n")
+    again = ("run", config, "--n-trials", 5, "--run-dir", prepared)
+    for is_new in (True, False):
+        assert ("Nothing to do" in tagsweep(*again).stdout) != is_new
+    assert read_manifest(prepared / "bundle").thresholds == (0.5,) * 5
+    after = {path: path.stat().st_mtime_ns for path in prepared.glob("store/ensemble/*/*")}
+    assert after == members
 
 
 def test_a_study_goes_on_without_its_driver_and_on_another_machine(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from shared.bundle import read_manifest
 from tests.acceptance.commands import FinishedRun, Tagsweep, processes_of, status_of
 
 
@@ -82,7 +83,9 @@ def test_one_text_gets_a_probability_and_a_decision_a_label(
     rows = [line.split() for line in shown.splitlines()]
     assert [row[0] for row in rows] == ["praise", "delivery", "defect", "price", "support"]
     assert all(0 <= float(row[1]) <= 1 for row in rows)
-    assert all((row[2] == "yes") == (float(row[1]) >= 0.5) for row in rows)
+    thresholds = read_manifest(bundle).thresholds
+    for (_, probability, verdict), threshold in zip(rows, thresholds, strict=True):
+        assert (verdict == "yes") == (float(probability) >= threshold)
 
 
 def test_a_thousand_rows_come_back_in_order(

@@ -22,7 +22,7 @@ PARAMS = HeadParams(
     weight_decay=0.0,
     batch_normalization=False,
     label_smoothing=0.0,
-    loss="binary_crossentropy",
+    loss="cross_entropy",
     focal_gamma=2.0,
 )
 KEY = "key"
@@ -110,9 +110,24 @@ def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
 
 
 def test_logistic_regression_gives_a_probability_a_label(arrays: SearchArrays) -> None:
-    probabilities = logistic_regression(arrays.vectors, arrays.labels, arrays.vectors[:7])
+    vectors, labels = arrays.vectors, arrays.labels
+    probabilities = logistic_regression(vectors, labels, vectors[:7], "multilabel")
     assert probabilities.shape == (7, 3)
     assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert (probabilities.sum(axis=1) != 1).any()
+
+
+def test_the_classes_of_an_ensemble_and_a_logistic_regression_share_one_probability(
+    class_arrays: SearchArrays, tmp_path: Path
+) -> None:
+    vectors, labels = class_arrays.vectors, class_arrays.labels
+    ensemble = _train(class_arrays, tmp_path, params=replace(PARAMS, task="multiclass"))
+    for probabilities in (
+        ensemble.model(vectors[120:]).numpy(),
+        logistic_regression(vectors[:120], labels[:120], vectors[120:], "multiclass"),
+    ):
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+        assert (probabilities.argmax(axis=1) == labels[120:].argmax(axis=1)).mean() > 0.8
 
 
 def test_the_default_head_never_sees_the_test_rows(arrays: SearchArrays) -> None:

@@ -112,6 +112,7 @@ def test_the_bundle_gives_a_run_with_its_metrics(run: Run, study: Study, uri: st
     search = {"study": study.study_name, "key": "k", "best_trial": 0, "best_params": {"n": 1}}
     run.paths.bundle.mkdir()
     metrics = {"test": FIGURES, "logistic_regression": FIGURES, "search": search}
+    metrics["decisions"] = {"asked": {"threshold": "f1"}}
     (run.paths.bundle / "metrics.json").write_text(json.dumps(metrics))
     export_to_mlflow(run, uri)
     export_to_mlflow(run, uri)

@@ -117,10 +117,10 @@ def _change_manifest(bundle: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.mark.parametrize(("schema", "advice"), [(1, "Remove it, and make it anew"), (3, "Upgrade")])
+@pytest.mark.parametrize(("schema", "advice"), [(2, "Remove it, and make it anew"), (4, "Upgrade")])
 def test_a_bundle_of_another_schema_says_what_to_do(bundle: Path, schema: int, advice: str) -> None:
     _change_manifest(bundle, schema_version=schema, unheard_of="x")
-    with pytest.raises(InputError, match=f"has schema {schema}, .* reads 2. {advice}"):
+    with pytest.raises(InputError, match=f"has schema {schema}, .* reads 3. {advice}"):
         read_bundle(bundle)
 
 

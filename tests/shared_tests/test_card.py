@@ -34,9 +34,17 @@ def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert "`texts.csv`: 50 labelled texts, of which 40 served" in card
     assert "| weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
-    assert "| a | 20 | 40.0% | 0.5 | 0.9000 | 0.7000 to 0.9600 |" in card
-    assert "| b | 5 | 10.0% | 0.4 | no positive text |  |" in card
+    assert "| a | 20 | 40.0% | 0.5 | temperature | 0.9000 | 0.7000 to 0.9600 |" in card
+    assert "| b | 5 | 10.0% | 0.4 | none | no positive text |  |" in card
     assert "first 256 tokens of a text count; 3 of the texts were longer" in card
+
+
+def test_it_says_what_decisions_were_chosen_for_and_what_good_they_do(bundle: Path) -> None:
+    card = (bundle / "README.md").read_text()
+    assert "Thresholds were chosen for the highest F1," in card
+    assert "| macro | 0.6000 | 0.5000 |" in card
+    assert "| expected calibration error | 0.0500 | 0.0200 |" in card
+    assert "- b: 5 of 50." in card
 
 
 def test_an_encoder_in_a_folder_is_not_taken_for_one_of_the_hub(

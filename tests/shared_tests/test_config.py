@@ -37,6 +37,7 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
             {"space": {"dropout": {"low": 0, "high": 0.1, "hgih": 1}}},
             "unknown key 'space.dropout.hgih'; did you mean 'high'?",
         ),
+        ({"data": {"class_column": "a", "label_columns": ["b"]}}, "data: .* exclude each other"),
         ({"study": {"n_trials": 0}}, "study.n_trials: .* greater than 0, but got 0"),
         ({"space": {"activation": ["tanh"]}}, "space.activation.0: .* but got 'tanh'"),
         ({"space": {"dropout": {"low": 0.5, "high": 0.1}}}, "low must not exceed high"),

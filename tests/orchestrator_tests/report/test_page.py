@@ -23,6 +23,7 @@ from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.sections import EncoderConfig
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
+from tests.tiny_bundle import decisions_of
 from workers import SearchArrays
 
 EVIL = "<script>alert(1)</script>"
@@ -68,7 +69,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     rng = np.random.default_rng(0)
     scores = {
         name: Scores(rows, labels, rng.uniform(size=labels.shape).astype(np.float32))
-        for name in ("test", "logistic_regression", "default_head")
+        for name in ("test", "logistic_regression", "default_head", "uncalibrated")
     }
     write_scores(searched.paths.scores, scores)
     metrics = {
@@ -89,7 +90,9 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     (searched.paths.bundle / "manifest.json").write_text(manifest.model_dump_json())
     search = {"complete": 4, "pruned": 0}
     (searched.paths.bundle / "metrics.json").write_text(
-        json.dumps(metrics | {"search": search, "ensemble_s": 3.0})
+        json.dumps(
+            metrics | {"search": search, "ensemble_s": 3.0, "decisions": decisions_of(*NAMES)}
+        )
     )
     keep_data(searched.store, "f" * 64, (TEXT,) * 40, arrays)
     return searched
@@ -145,6 +148,17 @@ def test_a_result_is_reported_with_its_intervals(ensembled: Run, study: Study) -
     assert "2,000 resamples" in _shown(ensembled)
     assert "2 trials have finished since the ensemble was made." in _shown(ensembled)
     assert "Ensemble</dt><dd>3.0 s" in _shown(ensembled)
+
+
+def test_decisions_are_reported_with_what_calibration_changed(ensembled: Run, study: Study) -> None:
+    write_report(ensembled, study)
+    shown = _shown(ensembled)
+    assert "Thresholds were chosen for the highest F1" in shown
+    assert "<td>at these thresholds</td><td>0.6000</td><td>0.8000</td>" in shown
+    assert "<td>before calibration</td><td>0.0500</td>" in shown
+    assert "temperature 2.00, fear: none" in shown
+    assert "<b>fear</b>: 5 of 50." in shown
+    assert 'id="uncalibrated"' in shown
 
 
 def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from shared.errors import InputError
 from shared.sections import DataConfig
 
 GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
+CLASSES = "id,text,topic\n7,x,tea\n8,y,sea\n9,z,tea \n5,w,sea\n"
+PRICES = "text,price\n" + "".join(f"text {i},{i / 8}\n" for i in range(30))
 
 
 def _load(tmp_path: Path, content: str | bytes, **settings: object) -> Dataset:
@@ -43,6 +46,19 @@ def test_named_labels_are_taken_in_the_order_given(tmp_path: Path) -> None:
     assert dataset.labels[0].tolist() == [1, 0]
 
 
+def test_classes_become_a_column_each_in_their_order(tmp_path: Path) -> None:
+    dataset = _load(tmp_path, CLASSES, class_column="topic")
+    assert (dataset.label_names, dataset.task) == (("sea", "tea"), "multiclass")
+    assert dataset.labels.tolist() == [[0, 1], [1, 0], [0, 1], [1, 0]]
+    numbered = CLASSES.replace("tea", "2").replace("sea", "10")
+    assert _load(tmp_path, numbered, class_column="topic").label_names == ("2", "10")
+
+
+def test_classes_may_be_many_numbers_if_each_has_many_rows(tmp_path: Path) -> None:
+    content = "text,intent\n" + "".join(f"text {i},{i % 77}\n" for i in range(770))
+    assert len(_load(tmp_path, content, class_column="intent").label_names) == 77
+
+
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
@@ -58,7 +74,14 @@ def test_named_labels_are_taken_in_the_order_given(tmp_path: Path) -> None:
         ("text,a\nx,1\ny,1\n", {}, "column 'a' is 1 in every row"),
         ("text,a,a\nx,1,0\n", {}, "the header names column 'a' more than once"),
         ("text,a\nx,0\ny,1,1,1\n", {}, "not a valid CSV: .*line 3"),
-        ("text,stars\nx,5\n", {}, "no column but the text has only the values 0 and 1"),
+        ("text,stars\nx,5\n", {}, "only the values 0 and 1. .* with --class-column NAME, or"),
+        (CLASSES, {}, "Name a column of classes with --class-column topic, or labels"),
+        (CLASSES, {"class_column": "topik"}, "no column 'topik'.* Did you mean 'topic'?"),
+        (CLASSES, {"class_column": "text"}, "cannot be both the text and the class"),
+        ("text,topic\nx,a\ny, \n", {"class_column": "topic"}, "row 2, column 'topic': .* empty"),
+        ("text,topic\nx,a\ny,a\n", {"class_column": "topic"}, "'topic' is 'a' in every row"),
+        (PRICES, {"class_column": "price"}, "'price' has 30 different numbers.*no regression"),
+        (PRICES, {}, "with --class-column NAME, or .* Quantities cannot be predicted"),
         (b"text,a\n\xff\xfe,1\n", {}, "must be UTF-8, but is not"),
     ],
 )
@@ -87,6 +110,8 @@ def test_the_fingerprint_follows_texts_labels_and_names(tmp_path: Path) -> None:
         GOOD.replace("a,b", "a,c"),
     )
     assert len({_load(tmp_path, content).fingerprint for content in contents}) == 4
+    in_classes = replace(_load(tmp_path, GOOD), class_column="topic")
+    assert in_classes.fingerprint != _load(tmp_path, GOOD).fingerprint
     assert _load(tmp_path, GOOD).fingerprint == _load(tmp_path, GOOD).fingerprint
 
 
@@ -98,6 +123,15 @@ def test_known_labels_are_read_in_their_order_even_where_they_never_change(tmp_p
     assert dataset.labels.tolist() == [[0, 1], [1, 1]]
     with pytest.raises(InputError, match="has no column 'c'; it has 'note', 'extra', 'a', 'b'"):
         load_labelled(path, "note", ("a", "c"))
+
+
+def test_of_known_classes_not_all_need_a_row_but_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("text,topic\nx,b\ny,b\n")
+    dataset = load_labelled(path, "text", ("c", "b", "a"), "topic")
+    assert dataset.labels.tolist() == [[0, 1, 0], [0, 1, 0]]
+    with pytest.raises(InputError, match="row 1, column 'topic': 'b' is none of the known .* 'a'"):
+        load_labelled(path, "text", ("c", "a"), "topic")
 
 
 def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:
@@ -112,8 +146,15 @@ def _dataset(n: int, n_positive: int) -> Dataset:
     return Dataset(tuple(f"text {i}" for i in range(n)), labels, ("a",), "some.csv")
 
 
+def _classified(n: int, n_of_a: int) -> Dataset:
+    labels = _dataset(n, n_of_a).labels
+    texts, both = tuple(f"text {i}" for i in range(n)), np.hstack([1 - labels, labels])
+    return Dataset(texts, both, ("b", "a"), "some.csv", "topic")
+
+
 def test_enough_rows_are_accepted() -> None:
     require_rows(_dataset(14, 7), n_folds=5)
+    require_rows(_classified(14, 7), n_folds=5)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +163,7 @@ def test_enough_rows_are_accepted() -> None:
         (_dataset(6, 3), "5 folds need at least 7 distinct texts, but there are 6"),
         (_dataset(20, 6), "column 'a' is 1 for 6 distinct texts"),
         (_dataset(20, 14), "column 'a' is 0 for 6 distinct texts"),
+        (_classified(20, 6), "column 'topic' is 'a' for 6 distinct texts.* together with another"),
     ],
 )
 def test_too_few_rows_for_the_folds_are_refused(dataset: Dataset, message: str) -> None:

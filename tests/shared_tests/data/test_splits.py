@@ -66,6 +66,17 @@ def test_parts_have_the_asked_sizes_and_the_labels_shares() -> None:
         np.testing.assert_allclose(dataset.labels[part].mean(axis=0), expected, rtol=0.1)
 
 
+def test_rare_classes_have_their_share_of_every_part_and_fold() -> None:
+    classes = np.random.default_rng(0).choice(4, 1000, p=(0.6, 0.3, 0.08, 0.02))
+    labels = np.eye(4, dtype=np.float32)[classes]
+    dataset = Dataset(tuple(map(str, range(1000))), labels, tuple("abcd"), "made", "class")
+    split = make_split(dataset, DataConfig(), 42)
+    folds = [held_out for _, held_out in make_folds(dataset, split.train, 5, 42)]
+    for part in (split.train, split.valid, split.test, *folds):
+        expected = labels.sum(axis=0) * len(part) / len(labels)
+        np.testing.assert_allclose(labels[part].sum(axis=0), expected, atol=1.5)
+
+
 def test_another_seed_is_another_split() -> None:
     dataset = _many(200)
     prints = {make_split(dataset, DataConfig(), seed).fingerprint for seed in range(5)}

@@ -40,7 +40,7 @@ def test_an_opened_range_becomes_a_parameter() -> None:
         learning_rate=Range[float](low=1e-4, high=1e-2, log=True),
         optimizer=("adam", "sgd"),
         batch_normalization=(True, False),
-        loss=("binary_crossentropy", "focal"),
+        loss=("cross_entropy", "focal"),
         label_smoothing=Range[float](low=0, high=0.1),
         weight_decay=Range[float](low=0, high=0.1),
         focal_gamma=Range[float](low=1, high=3),
@@ -105,4 +105,4 @@ def test_the_default_head_is_one_wide_relu_layer_with_all_else_as_the_defaults_h
     params = default_params(384)
     assert params.layers == (LayerParams(384, "relu", 0.5),)
     assert (params.batch_size, params.optimizer, params.learning_rate) == (16, "adam", 1e-3)
-    assert params.loss == "binary_crossentropy"
+    assert params.loss == "cross_entropy"

@@ -22,7 +22,7 @@ def params() -> HeadParams:
         weight_decay=0.0,
         batch_normalization=False,
         label_smoothing=0.0,
-        loss="binary_crossentropy",
+        loss="cross_entropy",
         focal_gamma=2.0,
     )
 

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
+from scipy.special import log_softmax
 
 from shared.sections import TrainingConfig
 from shared.training.head import build_head, initial_weights
 from shared.training.pack import SHUFFLING
-from shared.training.params import HeadParams, LayerParams
+from shared.training.params import HeadParams, LayerParams, Task
 from workers import SearchArrays
 
 N_INPUTS, N_LABELS = 8, 3
@@ -34,8 +35,9 @@ def heads(**fixed: Any) -> st.SearchStrategy[HeadParams]:
         "weight_decay": st.just(0.0),
         "batch_normalization": st.just(False),
         "label_smoothing": st.just(0.0),
-        "loss": st.just("binary_crossentropy"),
+        "loss": st.just("cross_entropy"),
         "focal_gamma": st.just(2.0),
+        "task": st.just("multilabel"),
     }
     return st.builds(HeadParams, **(values | fixed))
 
@@ -47,11 +49,14 @@ def keras_head(params: HeadParams, seed: int) -> keras.Sequential:
 
 
 def keras_loss(params: HeadParams) -> keras.Loss:
+    losses, common = keras.losses, {"from_logits": True, "label_smoothing": params.label_smoothing}
+    if params.task == "multiclass" and params.loss == "focal":
+        return losses.CategoricalFocalCrossentropy(1.0, params.focal_gamma, **common)
+    if params.task == "multiclass":
+        return losses.CategoricalCrossentropy(**common)
     if params.loss == "focal":
-        return keras.losses.BinaryFocalCrossentropy(
-            gamma=params.focal_gamma, from_logits=True, label_smoothing=params.label_smoothing
-        )
-    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=params.label_smoothing)
+        return losses.BinaryFocalCrossentropy(gamma=params.focal_gamma, **common)
+    return losses.BinaryCrossentropy(**common)
 
 
 def keras_optimizer(params: HeadParams) -> keras.Optimizer:
@@ -97,7 +102,7 @@ def _train(
             shuffle=False,
             verbose=0,
         )
-        values.append(_entropy(model, x, y))
+        values.append(_entropy(model, x, y, params.task))
         callbacks.on_epoch_end(len(values) - 1, {"val_loss": values[-1]})
     return values
 
@@ -125,8 +130,12 @@ def keras_gradients(
     return [np.asarray(keras.ops.convert_to_numpy(gradient)) for gradient in found]
 
 
-def _entropy(model: keras.Sequential, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
+def _entropy(
+    model: keras.Sequential, x: npt.NDArray[Any], y: npt.NDArray[Any], task: Task
+) -> float:
     logits = np.asarray(keras.ops.convert_to_numpy(model(x, training=False)), dtype=np.float64)
+    if task == "multiclass":
+        return float(-np.mean(np.sum(y * log_softmax(logits, axis=1), axis=1)))
     return float(np.mean(np.logaddexp(0, logits) - y * logits))
 
 

@@ -1,11 +1,13 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 
 from shared.training.head import build_head, initial_weights, with_probabilities
-from shared.training.params import HeadParams, LayerParams
+from shared.training.params import HeadParams, LayerParams, Task
 
 
 def test_layers_follow_the_parameters(params: HeadParams) -> None:
@@ -45,9 +47,15 @@ def test_equal_seeds_give_equal_weights(params: HeadParams) -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-def test_probabilities_are_the_sigmoid_of_the_logits(params: HeadParams) -> None:
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("multilabel", expit), ("multiclass", lambda logits: softmax(logits, axis=1))],
+)
+def test_probabilities_are_the_sigmoid_or_the_softmax_of_the_logits(
+    params: HeadParams, task: Task, expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
     head = build_head(params, 8, 3, initial_weights(params, 8, 3, seed=1))
     x = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     logits = keras.ops.convert_to_numpy(head(x))
-    probabilities = keras.ops.convert_to_numpy(with_probabilities(head)(x))
-    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    probabilities = keras.ops.convert_to_numpy(with_probabilities(head, task)(x))
+    np.testing.assert_allclose(probabilities, expected(logits), rtol=1e-5)

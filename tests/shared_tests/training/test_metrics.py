@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from shared.training.metrics import average_precision
+from shared.training.metrics import average_precision, scores_of
 
 LABELS = np.array([[1, 0], [0, 0], [1, 1], [0, 1], [1, 0]], dtype=np.float32)
 SCORES = np.array([[0.9, 0.1], [0.8, 0.3], [0.7, 0.2], [0.1, 0.9], [0.2, 0.8]])
@@ -25,6 +25,13 @@ def test_a_label_without_a_positive_row_is_left_out() -> None:
     assert measured.per_label["b"] is None
     assert measured.ap_macro == measured.per_label["a"]
     assert measured.ap_weighted == pytest.approx(measured.ap_macro)
+
+
+def test_classes_are_ranked_by_what_the_others_leave_them() -> None:
+    logits = np.array([[2, 5], [1, 0]], dtype=np.float32)
+    assert scores_of(logits, "multilabel")[:, 0].argmax() == 0
+    assert scores_of(logits, "multiclass")[:, 0].argmax() == 1
+    np.testing.assert_allclose(scores_of(logits, "multiclass").sum(axis=1), 1)
 
 
 def test_nothing_to_measure_is_an_error() -> None:

@@ -7,13 +7,8 @@ from keras import ops
 
 from shared.training.head import initial_weights
 from shared.training.layout import cuts_of, layers_of, parts_of, to_rows
-from shared.training.network import (
-    ACTIVATIONS,
-    backward,
-    error_of,
-    forward_in_training,
-    gates_of,
-)
+from shared.training.losses import error_of, n_losses, smoothing_centre
+from shared.training.network import ACTIVATIONS, backward, forward_in_training, gates_of
 from shared.training.params import HeadParams
 from tests.shared_tests.training.reference import N_INPUTS, N_LABELS, heads, keras_gradients
 
@@ -21,8 +16,9 @@ WIDE = 32
 KINDS = {
     "batch_normalization": st.booleans(),
     "label_smoothing": st.sampled_from([0.0, 0.1]),
-    "loss": st.sampled_from(["binary_crossentropy", "focal"]),
+    "loss": st.sampled_from(["cross_entropy", "focal"]),
     "focal_gamma": st.sampled_from([0.5, 2.0]),
+    "task": st.sampled_from(["multilabel", "multiclass"]),
 }
 
 
@@ -42,9 +38,11 @@ def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
     logits, passes, _ = forward_in_training(
         layers, ops.convert_to_tensor(vectors), gates, masks, share
     )
-    targets = labels + (0.5 - labels) * np.float32(params.label_smoothing)
+    centre = ops.convert_to_numpy(smoothing_centre(params.task, labels))
+    targets = labels + (centre - labels) * np.float32(params.label_smoothing)
     gamma = np.float32(params.focal_gamma)
-    error = error_of(params.loss, targets, logits, gamma) * (share / N_LABELS)
+    error = error_of(structure, targets, logits, gamma)
+    error = error * (share / n_losses(params.task, N_LABELS))
     return [ops.convert_to_numpy(part)[0] for part in backward(layers, passes, error, share)]
 
 
@@ -53,7 +51,9 @@ def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
 def test_gradients_are_those_of_keras(params: HeadParams, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(params.batch_size, N_INPUTS)).astype(np.float32)
-    y = (rng.random((params.batch_size, N_LABELS)) > 0.5).astype(np.float32)
+    drawn = rng.random((params.batch_size, N_LABELS))
+    is_true = drawn > 0.5 if params.task == "multilabel" else drawn == drawn.max(1, keepdims=True)
+    y = is_true.astype(np.float32)
     expected = keras_gradients(params, seed, x, y)
     found = packed_gradients(params, seed, x, y)
     # Normalising takes differences of large sums; before it, a bias has no gradient but rounding.

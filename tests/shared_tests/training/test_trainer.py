@@ -90,6 +90,18 @@ def test_each_option_trains_as_in_keras(
     np.testing.assert_allclose(_values(trainer)[0], expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("change", [{"loss": "focal"}, {"optimizer": "rmsprop"}], ids=str)
+def test_classes_train_as_in_keras(
+    params: HeadParams, change, make_trainer: MakeTrainer, class_arrays: SearchArrays
+) -> None:
+    layers = tuple(replace(layer, dropout=0.0) for layer in params.layers)
+    params = replace(params, layers=layers, task="multiclass", label_smoothing=0.1, **change)
+    trainer = make_trainer(1, Matrix(class_arrays.vectors, class_arrays.labels), max_epochs=8)
+    _add(trainer, class_arrays, params)
+    expected = keras_values(params, 0, class_arrays, TrainingConfig(max_epochs=8))
+    np.testing.assert_allclose(_values(trainer)[0], expected, rtol=1e-3)
+
+
 def _varied(params: HeadParams) -> list[HeadParams]:
     return [
         params,

@@ -1,0 +1,1 @@
+"""Turn probabilities into decisions: calibrate them, and choose each label's threshold."""

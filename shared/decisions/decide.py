@@ -1,0 +1,131 @@
+"""Decide, from out-of-fold probabilities, how a model's probabilities become decisions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.decisions.calibration import FITS, Curve, choose, cross_fit
+from shared.decisions.thresholds import (
+    Cuts,
+    best_f1,
+    cuts_of,
+    least_cost,
+    most_precise,
+    most_precision,
+    most_recall,
+)
+from shared.sections import DecisionsConfig
+from shared.training.params import Task
+
+MIN_EXAMPLES = 10
+"""Rows with a label, and without it, that anything is fitted to: ten an estimated number, as
+Peduzzi et al. 1996 ask for, "A simulation study of the number of events per variable"."""
+HALF = 0.5
+"""The threshold that is best for true probabilities where all wrong decisions are equally bad."""
+
+
+@dataclass(frozen=True)
+class LabelDecision:
+    """Hold what was decided for one label; `note` says what it did not get, and why.
+
+    The threshold is one of calibrated probabilities.
+    """
+
+    curve: Curve
+    threshold: float
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Hold what was decided for L labels.
+
+    `cross_fitted` is (n, L) float64, the out-of-fold probabilities that it was decided from, each
+    row calibrated by what was fitted to other rows.
+    """
+
+    labels: tuple[LabelDecision, ...]
+    cross_fitted: npt.NDArray[np.float64]
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """How each label's probability is calibrated."""
+        return tuple(one.curve for one in self.labels)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which calibrated probability on each label is given."""
+        return tuple(one.threshold for one in self.labels)
+
+
+def decide(
+    labels: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
+    config: DecisionsConfig,
+    task: Task,
+    seed: int,
+) -> Decisions:
+    """Calibrate and choose thresholds on (n, L) labels, 0 or 1, and out-of-fold probabilities.
+
+    A label with fewer than MIN_EXAMPLES rows with it, or without, is left as it is. The seed draws
+    the folds that calibrations are compared by.
+
+    The probabilities are those of single members, what is decided is applied to their mean, which
+    is slightly less extreme: scores of the mean on rows that no member has seen are there only for
+    the test rows, which nothing may be fitted to. Of classes the most probable one is the answer.
+    """
+    if task == "multiclass":
+        untouched = LabelDecision(Curve(), HALF)
+        return Decisions((untouched,) * labels.shape[1], probabilities.astype(np.float64))
+    decided, cross_fitted = [], probabilities.astype(np.float64)
+    for i, (truth, scores) in enumerate(zip(labels.T, probabilities.T, strict=True)):
+        n_positive = int((truth > 0).sum())
+        if min(n_positive, len(truth) - n_positive) < MIN_EXAMPLES:
+            decided.append(_undecided(config, n_positive, len(truth)))
+            continue
+        candidates = {
+            method: cross_fit(FITS[method], truth, scores, seed)
+            for method in (FITS if config.calibration == "auto" else [config.calibration])
+        }
+        chosen = choose(truth, candidates)
+        cross_fitted[:, i] = candidates[chosen]
+        curve = FITS[chosen](truth, scores)
+        decided.append(LabelDecision(curve, *_threshold(cuts_of(truth, curve(scores)), config)))
+    return Decisions(tuple(decided), cross_fitted)
+
+
+def _undecided(config: DecisionsConfig, n_positive: int, n: int) -> LabelDecision:
+    """Take the threshold that is best for true probabilities, given the costs, if there are any.
+
+    Elkan 2001, "The Foundations of Cost-Sensitive Learning", equation 2.
+    """
+    threshold = HALF
+    if config.threshold == "cost":
+        both = config.false_positive_cost + config.false_negative_cost
+        threshold = config.false_positive_cost / both
+    note = (
+        f"{n_positive} of {n} rows have it, and it takes {MIN_EXAMPLES} with and without:"
+        f" not calibrated, and its threshold is {threshold:.3g}"
+    )
+    return LabelDecision(Curve(), threshold, note)
+
+
+def _threshold(cuts: Cuts, config: DecisionsConfig) -> tuple[float, str | None]:
+    """Return the threshold that the configuration asks for, and what is to be said of it."""
+    floor = config.floor
+    match config.threshold:
+        case "half":
+            return HALF, None
+        case "f1":
+            return best_f1(cuts), None
+        case "recall":
+            return most_precision(cuts, floor), None
+        case "cost":
+            return least_cost(cuts, config.false_positive_cost, config.false_negative_cost), None
+        case "precision":
+            threshold = most_recall(cuts, floor)
+            if threshold is not None:
+                return threshold, None
+            note = f"no threshold reaches a precision of {floor:g}: it has the most precise one"
+            return most_precise(cuts), note
