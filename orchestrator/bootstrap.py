@@ -32,12 +32,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold weighted average precision by name, and by how much the first one exceeds the others."""
+    """Hold weighted average precision by name, and by how much the first one exceeds the others.
+
+    `p_values` say how likely a difference as far from 0 is where there is none.
+    """
 
     n_resamples: int
     level: float
     ap_weighted: dict[str, Interval]
     differences: dict[str, Interval]
+    p_values: dict[str, float]
 
 
 def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
@@ -66,7 +70,28 @@ def compare(scores: Mapping[str, Scores], seed: int) -> Comparison:
             name: _interval(values[ours] - values[name], drawn[ours] - drawn[name])
             for name in others
         },
+        {name: p_value_of(drawn[ours] - drawn[name]) for name in others},
     )
+
+
+def drawn_differences(ours: Scores, theirs: Scores, seed: int) -> Floats:
+    """Return by how much weighted average precision differs in each resample, (N_RESAMPLES,)."""
+    batches = [
+        _ap_weighted(ours, counts) - _ap_weighted(theirs, counts)
+        for counts in _resamples(len(ours.rows), np.random.default_rng(seed))
+    ]
+    return np.concatenate(batches)
+
+
+def p_value_of(differences: Floats) -> float:
+    """Return how likely differences as far from 0 are where there is none.
+
+    Twice the share of resamples whose difference has not the sign of most, with one more on either
+    side, so that it is never 0: Davison & Hinkley 1997, "Bootstrap Methods and their Application",
+    section 4.4.
+    """
+    n_below, n_above = (differences <= 0).sum(), (differences >= 0).sum()
+    return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))
 
 
 def intervals(scores: Scores, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Train the K-fold ensemble of the best trial's hyperparameters."""
+"""Train the K-fold members of trials, and join them into the ensemble."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.candidates import Candidate
 from orchestrator.predict import predict_vectors
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
@@ -16,89 +17,140 @@ from shared.store import read_file, write_file
 from shared.training.fit import FitResult, Job, fit
 from shared.training.fused import fuse
 from shared.training.head import build_head, with_probabilities
+from shared.training.kernel import fit_kernel_machine
 from shared.training.matrix import Matrix
-from shared.training.params import HeadParams
+from shared.training.params import Task
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 
 KEY_CHARACTERS = 16
-"""How much of an ensemble's key names its folder."""
+"""How much of a key names the folder of a trial's members."""
 
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """The training rows and the held-out rows of one member."""
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Hold the members, all fused into one model, and what each said of rows it had not seen.
+class Team:
+    """Hold members of one kind, and what those who had not seen a row said of it.
 
+    `trial` is the number of the trial that they are like, one a fold; None: a kernel machine.
     `out_of_fold` is (n, L) float32 probabilities, NaN in rows outside all folds. A member stops
     early on its held-out rows, so these scores are slightly optimistic.
     """
 
-    members: tuple[keras.Sequential, ...]
+    trial: int | None
+    members: tuple[keras.Model, ...]
+    out_of_fold: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Hold one model of all members, and its out-of-fold probabilities, as a team's."""
+
     model: keras.Model
     out_of_fold: npt.NDArray[np.float32]
 
 
-def train_ensemble(
-    params: HeadParams,
+def train_teams(
+    candidates: Sequence[Candidate],
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     folds: Sequence[Fold],
     training: TrainingConfig,
     seed: int,
     store: str,
-    key: str,
     on_epoch: Callable[[int, int, float], None],
-    on_fold: Callable[[int, int], None],
-) -> Ensemble:
-    """Train one member a fold on (n, d) vectors and (n, L) labels, all folds at a time.
+    on_member: Callable[[int, int, int], None],
+) -> list[Team]:
+    """Train one member a candidate and fold on (n, d) vectors and (n, L) labels, all at a time.
 
-    Finished folds are kept in the store under the ensemble's key, and read back from there.
-    `on_epoch(n_done, step, value)` follows the training, `on_fold(i, epochs)` is called when a
-    fold's member is kept. Raises TagsweepError when a member diverges.
+    Finished members are kept in the store under their candidate's key, and read back from there.
+    `on_epoch(n_done, step, value)` follows the training, `on_member(trial, fold, epochs)` is called
+    when a member is kept. Raises TagsweepError when a member diverges.
     """
-    names = [name_of_member(key, i) for i in range(len(folds))]
+    places = [(candidate, fold) for candidate in candidates for fold in range(len(folds))]
+    names = [name_of_member(candidate.key, fold) for candidate, fold in places]
     found = {i: member for i, name in enumerate(names) if (member := _load(store, name))}
     jobs = [
-        Job(i, params, seed + i, train_rows, held_out_rows)
-        for i, (train_rows, held_out_rows) in enumerate(folds)
+        Job(i, candidate.params, seed + fold, *folds[fold])
+        for i, (candidate, fold) in enumerate(places)
         if i not in found
     ]
     if jobs:
         matrix = Matrix(vectors, labels, training.matrix_dtype)
-        trainer = Trainer(matrix, training, len(jobs), params.batch_size)
+        max_batch_size = max(job.params.batch_size for job in jobs)
+        trainer = Trainer(matrix, training, len(jobs), max_batch_size)
 
         def follow(epoch: Epoch) -> None:
-            on_epoch(len(folds) - trainer.n_heads, epoch.step, epoch.value)
+            on_epoch(len(found), epoch.step, epoch.value)
 
         for result in fit(trainer, jobs, follow):
-            i = int(str(result.key))
-            found[i] = _finish(result, params, vectors.shape[1], labels.shape[1], names[i])
-            _save(found[i], store, names[i])
-            on_fold(i, len(result.values))
-    members = tuple(found[i] for i in range(len(folds)))
-    out_of_fold = np.full(labels.shape, np.nan, dtype=np.float32)
-    for member, (_, held_out_rows) in zip(members, folds, strict=True):
-        out_of_fold[held_out_rows] = predict_vectors(member, vectors[held_out_rows])
-    return Ensemble(members, fuse(members), out_of_fold)
+            candidate, fold = places[result.key]
+            member = _finish(result, candidate, vectors.shape[1], labels.shape[1], fold)
+            _save(member, store, names[result.key])
+            found[result.key] = member
+            on_member(candidate.trial, fold, len(result.values))
+    n_folds = len(folds)
+    return [
+        _team(
+            candidate.trial, [found[i * n_folds + fold] for fold in range(n_folds)], folds, vectors
+        )
+        for i, candidate in enumerate(candidates)
+    ]
+
+
+def kernel_team(
+    vectors: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.float32],
+    folds: Sequence[Fold],
+    task: Task,
+    seed: int,
+) -> Team:
+    """Fit a kernel machine on the rows of all folds."""
+    machine = fit_kernel_machine(vectors, labels, folds, task, seed)
+    return Team(None, (machine.model,), machine.out_of_fold)
+
+
+def join(teams: Sequence[Team], shares: Sequence[float]) -> Ensemble:
+    """Return the ensemble of teams in shares that sum to 1; a team without a share is left out."""
+    chosen = [(team, share) for team, share in zip(teams, shares, strict=True) if share > 0]
+    members = [member for team, _ in chosen for member in team.members]
+    weights = [share / len(team.members) for team, share in chosen for _ in team.members]
+    out_of_fold = np.sum([share * team.out_of_fold for team, share in chosen], axis=0)
+    is_equal = len(set(weights)) == 1
+    return Ensemble(fuse(members, None if is_equal else weights), out_of_fold.astype(np.float32))
 
 
 def name_of_member(key: str, fold: int) -> str:
-    """Return what a fold's member is called in the store."""
+    """Return what the member of a fold is called in the store."""
     return f"ensemble/{key[:KEY_CHARACTERS]}/fold-{fold}.keras"
 
 
+def _team(
+    trial: int,
+    members: Sequence[keras.Sequential],
+    folds: Sequence[Fold],
+    vectors: npt.NDArray[np.float32],
+) -> Team:
+    n_labels = members[0].output_shape[1]
+    out_of_fold = np.full((len(vectors), n_labels), np.nan, dtype=np.float32)
+    for member, (_, held_out_rows) in zip(members, folds, strict=True):
+        out_of_fold[held_out_rows] = predict_vectors(member, vectors[held_out_rows])
+    return Team(trial, tuple(members), out_of_fold)
+
+
 def _finish(
-    result: FitResult, params: HeadParams, n_inputs: int, n_labels: int, name: str
+    result: FitResult, candidate: Candidate, n_inputs: int, n_labels: int, fold: int
 ) -> keras.Sequential:
     if result.ending is Ending.DIVERGED:
         raise TagsweepError(
-            f"The ensemble's member {name} diverged after {len(result.values)} epochs, though"
-            " the trial that it repeats did not. Lower the learning rate's range."
+            f"The ensemble's member {fold} of trial {candidate.trial} diverged after"
+            f" {len(result.values)} epochs, though the trial did not. Lower the learning rate's"
+            " range."
         )
-    return with_probabilities(build_head(params, n_inputs, n_labels, result.weights), params.task)
+    head = build_head(candidate.params, n_inputs, n_labels, result.weights)
+    return with_probabilities(head, candidate.params.task)
 
 
 def _load(store: str, name: str) -> keras.Sequential | None:

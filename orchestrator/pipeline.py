@@ -108,8 +108,7 @@ def search(
     arrays = SearchArrays(
         vectors=prepared.embeddings.vectors,
         labels=prepared.dataset.labels,
-        train_rows=prepared.split.train,
-        valid_rows=prepared.split.valid,
+        folds=prepared.folds,
     )
     with (
         driving(storage, run.study_name) as hold,

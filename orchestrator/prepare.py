@@ -14,23 +14,27 @@ from orchestrator.sharing import fetch_embeddings, share_embeddings
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.splits import Split, make_split
+from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from workers import launch_encoders
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Hold what the search starts from; the fingerprint covers all of it."""
+    """Hold what the search starts from; the fingerprint covers all of it.
+
+    `folds` are what each trial is trained on and measured by, one after the other.
+    """
 
     dataset: Dataset
     encoder: Encoder
     embeddings: Embeddings
     split: Split
+    folds: tuple[Fold, ...]
 
     @property
     def fingerprint(self) -> str:
-        """The hash of texts, labels, encoder and split."""
-        return hash_of(self.embeddings.key + self.split.fingerprint)
+        """The hash of texts, labels, encoder, split and folds."""
+        return hash_of(self.embeddings.key + self.split.fingerprint + self._folds_hash)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -41,7 +45,12 @@ class Prepared:
             "the labels": hash_of(json.dumps([names, labels.tolist()])),
             ENCODER: self.encoder.revision,
             "the split": self.split.fingerprint,
+            "the folds": self._folds_hash,
         }
+
+    @property
+    def _folds_hash(self) -> str:
+        return hash_of(json.dumps([[rows.tolist() for rows in fold] for fold in self.folds]))
 
 
 def prepare(run: Run, console: Console) -> Prepared:
@@ -51,14 +60,15 @@ def prepare(run: Run, console: Console) -> Prepared:
     """
     restored = restore(run) if run.config.data.csv is None else None
     dataset, encoder, embeddings = restored or _read_and_embed(run, console)
-    require_rows(dataset, run.config.ensemble.n_folds)
+    _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
-    return Prepared(dataset, encoder, embeddings, split)
+    folds = make_trial_folds(dataset, split, run.config.study)
+    return Prepared(dataset, encoder, embeddings, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embeddings]:
     dataset = load_dataset(run.config.data)
-    require_rows(dataset, run.config.ensemble.n_folds)
+    _require_rows(run, dataset)
     encoder = resolve_encoder(run.config.encoder)
     n_distinct = len(set(dataset.texts))
     key = embeddings_key(dataset.texts, encoder)
@@ -76,6 +86,10 @@ def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embed
             f" {embeddings.max_seq_length} tokens; what is beyond does not count."
         )
     return dataset, encoder, embeddings
+
+
+def _require_rows(run: Run, dataset: Dataset) -> None:
+    require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
 
 
 def hash_of(text: str) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.prepare import Prepared
+from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
+from shared.sections import EnsembleConfig
 
 
 def describe_search(run: Run, prepared: Prepared, state: str) -> str:
@@ -18,7 +20,7 @@ def describe_search(run: Run, prepared: Prepared, state: str) -> str:
 
 def describe_result(run: Run, prepared: Prepared, metrics: dict[str, Any], bundle: str) -> str:
     """Say the same of a study that has its result, and where the bundle is."""
-    return describe_search(run, prepared, _result(run, metrics, bundle))
+    return describe_search(run, prepared, _result(metrics, bundle))
 
 
 def _facts(run: Run, prepared: Prepared) -> str:
@@ -35,12 +37,24 @@ def _facts(run: Run, prepared: Prepared) -> str:
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
             ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", config.study.objective),
+            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
-            ("ensemble", f"{config.ensemble.n_folds} folds of the best trial"),
+            ("ensemble", _members(config.ensemble)),
         ],
         ("", ""),
     )
+
+
+def _members(config: EnsembleConfig) -> str:
+    if config.source == "best":
+        return f"{config.n_folds} folds of the best trial"
+    chosen = "greedily selected" if config.source == "greedy" else "in equal shares"
+    return f"{config.n_folds} folds of each of the {config.top_k} best trials, {chosen}"
+
+
+def _on_folds(prepared: Prepared) -> str:
+    n_folds = len(prepared.folds)
+    return f", the mean of {n_folds} folds" if n_folds > 1 else ""
 
 
 def _labels(prepared: Prepared) -> str:
@@ -53,7 +67,7 @@ def _labels(prepared: Prepared) -> str:
     return "## Labels\n\n" + _table(rows, ("label", "rows", "prevalence"))
 
 
-def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
+def _result(metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
     f1 = metrics["decisions"]["test"]["f1_macro"]
@@ -68,13 +82,15 @@ def _result(run: Run, metrics: dict[str, Any], bundle: str) -> str:
         ],
         ("test split", "average precision (weighted)", "average precision (macro)"),
     )
+    shares = tell_ways(metrics["ensemble"]).shares
+    of_teams = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
     return (
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
-        f" {search['best_trial']}; the ensemble has a head like it for each of"
-        f" {run.config.ensemble.n_folds} folds.\n\n{table}\n\nMacro F1 is {f1['tuned']:.4f} at the"
-        f" labels' own thresholds, {f1['half']:.4f} at 0.5.\n\nThe bundle, which predicts on new"
-        f" text, is `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+        f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n{table}"
+        f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
+        "\n\nThe bundle, which predicts on new text, is"
+        f" `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
 
 

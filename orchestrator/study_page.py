@@ -73,7 +73,7 @@ def show_result(
         _save_plot(study, "precision-recall", precision_recall(scores["test"], names))
     with _harmless("files"), tempfile.TemporaryDirectory(prefix="files-") as folder:
         store = StoredArtifacts(run.store)
-        for path in _files_of(run, metrics["search"]["key"], Path(folder)):
+        for path in _files_of(run, metrics["ensemble"]["members_key"], Path(folder)):
             _save_file(study, store, path)
 
 

@@ -190,7 +190,7 @@ def _running_row(trial: RunningTrial) -> Row:
     age = "" if trial.value_age_s is None else f"{describe_s(trial.value_age_s)} ago"
     return (
         f"#{trial.trial}",
-        "-" if trial.step is None else str(trial.step + 1),
+        _epoch(trial),
         "-" if trial.value is None else f"{trial.value:.4f}",
         age,
         describe_s(trial.running_s),
@@ -198,6 +198,13 @@ def _running_row(trial: RunningTrial) -> Row:
         trial.node,
         describe_s(trial.silent_s),
     )
+
+
+def _epoch(trial: RunningTrial) -> str:
+    """Say how far a trial is; of its later folds no epoch is known."""
+    if trial.folds:
+        return f"fold {trial.folds + 1}"
+    return "-" if trial.step is None else str(trial.step + 1)
 
 
 def _node_row(node: NodeStatus) -> Row:

@@ -25,7 +25,7 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         _quality(metrics),
         _labels(manifest, metrics),
         _decisions(metrics["decisions"]),
-        _limits(metrics["data"]),
+        _limits(metrics),
         _usage(manifest),
     ]
     return "\n\n".join(sections) + "\n"
@@ -152,7 +152,10 @@ How far the probabilities are from the shares of texts with the label, on the te
 {notes}""".rstrip()
 
 
-def _limits(data: dict[str, Any]) -> str:
+def _limits(metrics: dict[str, Any]) -> str:
+    data, teams = metrics["data"], metrics["ensemble"]["teams"]
+    has_kernel = any(team["trial"] is None and team["share"] for team in teams)
+    holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
     limit, n_longer = data["max_seq_length"], data["n_truncated"]
     cut = (
         "Only so much of a text counts as the encoder reads."
@@ -167,7 +170,7 @@ def _limits(data: dict[str, Any]) -> str:
   or language, or from another time, expect less, and measure: `tagsweep evaluate` compares new
   labelled texts with these and says whether labels or embeddings have drifted.
 - Labels with few texts have wide intervals: believe the interval, not the figure.
-- `reference.npz` holds embeddings of some training texts: no text is in it, but embeddings
+- {holders} embeddings of some training texts: no text is in there, but embeddings
   can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
 
 

@@ -180,6 +180,12 @@ class StudyConfig(Section):
     """What trials are compared by: their validation loss, or the weighted or macro average
     precision on the validation rows at the epoch of the least loss. They report their loss after
     each epoch, and are pruned by it, in any case."""
+    n_folds: int | None = Field(None, ge=2)
+    """Folds that each trial is measured on, instead of the one split; its value is their mean. It
+    trains on the first one alone, where it may be pruned, and on the others if it was not. null:
+    the one split."""
+    n_repeats: int = Field(1, gt=0)
+    """How often the rows are divided into such folds, each time anew; more needs n_folds."""
     target_value: float | None = None
     """The objective's value at which the search is good enough and ends. null: no target."""
     seed: int = Field(42, ge=0)
@@ -188,6 +194,12 @@ class StudyConfig(Section):
     """How the next parameters are chosen."""
     pruner: PrunerConfig = PrunerConfig()
     """Which trials are stopped early."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "StudyConfig":
+        if self.n_repeats > 1 and self.n_folds is None:
+            raise ValueError(f"n_repeats needs n_folds, but got n_repeats={self.n_repeats} alone")
+        return self
 
 
 class TrainingConfig(Section):
@@ -244,11 +256,28 @@ class WorkersConfig(Section):
         return self
 
 
+EnsembleSource = Literal["best", "top", "greedy"]
+
+
 class EnsembleConfig(Section):
-    """The ensemble trained from the best trial."""
+    """The ensemble that the search ends in."""
 
     n_folds: int = Field(5, ge=2)
-    """Folds, and so members."""
+    """Folds, and so members of each trial."""
+    source: EnsembleSource = "best"
+    """Whose members it has: the best trial's; the top_k best trials', in equal shares; or theirs in
+    the shares that greedy selection gives them by their out-of-fold predictions."""
+    top_k: int = Field(5, ge=2)
+    """How many of the best trials `top` and `greedy` train members of."""
+    kernel: bool = False
+    """Whether `greedy` may also choose a kernel machine on the embeddings. It ranks well where rows
+    are few; the bundle then holds the embeddings of up to 4,096 of them, in 6 MB or more."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnsembleConfig":
+        if self.kernel and self.source != "greedy":
+            raise ValueError(f"kernel needs source: greedy, but got source: {self.source}")
+        return self
 
 
 class DecisionsConfig(Section):

@@ -96,7 +96,7 @@ def arrays() -> SearchArrays:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(160, 8)).astype(np.float32)
     labels = (vectors[:, :3] + 0.3 * rng.normal(size=(160, 3)) > 0).astype(np.float32)
-    return SearchArrays(vectors, labels, np.arange(120), np.arange(120, 160))
+    return SearchArrays(vectors, labels, ((np.arange(120), np.arange(120, 160)),))
 
 
 @pytest.fixture(scope="session")

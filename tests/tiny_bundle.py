@@ -25,6 +25,7 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
     return {
         "test": measured,
         "logistic_regression": measured,
+        "ensemble": {"source": "best", "teams": [{"trial": 1, "share": 1.0}]},
         "decisions": decisions_of(first, second),
         "intervals": {average: [0.6, 0.95] for average in averages[:2]}
         | {"per_label": {first: [0.7, 0.96], second: None}},

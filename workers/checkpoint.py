@@ -1,48 +1,59 @@
 """Keep trials under way in the run's store, where another worker finds them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from zipfile import BadZipFile
 
 from shared.store import read_file, remove_file, write_file
 from shared.training.snapshot import Snapshot, from_bytes, to_bytes
+from workers.folds import FoldOutcome
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Hold a head in training, and its trial's intermediate values so far, by step."""
+    """Hold a head in training, and how its trial stands.
+
+    `values` are the trial's intermediate values so far, by step, `folds` those that it is through.
+    """
 
     snapshot: Snapshot
     values: dict[int, float]
+    folds: list[FoldOutcome]
 
 
 def write_checkpoint(
-    store: str, trial_id: int, snapshot: Snapshot, values: Mapping[int, float]
+    store: str,
+    trial_id: int,
+    snapshot: Snapshot,
+    values: Mapping[int, float],
+    folds: Sequence[FoldOutcome] = (),
 ) -> None:
     """Write a trial's checkpoint in the place of its last one.
 
     A file belongs to one trial id, so a worker whose trial was taken from it and runs again, under
     another id, cannot write over its successor's.
     """
-    content = to_bytes(snapshot, {"values": list(values.items())})
-    write_file(store, _name(trial_id), content)
+    facts = {"values": list(values.items()), "folds": [asdict(fold) for fold in folds]}
+    write_file(store, _name(trial_id), to_bytes(snapshot, facts))
 
 
 def read_checkpoint(store: str, trial_id: int) -> Checkpoint | None:
     """Read a trial's last checkpoint; None when there is none, or it cannot be read."""
     try:
         snapshot, facts = from_bytes(read_file(store, _name(trial_id)))
+        values = {int(step): float(value) for step, value in facts["values"]}
+        folds = [FoldOutcome(**fold) for fold in facts["folds"]]
     except FileNotFoundError:
         return None
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         logger.warning("Checkpoint %d in %s cannot be read: %s", trial_id, store, error)
         return None
-    return Checkpoint(snapshot, {int(step): float(value) for step, value in facts["values"]})
+    return Checkpoint(snapshot, values, folds)
 
 
 def remove_checkpoint(store: str, trial_id: int) -> None:
@@ -67,10 +78,16 @@ class Keeper:
         """Say whether something that was sent is still to be done."""
         return self._last is not None and not self._last.done()
 
-    def write(self, trial_id: int, snapshot: Snapshot, values: Mapping[int, float]) -> None:
+    def write(
+        self,
+        trial_id: int,
+        snapshot: Snapshot,
+        values: Mapping[int, float],
+        folds: Sequence[FoldOutcome] = (),
+    ) -> None:
         """Write a trial's checkpoint in the place of its last one; returns at once."""
-        known = dict(values)
-        self._send(lambda: write_checkpoint(self._store, trial_id, snapshot, known), trial_id)
+        known = (dict(values), tuple(folds))
+        self._send(lambda: write_checkpoint(self._store, trial_id, snapshot, *known), trial_id)
 
     def remove(self, trial_ids: Iterable[int]) -> None:
         """Remove the checkpoints of trials; returns at once."""

@@ -1,6 +1,7 @@
 """Run trials in the slots of a trainer: report, prune, tell. Optuna and Keras meet here."""
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from shared.search.pruning import Medians
 from shared.search.study import (
     AP_MACRO,
     AP_WEIGHTED,
+    BY_FOLD,
     EPOCHS,
     FAILURE,
     RESUMED_AT,
@@ -32,6 +34,7 @@ from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
 from workers.checkpoint import Keeper, read_checkpoint
 from workers.failing import is_last_straw, kind_of, reason_of
+from workers.folds import VALIDATION_LOSS, FoldOutcome, by_fold, mean_over, outcome_of
 from workers.heartbeat import Heartbeat
 from workers.reporting import HandedBack, Reporter
 from workers.spec import SearchArrays, WorkerSpec
@@ -81,11 +84,23 @@ def open_bench(
 
 @dataclass
 class LiveTrial:
-    """Hold a trial in training, and its intermediate values by step."""
+    """Hold a trial in training.
+
+    `values` are its intermediate values by step: the losses of its first fold. `folds` are those
+    that it is through; `epochs` and `best_loss` are of the one under way.
+    """
 
     asked: Asked
-    values: dict[int, float]
+    values: dict[int, float] = field(default_factory=dict)
+    folds: list[FoldOutcome] = field(default_factory=list)
+    epochs: int = 0
+    best_loss: float = math.inf
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of all folds so far."""
+        return sum(fold.epochs for fold in self.folds) + self.epochs
 
 
 def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
@@ -120,9 +135,9 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
         _keep(live, bench)
 
 
-def trial_seed(study_seed: int, trial_number: int) -> int:
-    """Return the seed of a trial's weights, dropout and shuffling, in 31 bits."""
-    state = np.random.SeedSequence([study_seed, trial_number]).generate_state(1)
+def trial_seed(study_seed: int, trial_number: int, fold: int = 0) -> int:
+    """Return the seed of a trial's weights, dropout and shuffling on a fold, in 31 bits."""
+    state = np.random.SeedSequence([study_seed, trial_number, fold]).generate_state(1)
     return int(state[0] >> 1)
 
 
@@ -135,17 +150,22 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
             return
         found = (read_checkpoint(spec.store, trial_id) for trial_id in asked.checkpoints)
         kept = next((checkpoint for checkpoint in found if checkpoint is not None), None)
-        values = {} if kept is None else kept.values
+        running = LiveTrial(asked)
+        if kept is not None:
+            progress = kept.snapshot.progress
+            running.values, running.folds = kept.values, kept.folds
+            running.epochs, running.best_loss = progress.epochs, progress.best_value
         if asked.checkpoints:
-            bench.reporter.send(asked.trial_id, values, {RESUMED_AT: len(values)})
-        live[asked.trial_id] = LiveTrial(asked, values)
+            attrs = {RESUMED_AT: running.n_epochs, **_describe_folds(running)}
+            bench.reporter.send(asked.trial_id, running.values, attrs)
+        live[asked.trial_id] = running
+        fold = len(running.folds)
         with _failing(live, bench):
             trainer.add(
                 asked.trial_id,
                 asked.params,
-                trial_seed(spec.config.study.seed, asked.origin),
-                arrays.train_rows,
-                arrays.valid_rows,
+                trial_seed(spec.config.study.seed, asked.origin, fold),
+                *arrays.folds[fold],
                 None if kept is None else kept.snapshot,
             )
 
@@ -197,47 +217,72 @@ def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
 
 
 def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
-    """Have checkpoints written of all trials that have been through an epoch."""
+    """Have checkpoints written of all trials that have been through an epoch and have a slot."""
     for trial_id, running in live.items():
-        if running.values:
-            bench.keeper.write(trial_id, bench.trainer.snapshot(trial_id), running.values)
+        if running.values and (snapshot := bench.trainer.snapshot(trial_id)) is not None:
+            bench.keeper.write(trial_id, snapshot, running.values, running.folds)
 
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     """Report an epoch; tell the trial and return True when it was the last."""
-    asked, reporter, arrays = running.asked, bench.reporter, bench.arrays
+    asked, reporter, objective = running.asked, bench.reporter, bench.spec.config.study.objective
     if epoch.ending is Ending.DIVERGED:
-        reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}"
+        where = f" of fold {len(running.folds) + 1}" if len(bench.arrays.folds) > 1 else ""
+        reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}{where}"
         logger.warning("Trial %d failed: %s", asked.number, reason)
         attrs = {**_describe(running), FAILURE: reason}
         reporter.send(asked.trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
         return True
-    running.values[epoch.step] = epoch.value
-    new = {epoch.step: epoch.value}
-    objective = bench.spec.config.study.objective
-    is_loss = objective == "validation_loss"
-    if bench.medians.should_prune(running.values):
-        end = Ended(TrialState.PRUNED, epoch.value if is_loss else None)
+    running.epochs, running.best_loss = epoch.step + 1, min(epoch.value, running.best_loss)
+    new = {} if running.folds else {epoch.step: epoch.value}
+    running.values |= new
+    if new and bench.medians.should_prune(running.values):
+        end = Ended(TrialState.PRUNED, epoch.value if objective == VALIDATION_LOSS else None)
         reporter.send(asked.trial_id, new, _describe(running), end)
         return True
     if epoch.ending is None:
-        reporter.send(asked.trial_id, new)
+        if new:
+            reporter.send(asked.trial_id, new)
         return False
-    measured = average_precision(
-        arrays.labels[arrays.valid_rows],
-        scores_of(bench.trainer.logits(epoch.key, arrays.valid_rows), asked.params.task),
-        bench.spec.label_names,
-    )
+    _end_fold(running, bench)
+    if len(running.folds) < len(bench.arrays.folds):
+        reporter.send(asked.trial_id, new, _describe_folds(running))
+        _begin_next_fold(running, bench)
+        return False
     attrs = {
         **_describe(running),
-        AP_WEIGHTED: round(measured.ap_weighted, 6),
-        AP_MACRO: round(measured.ap_macro, 6),
+        **(_describe_folds(running) if len(running.folds) > 1 else {}),
+        AP_WEIGHTED: round(mean_over(running.folds, "ap_weighted"), 6),
+        AP_MACRO: round(mean_over(running.folds, "ap_macro"), 6),
     }
-    value = min(running.values.values()) if is_loss else getattr(measured, objective)
+    value = mean_over(running.folds, objective)
     reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, value))
     return True
 
 
+def _end_fold(running: LiveTrial, bench: Bench) -> None:
+    """Measure the head at its best epoch on the fold's held-out rows."""
+    _, valid_rows = bench.arrays.folds[len(running.folds)]
+    logits = bench.trainer.logits(running.asked.trial_id, valid_rows)
+    measured = average_precision(
+        bench.arrays.labels[valid_rows],
+        scores_of(logits, running.asked.params.task),
+        bench.spec.label_names,
+    )
+    running.folds.append(outcome_of(running.epochs, running.best_loss, measured))
+    running.epochs, running.best_loss = 0, math.inf
+
+
+def _begin_next_fold(running: LiveTrial, bench: Bench) -> None:
+    asked, fold = running.asked, len(running.folds)
+    seed = trial_seed(bench.spec.config.study.seed, asked.origin, fold)
+    bench.trainer.restart(asked.trial_id, seed, *bench.arrays.folds[fold])
+
+
 def _describe(running: LiveTrial) -> dict[str, Any]:
     seconds = round(time.monotonic() - running.started, 3)
-    return {EPOCHS: len(running.values), SECONDS: seconds}
+    return {EPOCHS: running.n_epochs, SECONDS: seconds}
+
+
+def _describe_folds(running: LiveTrial) -> dict[str, Any]:
+    return {BY_FOLD: by_fold(running.folds)} if running.folds else {}

@@ -51,7 +51,7 @@ class Worker:
         self,
         spec: WorkerSpec,
         vectors: npt.NDArray[np.float32],
-        arrays: tuple[npt.NDArray[Any], ...],
+        arrays: tuple[Any, ...],
         number: int,
     ) -> None:
         """Pull trials until the budget is spent or `stop` was called."""
@@ -99,7 +99,7 @@ class RayPool:
         workers = self._session.actors()
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
-        rest = ray.put((np.asarray(arrays.labels), arrays.train_rows, arrays.valid_rows))
+        rest = ray.put((np.asarray(arrays.labels), arrays.folds))
         self._pings = {_ping(worker): number for number, worker in enumerate(workers)}
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.config import SweepConfig
 from shared.versions import versions
+
+if TYPE_CHECKING:  # which imports pandas, and takes two seconds
+    from shared.data.splits import Fold
 
 POOL_WORKER = "worker-"
 """How the names of a pool's workers begin; of workers without a driver, none does."""
@@ -33,14 +37,14 @@ class WorkerSpec:
 class SearchArrays:
     """Hold what every trial is trained on.
 
-    `vectors` (n, d) float32, `labels` (n, L) float32 of 0 and 1, row numbers int64. Read-only:
-    all workers of a node share one copy.
+    `vectors` (n, d) float32, `labels` (n, L) float32 of 0 and 1, row numbers int64. A trial is
+    trained on its folds one after the other, and may be pruned in the first. Read-only: all workers
+    of a node share one copy.
     """
 
     vectors: npt.NDArray[np.float32]
     labels: npt.NDArray[np.float32]
-    train_rows: npt.NDArray[np.int64]
-    valid_rows: npt.NDArray[np.int64]
+    folds: "tuple[Fold, ...]"
 
 
 def pool_worker_name(number: int) -> str:

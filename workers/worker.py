@@ -46,7 +46,7 @@ def run_worker(
     require_versions(spec.versions, f"{name} on {socket.gethostname()}")
     study, storage = patiently(lambda: _open_study(spec, number, name))
     matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
-    trainer = _make_trainer(spec, matrix, len(arrays.train_rows))
+    trainer = _make_trainer(spec, matrix, max(len(train) for train, _ in arrays.folds))
     n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
     run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
     storage.remove_session()

@@ -24,8 +24,7 @@ from workers.worker import SLOTS_PER_ASK_AHEAD
 ARRAYS = SearchArrays(
     np.zeros((16, N_INPUTS), np.float32),
     np.tile(np.array([[0, 1], [1, 0]], np.float32), (8, 1)),
-    np.arange(8),
-    np.arange(8, 16),
+    ((np.arange(8), np.arange(8, 16)),),
 )
 
 

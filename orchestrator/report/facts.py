@@ -36,6 +36,7 @@ class Asked:
     """Hold what the run was started for.
 
     `rows` counts the rows of each part of the data; it is empty where another machine split them.
+    `n_trial_folds` is 1 where trials are measured on the one split.
     """
 
     data: str
@@ -45,6 +46,7 @@ class Asked:
     n_trials: int
     timeout_s: float | None
     objective: str
+    n_trial_folds: int
     target_value: float | None
     n_folds: int
 
@@ -193,6 +195,7 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         n_trials=config.study.n_trials,
         timeout_s=config.study.timeout_s,
         objective=NAMES[config.study.objective],
+        n_trial_folds=(config.study.n_folds or 1) * config.study.n_repeats,
         target_value=config.study.target_value,
         n_folds=config.ensemble.n_folds,
     )

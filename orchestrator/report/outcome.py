@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from orchestrator.bootstrap import Comparison, compare
 from orchestrator.figures import SERIES
+from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
 
 N_MISTAKES = 10
@@ -58,6 +59,7 @@ class Outcome:
     comparison: Comparison
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
+    made: Made
     decisions: dict[str, Any]
     n_later: int
 
@@ -91,6 +93,7 @@ def tell_outcome(
             )
             for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
         ),
+        made=tell_ways(metrics["ensemble"]),
         decisions=metrics["decisions"],
         n_later=n_later,
     )

@@ -104,7 +104,7 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
     if n_texts < n_needed:
         raise InputError(
             f"{dataset.source}: {n_folds} folds need at least {n_needed} distinct texts, but there"
-            f" are {n_texts}. Add rows, or lower ensemble.n_folds."
+            f" are {n_texts}. Add rows, or lower ensemble.n_folds and study.n_folds."
         )
     in_classes = dataset.class_column is not None
     for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
@@ -117,7 +117,8 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
                 raise InputError(
                     f"{dataset.source}: column {what[0]!r} is {what[1]} for {n_with} distinct"
                     f" texts, but {n_folds} folds need at least {n_needed}."
-                    f" Add such rows, {cure}, or lower ensemble.n_folds."
+                    f" Add such rows, {cure}, or lower ensemble.n_folds and"
+                    " study.n_folds."
                 )
 
 

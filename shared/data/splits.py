@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.data.dataset import Dataset
-from shared.sections import DataConfig
+from shared.sections import DataConfig, StudyConfig
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of the dataset, ascending."""
+Fold = tuple[Rows, Rows]
+"""The rows to train on, and the rows held out."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     return Split(train, valid, test, _fingerprint(dataset, train, valid, test))
 
 
-def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Divide rows into n_folds pairs (training rows, held-out rows); each row is held out once."""
+def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[Fold]:
+    """Divide rows into n_folds folds; each row is held out once."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     groups, labels = _groups(dataset, rows)
@@ -47,6 +49,17 @@ def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[tu
         (_rows_of(groups, kept), _rows_of(groups, held_out))
         for kept, held_out in folds.split(labels, labels)
     ]
+
+
+def make_trial_folds(dataset: Dataset, split: Split, config: StudyConfig) -> tuple[Fold, ...]:
+    """Return the folds of each trial: the split itself, or those of its known rows, all repeats."""
+    if config.n_folds is None:
+        return ((split.train, split.valid),)
+    known = np.sort(np.concatenate([split.train, split.valid]))
+    seeds = range(config.seed, config.seed + config.n_repeats)
+    return tuple(
+        fold for seed in seeds for fold in make_folds(dataset, known, config.n_folds, seed)
+    )
 
 
 def write_split(path: Path, split: Split) -> None:

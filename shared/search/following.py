@@ -21,7 +21,7 @@ from shared.search.bulk_read import (
     read_values,
 )
 from shared.search.forecast import MAX_GAPS, Span
-from shared.search.study import FAILURE, NODE, WORKER
+from shared.search.study import BY_FOLD, FAILURE, NODE, WORKER
 
 WINDOW_S = 300.0
 """The time before now in which it is measured how busy workers are."""
@@ -56,8 +56,9 @@ class RunningTrial:
     """Hold what is known of a running trial.
 
     `step` and `value` are its latest intermediate value, None before its first: it then waits for
-    a slot, or is in its first epoch. `value_age_s` counts from when this value was first seen here,
-    since the study does not say when it was reported; None for one that was there before.
+    a slot, or is in its first epoch. `folds` counts those that it is through: it reports of the
+    first one alone. `value_age_s` counts from when this value, or the end of a fold, was first seen
+    here, since the study does not say when it was reported; None for what was there before.
     `silent_s` counts from its last heartbeat, `running_s` from when it was asked for.
     """
 
@@ -69,6 +70,7 @@ class RunningTrial:
     value_age_s: float | None
     silent_s: float
     running_s: float
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class StudyReader:
         self._failures: deque[Failure] = deque(maxlen=N_FAILURES)
         self._finished: deque[Span] = deque(maxlen=MAX_GAPS + 1)
         self._trained: deque[Training] = deque()
-        self._seen_s: dict[tuple[int, int], float | None] = {}
+        self._seen_s: dict[tuple[int, int, int], float | None] = {}
         self._is_first = True
 
     def read(self, storage: RDBStorage) -> Followed:
@@ -157,7 +159,7 @@ class StudyReader:
         since_s = now_s - WINDOW_S
         recent = {trial_id for trial_id in ended if (times[trial_id][1] or 0.0) > since_s}
         failed = [row.trial_id for row in rows if row.state is TrialState.FAIL][-N_FAILURES:]
-        keys = (WORKER, NODE, SECONDS, FAILURE)
+        keys = (WORKER, NODE, SECONDS, FAILURE, BY_FOLD)
         return _Found(
             rows=rows,
             values=read_values(connection, complete),
@@ -196,23 +198,27 @@ class StudyReader:
 
     def _running(self, found: _Found) -> tuple[RunningTrial, ...]:
         clock_s = time.monotonic()
-        seen_s: dict[tuple[int, int], float | None] = {}
+        seen_s: dict[tuple[int, int, int], float | None] = {}
         trials = []
         for row in found.rows:
             if row.state is not TrialState.RUNNING:
                 continue
             step, value = next(iter(found.last[row.trial_id].items()), (None, None))
+            attrs = found.attrs[row.trial_id]
+            folds = max(map(len, attrs.get(BY_FOLD, {}).values()), default=0)
             age_s = None
             if step is not None:
-                key = (row.trial_id, step)
+                key = (row.trial_id, step, folds)
                 seen_s[key] = self._seen_s.get(key, None if self._is_first else clock_s)
                 since_s = seen_s[key]
                 age_s = None if since_s is None else clock_s - since_s
             start_s = found.times[row.trial_id][0] or found.now_s
             running_s = max(0.0, found.now_s - start_s)
             silent_s = found.silences.get(row.trial_id, running_s)
-            place = _place(found.attrs[row.trial_id])
-            trials.append(RunningTrial(row.number, *place, step, value, age_s, silent_s, running_s))
+            place = _place(attrs)
+            trials.append(
+                RunningTrial(row.number, *place, step, value, age_s, silent_s, running_s, folds)
+            )
         self._seen_s = seen_s
         return tuple(sorted(trials, key=lambda trial: (trial.step is None, trial.trial)))
 

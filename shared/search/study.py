@@ -35,6 +35,8 @@ AP_WEIGHTED = "average precision (weighted)"
 AP_MACRO = "average precision (macro)"
 EPOCHS = "epochs"
 SECONDS = "seconds"
+BY_FOLD = "values by fold"
+"""What each objective was on the folds that a trial is through, by the objective's name."""
 WORKER = "worker"
 NODE = "node"
 FAILURE = "failure"
@@ -188,7 +190,7 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
             "encoder": True,
             "space": True,
             "training": True,
-            "study": {"seed", "objective"},
+            "study": {"seed", "objective", "n_folds", "n_repeats"},
         },
     )
     del values["data"]["csv"]

@@ -22,6 +22,8 @@ from shared.training.step import State
 Rows = npt.NDArray[np.int64]
 SHUFFLING = 1
 """What a seed is split by; first weights have 0."""
+ROWS_STEP = 1024
+"""Room for rows comes in multiples of this, so that a fold a little longer needs no other shape."""
 MEASURED_ROWS = 8192
 """Rows a forward pass when measuring: bounds memory, and costs nothing at this size."""
 MEASURED_SHARE = 8
@@ -85,7 +87,7 @@ class Pack:
     """Train heads of one shape as one program; `slots[i]` is the head in row i of every array."""
 
     def __init__(self, shape: Shape, n_rows: int) -> None:
-        """Start empty; a pass of a head may have up to `n_rows` rows."""
+        """Start empty; a pass of a head has up to `n_rows` rows, or the pack makes more room."""
         self.shape = shape
         self.slots: list[Head | None] = []
         self._backend = current_backend()
@@ -97,7 +99,7 @@ class Pack:
         moments = Moments(blank, blank, ops.ones((1, 1)))
         self._state = State(blank, still, moments, count, count)
         self._best = (blank, still)
-        self._order = ops.zeros((1, n_rows), dtype="int32")
+        self._order = ops.zeros((1, _room_for(n_rows)), dtype="int32")
 
     @property
     def heads(self) -> list[Head]:
@@ -232,6 +234,9 @@ class Pack:
         return to_weights(rows[0], rows[1], widths, self.shape.structure, own)
 
     def _put_order(self, head: Head) -> None:
+        missing = _room_for(len(head.order)) - self._order.shape[1]
+        if missing > 0:
+            self._order = ops.pad(self._order, [(0, 0), (0, missing)])
         padded = np.zeros(self._order.shape[1], np.int32)
         padded[: len(head.order)] = head.order
         self._order = _with_row(self._order, self.slots.index(head), padded)
@@ -297,6 +302,10 @@ class Pack:
         blank = np.zeros_like(value(self.heads[0]))
         values = [blank if head is None else value(head) for head in self.slots]
         return ops.convert_to_tensor(np.array(values, dtype=dtype))
+
+
+def _room_for(n_rows: int) -> int:
+    return -(-n_rows // ROWS_STEP) * ROWS_STEP
 
 
 def _with_row(array: Any, slot: int, row: Row | npt.NDArray[np.int32]) -> Any:

@@ -75,11 +75,21 @@ class Trainer:
         self._given[key] = 0 if snapshot is None else snapshot.progress.epochs
         self._place(Head(key, params, seed, train_rows, valid_rows), snapshot)
 
-    def remove(self, key: int) -> None:
-        """Forget a head, and let a waiting one have its slot."""
+    def restart(self, key: int, seed: int, train_rows: Rows, valid_rows: Rows) -> None:
+        """Train a head anew in its slot, from another seed and on other rows."""
         pack, head = self._find(key)
         pack.remove(head)
+        pack.add(Head(key, head.params, seed, train_rows, valid_rows))
+        self._given[key] = 0
+
+    def remove(self, key: int) -> None:
+        """Forget a head, and let a waiting one have its slot."""
         del self._given[key]
+        if self._is_waiting(key):
+            self._waiting = deque(head for head in self._waiting if head.key != key)
+            return
+        pack, head = self._find(key)
+        pack.remove(head)
         self._fit_capacity(pack, len(pack.heads))
         while self._waiting and self._n_placed < self.n_slots:
             self._place(self._waiting.popleft())
@@ -116,8 +126,10 @@ class Trainer:
         pack, head = self._find(key)
         return pack.best_weights(head)
 
-    def snapshot(self, key: int) -> Snapshot:
-        """Return all that a head goes on from."""
+    def snapshot(self, key: int) -> Snapshot | None:
+        """Return all that a head goes on from; None while it waits for a slot to start again in."""
+        if self._is_waiting(key):
+            return None
         pack, head = self._find(key)
         return pack.snapshot(head)
 
@@ -246,6 +258,9 @@ class Trainer:
     @property
     def _n_placed(self) -> int:
         return sum(len(pack.heads) for pack in self._packs)
+
+    def _is_waiting(self, key: int) -> bool:
+        return any(head.key == key for head in self._waiting)
 
     def _find(self, key: int) -> tuple[Pack, Head]:
         return next((pack, head) for pack in self._packs for head in pack.heads if head.key == key)

@@ -15,6 +15,7 @@ from shared.data.encoder import Encoder
 from shared.data.splits import Split
 from shared.paths import RunPaths
 
+DECISIONS = {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}}
 SECRET_TEXT = "nobody is to read this"  # noqa: S105
 PASSWORD = "sesame"  # noqa: S105
 KEY = "0123456789abcdef-key"
@@ -37,26 +38,27 @@ def prepared() -> Prepared:
         Encoder("mini", "folder", "revision", 16, None, "auto", None),
         Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16),
         Split(*rows, fingerprint="0123456789abcdef-rest"),
+        ((rows[0], rows[1]),),
     )
 
 
 def metrics() -> dict[str, Any]:
     """Return what was measured, the ensemble better than the logistic regression."""
     counts = {"complete": 30, "pruned": 10, "failed": 1}
-    search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": KEY}
-    return {
-        "test": _measured(0.75),
-        "logistic_regression": _measured(0.5),
-        "decisions": {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}},
-        "search": search,
-    }
+    search = {**counts, "search_s": 1234.5, "best_trial": 7, "key": "ensemble"}
+    team = {"trial": 7, "share": 1.0}
+    ensemble = {"source": "best", "members_key": KEY, "teams": [team]}
+    measured = {"test": _measured(0.75), "logistic_regression": _measured(0.5)}
+    return measured | {"search": search, "ensemble": ensemble, "decisions": DECISIONS}
 
 
 def scores() -> dict[str, Scores]:
     """Return what a model said of the test rows."""
     labels = np.array([[1, 0], [0, 1]], dtype=np.float32)
     said = np.array([[0.9, 0.2], [0.3, 0.6]], dtype=np.float32)
-    return {name: Scores(np.arange(8, 10), labels, said) for name in metrics()}
+    return {
+        name: Scores(np.arange(8, 10), labels, said) for name in ("test", "logistic_regression")
+    }
 
 
 def _measured(value: float) -> dict[str, Any]:

@@ -4,7 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.bootstrap import N_RESAMPLES, _ap_weighted, compare, intervals
+from orchestrator.bootstrap import (
+    N_RESAMPLES,
+    _ap_weighted,
+    compare,
+    drawn_differences,
+    intervals,
+    p_value_of,
+)
 from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
 
@@ -47,6 +54,15 @@ def test_differences_are_paired() -> None:
     assert found.differences["worse"].value == pytest.approx(
         found.ap_weighted["ours"].value - found.ap_weighted["worse"].value
     )
+
+
+def test_a_p_value_tells_a_difference_from_none() -> None:
+    ours, same, worse = _scores(300, 2), _scores(300, 2), _scores(300, 2, noise=0.6, seed=1)
+    found = compare({"ours": ours, "same": same, "worse": worse}, 0)
+    assert found.p_values["same"] == 1
+    assert found.p_values["worse"] == pytest.approx(2 / (N_RESAMPLES + 1))
+    drawn = drawn_differences(ours, worse, 0)
+    assert p_value_of(drawn) == p_value_of(-drawn) == found.p_values["worse"]
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.ensemble import Ensemble, train_ensemble
+from orchestrator.candidates import Candidate
+from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
 from orchestrator.evaluate import default_head, evaluate, logistic_regression, score
 from shared.data.splits import Split
 from shared.errors import TagsweepError
@@ -25,7 +26,7 @@ PARAMS = HeadParams(
     loss="cross_entropy",
     focal_gamma=2.0,
 )
-KEY = "key"
+CANDIDATE = Candidate(7, PARAMS, "key")
 ROWS = np.arange(120)
 SPLIT = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
@@ -34,58 +35,68 @@ FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
 def _train(
     arrays: SearchArrays,
     store: Path,
+    candidates: Sequence[Candidate] = (CANDIDATE,),
     on_epoch: Callable[[int, int, float], None] = lambda *_: None,
-    params: HeadParams = PARAMS,
-    on_fold: Callable[[int, int], None] = lambda *_: None,
-) -> Ensemble:
+    on_member: Callable[[int, int, int], None] = lambda *_: None,
+) -> list[Team]:
     training = TrainingConfig(max_epochs=15)
-    return train_ensemble(
-        params,
+    return train_teams(
+        candidates,
         arrays.vectors,
         arrays.labels,
         FOLDS,
         training,
         1,
         str(store),
-        KEY,
         on_epoch,
-        on_fold,
+        on_member,
     )
 
 
 @pytest.fixture(scope="module")
-def ensemble(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
-    return _train(arrays, tmp_path_factory.mktemp("ensemble"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ensemble")
 
 
-def test_there_is_a_member_a_fold_each_different(ensemble: Ensemble) -> None:
-    first, second, third = (member.get_weights()[0] for member in ensemble.members)
+@pytest.fixture(scope="module")
+def team(arrays: SearchArrays, store: Path) -> Team:
+    (team,) = _train(arrays, store)
+    return team
+
+
+@pytest.fixture(scope="module")
+def ensemble(team: Team) -> Ensemble:
+    return join([team], [1.0])
+
+
+def test_there_is_a_member_a_fold_each_different(team: Team) -> None:
+    first, second, third = (member.get_weights()[0] for member in team.members)
     assert not np.array_equal(first, second)
     assert not np.array_equal(second, third)
 
 
 def test_out_of_fold_probabilities_are_of_members_that_did_not_see_the_row(
-    ensemble: Ensemble, arrays: SearchArrays
+    team: Team, arrays: SearchArrays
 ) -> None:
-    for member, (_, held_out) in zip(ensemble.members, FOLDS, strict=True):
+    for member, (_, held_out) in zip(team.members, FOLDS, strict=True):
         expected = member(arrays.vectors[held_out]).numpy()
-        np.testing.assert_allclose(ensemble.out_of_fold[held_out], expected, rtol=1e-5)
-    assert np.isnan(ensemble.out_of_fold[120:]).all()
+        np.testing.assert_allclose(team.out_of_fold[held_out], expected, rtol=1e-5)
+    assert np.isnan(team.out_of_fold[120:]).all()
 
 
-def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Path) -> None:
+def test_finished_members_are_not_trained_again(arrays: SearchArrays, tmp_path: Path) -> None:
     def die_when_one_is_done(n_done: int, _step: int, _value: float) -> None:
         if n_done == 1:
             raise KeyboardInterrupt
 
-    slow_last = replace(PARAMS, learning_rate=3e-2)
+    slow_last = [replace(CANDIDATE, params=replace(PARAMS, learning_rate=3e-2))]
     with pytest.raises(KeyboardInterrupt):
-        _train(arrays, tmp_path, die_when_one_is_done, slow_last)
-    folder = tmp_path / "ensemble" / KEY
+        _train(arrays, tmp_path, slow_last, die_when_one_is_done)
+    folder = tmp_path / "ensemble" / "key"
     (finished,) = folder.iterdir()
     before = finished.read_bytes()
     kept: list[int] = []
-    _train(arrays, tmp_path, params=slow_last, on_fold=lambda i, _epochs: kept.append(i))
+    _train(arrays, tmp_path, slow_last, on_member=lambda _trial, fold, _epochs: kept.append(fold))
     assert sorted([*kept, int(finished.stem[-1])]) == [0, 1, 2]
     assert finished.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
@@ -93,8 +104,30 @@ def test_finished_folds_are_not_trained_again(arrays: SearchArrays, tmp_path: Pa
 
 def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:
     wild = replace(PARAMS, optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(TagsweepError, match="member ensemble/key/fold-..keras diverged"):
-        _train(arrays, tmp_path, params=wild)
+    with pytest.raises(TagsweepError, match=r"member \d of trial 7 diverged after \d+ epochs"):
+        _train(arrays, tmp_path, [replace(CANDIDATE, params=wild)])
+
+
+def test_teams_of_several_trials_come_in_the_order_of_the_candidates(
+    team: Team, arrays: SearchArrays, store: Path
+) -> None:
+    other = Candidate(3, replace(PARAMS, layers=(LayerParams(9, "swish", 0.0),)), "other")
+    second, first = _train(arrays, store, [other, CANDIDATE])
+    assert (second.trial, first.trial) == (3, 7)
+    assert second.members[0].get_weights()[0].shape == (8, 9)
+    np.testing.assert_allclose(first.out_of_fold, team.out_of_fold, rtol=1e-5)
+
+
+def test_an_ensemble_is_its_teams_in_their_shares(team: Team, arrays: SearchArrays) -> None:
+    machine = kernel_team(arrays.vectors, arrays.labels, FOLDS, "multilabel", 0)
+    found = join([team, machine, team], [0.25, 0.75, 0.0])
+    said = [
+        np.mean([m(arrays.vectors).numpy() for m in t.members], axis=0) for t in (team, machine)
+    ]
+    expected = 0.25 * said[0] + 0.75 * said[1]
+    np.testing.assert_allclose(found.model(arrays.vectors).numpy(), expected, atol=1e-6)
+    mixed = 0.25 * team.out_of_fold + 0.75 * machine.out_of_fold
+    np.testing.assert_allclose(found.out_of_fold, mixed, rtol=1e-6)
 
 
 def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
@@ -121,7 +154,8 @@ def test_the_classes_of_an_ensemble_and_a_logistic_regression_share_one_probabil
     class_arrays: SearchArrays, tmp_path: Path
 ) -> None:
     vectors, labels = class_arrays.vectors, class_arrays.labels
-    ensemble = _train(class_arrays, tmp_path, params=replace(PARAMS, task="multiclass"))
+    candidate = replace(CANDIDATE, params=replace(PARAMS, task="multiclass"))
+    ensemble = join(_train(class_arrays, tmp_path, [candidate]), [1.0])
     for probabilities in (
         ensemble.model(vectors[120:]).numpy(),
         logistic_regression(vectors[:120], labels[:120], vectors[120:], "multiclass"),

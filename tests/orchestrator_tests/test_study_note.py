@@ -39,6 +39,7 @@ def test_a_result_stands_beside_logistic_regression_and_names_its_bundle(tmp_pat
     note = describe_result(run, showcase.prepared(), showcase.metrics(), "s3://there/bundle")
     assert "30 trials complete, 10 pruned, 1 failed in 1,234 s" in note
     assert "| ensemble | **0.7500** | 0.7500 |" in note
+    assert "the ensemble has members of trial 7 (100%)" in note
     assert "| logistic regression | 0.5000 | 0.5000 |" in note
     assert "Macro F1 is 0.4500 at the labels' own thresholds, 0.4000 at 0.5." in note
     assert "tagsweep predict s3://there/bundle --text TEXT" in note

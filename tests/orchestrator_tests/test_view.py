@@ -86,6 +86,13 @@ def test_what_matters_is_on_a_small_screen() -> None:
     assert "dropout0" not in shown
 
 
+def test_a_trial_in_a_later_fold_says_in_which() -> None:
+    trials = (replace(RUNNING[1], folds=2), RUNNING[2])
+    said = "\n".join(_shown(replace(STATUS, running_trials=trials), _screen(80, 24)))
+    assert re.search(r"#101 +fold 3 +0.3750", said)
+    assert re.search(r"#102 +5 +0.3750", said)
+
+
 def test_what_does_not_fit_is_counted() -> None:
     lines = _shown(STATUS, _screen(80, 24))
     (more,) = (line for line in lines if line.startswith("+3"))

@@ -63,6 +63,14 @@ def test_a_labels_name_is_no_markup(bundle: Path) -> None:
     assert "\n# c" not in card
 
 
+def test_a_kernel_machine_is_told_for_the_embeddings_that_it_holds(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    assert "`ensemble.keras` hold embeddings" not in model_card(manifest, METRICS)
+    teams = [{"trial": 1, "share": 0.5}, {"trial": None, "share": 0.5}]
+    card = model_card(manifest, METRICS | {"ensemble": {"source": "greedy", "teams": teams}})
+    assert "`reference.npz` and `ensemble.keras` hold embeddings of some training texts" in card
+
+
 def test_ten_lines_of_python_predict_as_tagsweep_does(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)

@@ -44,6 +44,8 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
         ({"space": {"dropout": {"low": 0, "high": 1}}}, r"dropout must lie in \[0, 1\)"),
         ({"space": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, "must lie above 0"),
         ({"space": {"max_units": 10}}, "max_units must not be below min_units"),
+        ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
+        ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),
     ],
 )

@@ -12,7 +12,7 @@ from workers.checkpoint import Keeper, read_checkpoint, remove_checkpoint, write
 
 @pytest.fixture
 def snapshot(trainer: Trainer, params: HeadParams, arrays: SearchArrays) -> Snapshot:
-    trainer.add(0, params, 1, arrays.train_rows, arrays.valid_rows)
+    trainer.add(0, params, 1, *arrays.folds[0])
     trainer.advance()
     return trainer.snapshot(0)
 

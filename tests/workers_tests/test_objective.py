@@ -193,7 +193,7 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
 def test_an_error_that_meets_every_trial_is_raised_at_the_third(
     storage, make_spec, arrays: SearchArrays
 ) -> None:
-    broken = SearchArrays(arrays.vectors, arrays.labels, arrays.train_rows, np.array([999]))
+    broken = replace(arrays, folds=((arrays.folds[0][0], np.array([999])),))
     spec = make_spec()
     with pytest.raises(Exception, match="999"):
         _run(storage, spec, broken)

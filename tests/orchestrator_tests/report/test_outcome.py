@@ -15,11 +15,12 @@ SCORES = {
     "test": Scores(np.array([3, 5, 8, 9]), LABELS, PROBABILITIES),
     "logistic_regression": Scores(np.array([3, 5, 8, 9]), LABELS, 1 - PROBABILITIES),
 }
+ALONE = {"source": "best", "teams": [{"trial": 3, "share": 1.0}]}
 DECISIONS = decisions_of(*NAMES)
 METRICS = {
     name: asdict(average_precision(one.labels, one.probabilities, NAMES))
     for name, one in SCORES.items()
-} | {"decisions": DECISIONS}
+} | {"decisions": DECISIONS, "ensemble": ALONE}
 
 
 def _tell(texts: tuple[str, ...] | None = None, threshold: float = 0.5) -> Outcome:
@@ -51,7 +52,7 @@ def test_mistakes_are_told_by_row_the_most_confident_first() -> None:
 def test_texts_are_not_told_unless_given_and_ten_mistakes_are_enough() -> None:
     many = Scores(np.arange(40), np.tile(LABELS[:, :1], (10, 1)), np.tile([[0.4]], (40, 1)))
     metrics = {"test": asdict(average_precision(many.labels, many.probabilities, ("a",)))}
-    metrics["decisions"] = DECISIONS
+    metrics |= {"decisions": DECISIONS, "ensemble": ALONE}
     (label,) = tell_outcome({"test": many}, metrics, ("a",), (0.5,), None, 0, 1).labels
     assert label.n_mistakes == 20
     assert len(label.mistakes) == N_MISTAKES

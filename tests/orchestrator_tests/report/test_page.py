@@ -1,6 +1,6 @@
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,9 +89,23 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     searched.paths.bundle.mkdir()
     (searched.paths.bundle / "manifest.json").write_text(manifest.model_dump_json())
     search = {"complete": 4, "pruned": 0}
+    difference = {"value": 0.01, "low": 0.002, "high": 0.02}
+    ways = {
+        "best": {"out_of_fold": 0.7, "nested": 0.7, "test": 0.71},
+        "greedy": {"out_of_fold": 0.73, "nested": 0.72, "test": 0.72, "difference": difference}
+        | {"p_value": 0.012},
+    }
+    teams = [
+        {"trial": 1, "share": 0.75},
+        {"trial": 2, "share": 0.0},
+        {"trial": None, "share": 0.25},
+    ]
+    ensemble = {"source": "greedy", "teams": teams, "ways": ways}
     (searched.paths.bundle / "metrics.json").write_text(
         json.dumps(
-            metrics | {"search": search, "ensemble_s": 3.0, "decisions": decisions_of(*NAMES)}
+            metrics
+            | {"search": search, "ensemble": ensemble, "ensemble_s": 3.0}
+            | {"decisions": decisions_of(*NAMES)}
         )
     )
     keep_data(searched.store, "f" * 64, (TEXT,) * 40, arrays)
@@ -105,6 +119,12 @@ def _shown(run: Run) -> str:
     return before + after.partition("</script>")[2]
 
 
+def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
+    folds = {"study": {"n_folds": 5, "n_repeats": 2}}
+    write_report(replace(searched, config=with_values(searched.config, folds)), study)
+    assert "each measured on 10 folds" in searched.paths.report.read_text()
+
+
 def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: Study) -> None:
     write_report(searched, study)
     assert "There is no ensemble yet" in _shown(searched)
@@ -114,6 +134,16 @@ def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: S
     assert numbers["outcome"] is None
     assert numbers["searched"]["complete"] == 6
     assert numbers["asked"]["rows"] == {"train": 20, "valid": 5, "test": 15}
+
+
+def test_the_ways_of_making_the_ensemble_stand_beside_each_other(
+    ensembled: Run, study: Study
+) -> None:
+    write_report(ensembled, study)
+    page = " ".join(_shown(ensembled).split())
+    assert "Members of trial 1 (75 %), the kernel machine (25 %)." in page
+    assert "<td>greedy selection (taken)</td><td>0.7200</td><td>0.7200</td>" in page
+    assert "<td>+0.0100 [+0.0020, +0.0200]</td><td>0.012</td>" in page
 
 
 def test_a_study_without_a_trial_is_reported_too(searched: Run, study: Study) -> None:

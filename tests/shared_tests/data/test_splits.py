@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.data.dataset import Dataset
-from shared.data.splits import Split, make_folds, make_split, read_split, write_split
-from shared.sections import DataConfig
+from shared.data.splits import (
+    Split,
+    make_folds,
+    make_split,
+    make_trial_folds,
+    read_split,
+    write_split,
+)
+from shared.sections import DataConfig, StudyConfig
 
 
 @st.composite
@@ -81,6 +88,24 @@ def test_another_seed_is_another_split() -> None:
     dataset = _many(200)
     prints = {make_split(dataset, DataConfig(), seed).fingerprint for seed in range(5)}
     assert len(prints) == 5
+
+
+def test_the_fold_of_a_trial_is_the_split_itself() -> None:
+    split = make_split(_many(200), DataConfig(), seed=1)
+    ((train, valid),) = make_trial_folds(_many(200), split, StudyConfig())
+    assert train is split.train
+    assert valid is split.valid
+
+
+def test_repeated_folds_hold_each_known_row_out_once_a_repeat_and_no_test_row() -> None:
+    dataset = _many(200)
+    split = make_split(dataset, DataConfig(), seed=1)
+    folds = make_trial_folds(dataset, split, StudyConfig(n_folds=3, n_repeats=2, seed=1))
+    known = sorted([*split.train, *split.valid])
+    assert len(folds) == 6
+    for repeat in (folds[:3], folds[3:]):
+        assert sorted(np.concatenate([held_out for _, held_out in repeat])) == known
+    assert folds[0][1].tolist() != folds[3][1].tolist()
 
 
 def test_a_split_is_written_for_people_and_programs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from optuna.trial import Trial, TrialState
 from shared.config import SweepConfig
 from shared.search.bulk_write import beat
 from shared.search.following import Failure, Improvement, StudyReader
-from shared.search.study import FAILURE, NODE, WORKER, open_study
+from shared.search.study import BY_FOLD, FAILURE, NODE, WORKER, open_study
 
 
 @pytest.fixture
@@ -100,6 +100,19 @@ def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
     assert 0 <= first.silent_s < 5
     assert (second.trial, second.step, second.value) == (waiting.number, None, None)
     assert 0 <= second.running_s < 30, "by the database's clock, in any time zone"
+
+
+def test_a_running_trial_shows_how_many_folds_it_is_through(
+    storage: RDBStorage, study: Study, follower: StudyReader
+) -> None:
+    trial = _ask(study)
+    trial.report(0.7, 0)
+    (first,) = follower.read(storage).running
+    time.sleep(0.05)
+    trial.set_user_attr(BY_FOLD, {"validation_loss": [0.7, 0.6], "ap_macro": [0.5, 0.5]})
+    (third,) = follower.read(storage).running
+    assert (first.folds, third.folds) == (0, 2)
+    assert third.value_age_s == 0, "there is something new to see"
 
 
 def test_the_age_of_a_value_counts_from_when_it_was_first_seen(

@@ -41,6 +41,7 @@ def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study
         ({"space": {"min_units": 10}}, "space.min_units was 48 and is 10"),
         ({"data": {"label_columns": ("a",)}}, "data.label_columns"),
         ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
+        ({"study": {"n_folds": 5}}, "study.n_folds was None and is 5"),
     ],
 )
 def test_a_study_refuses_to_go_on_with_something_else(
@@ -60,13 +61,13 @@ def test_a_study_goes_on_with_another_backend_that_agrees(
     open_study(storage, study_name, with_values(CONFIG, change), "f")
 
 
-@pytest.mark.parametrize("part", ["the texts", "the labels", "the split"])
+@pytest.mark.parametrize("part", ["the texts", "the labels", "the split", "the folds"])
 def test_a_study_refuses_other_data_and_says_what_changed(
     storage: RDBStorage, study_name: str, part: str
 ) -> None:
-    parts = {"the texts": "t", "the labels": "l", "the split": "s"}
+    parts = {"the texts": "t", "the labels": "l", "the split": "s", "the folds": "f"}
     open_study(storage, study_name, CONFIG, "f", parts)
-    changed = parts | {part: "x", "the split": "x"}
+    changed = parts | {part: "x", "the folds": "x"}
     with pytest.raises(InputError, match=f"because {part} changed"):
         open_study(storage, study_name, CONFIG, "g", changed)
 

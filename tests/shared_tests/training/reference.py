@@ -81,7 +81,7 @@ def _train(
     # XLA on a CPU would compile each of these models for a second.
     model.compile(keras_optimizer(params), keras_loss(params), jit_compile=_jit())
     rng = np.random.default_rng([seed, SHUFFLING])
-    x, y = arrays.vectors[arrays.valid_rows], arrays.labels[arrays.valid_rows]
+    x, y = arrays.vectors[arrays.folds[0][1]], arrays.labels[arrays.folds[0][1]]
     callbacks = keras.callbacks.CallbackList(
         [
             keras.callbacks.ReduceLROnPlateau(
@@ -94,7 +94,7 @@ def _train(
     values: list[float] = []
     callbacks.on_train_begin()
     while len(values) < config.max_epochs and not model.stop_training:
-        order = rng.permutation(arrays.train_rows)
+        order = rng.permutation(arrays.folds[0][0])
         model.fit(
             arrays.vectors[order],
             arrays.labels[order],

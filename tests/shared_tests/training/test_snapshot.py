@@ -15,7 +15,7 @@ N_EPOCHS = 8
 def _add(
     trainer: Trainer, params: HeadParams, arrays: SearchArrays, kept: Snapshot | None = None
 ) -> None:
-    trainer.add(0, params, 1, arrays.train_rows, arrays.valid_rows, kept)
+    trainer.add(0, params, 1, *arrays.folds[0], kept)
 
 
 @pytest.mark.usefixtures("padding")
@@ -38,7 +38,7 @@ def test_a_head_goes_on_from_its_snapshot_as_if_nothing_had_been(
     if not batch_normalization:
         # A neighbour moves it to another slot of another pack. Before normalising, a bias has no
         # gradient but the rounding of its program, which Adam makes as large as any.
-        rest.add(7, params, 2, arrays.train_rows, arrays.valid_rows)
+        rest.add(7, params, 2, *arrays.folds[0])
     _add(rest, params, arrays, snapshot)
     epochs = epochs_of(rest)[0]
     assert epochs[0].step == len(facts["values"])

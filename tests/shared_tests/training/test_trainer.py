@@ -33,7 +33,7 @@ COARSE = {"max_epochs": 30, "min_learning_rate": 1e-3}
 
 def _add(trainer: Trainer, arrays: SearchArrays, *heads: HeadParams, first_seed: int = 0) -> None:
     for i, params in enumerate(heads):
-        trainer.add(i, params, first_seed + i, arrays.train_rows, arrays.valid_rows)
+        trainer.add(i, params, first_seed + i, *arrays.folds[0])
 
 
 def _values(trainer: Trainer) -> dict[object, list[float]]:
@@ -118,7 +118,7 @@ def test_permuting_the_slots_permutes_the_results(
     for order in permutations(range(3)):
         trainer = make_trainer(3, max_epochs=6)
         for i in order:
-            trainer.add(i, _varied(params)[i], i, arrays.train_rows, arrays.valid_rows)
+            trainer.add(i, _varied(params)[i], i, *arrays.folds[0])
         found.append(_values(trainer))
     for other in found[1:]:
         for i in range(3):
@@ -168,11 +168,27 @@ def test_the_winner_leaves_as_an_ordinary_keras_model_with_its_best_weights(
     best = min(_values(trainer)[0])
     build_head(params, 8, 3, trainer.weights(0)).save(tmp_path / "head.keras")
     head = keras.models.load_model(tmp_path / "head.keras")
-    logits = keras.ops.convert_to_numpy(head(arrays.vectors[arrays.valid_rows]))
-    ours, theirs = (1 / (1 + np.exp(-x)) for x in (trainer.logits(0, arrays.valid_rows), logits))
+    logits = keras.ops.convert_to_numpy(head(arrays.vectors[arrays.folds[0][1]]))
+    ours, theirs = (1 / (1 + np.exp(-x)) for x in (trainer.logits(0, arrays.folds[0][1]), logits))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
-    losses = np.logaddexp(0, logits) - arrays.labels[arrays.valid_rows] * logits
+    losses = np.logaddexp(0, logits) - arrays.labels[arrays.folds[0][1]] * logits
     assert losses.mean() == pytest.approx(best, rel=1e-5)
+
+
+def test_a_head_that_is_restarted_trains_as_a_new_one_on_longer_rows_too(
+    params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
+) -> None:
+    (whole_rows, valid_rows), few_rows = arrays.folds[0], np.arange(20)
+    trainer, new = make_trainer(2, max_epochs=3), make_trainer(max_epochs=3)
+    for key in range(2):
+        trainer.add(key, params, 1, few_rows, valid_rows)
+    company = _values(trainer)[1]
+    trainer.restart(0, 7, np.tile(whole_rows, 10), valid_rows)
+    new.add(0, params, 7, np.tile(whole_rows, 10), valid_rows)
+    expected = _values(new)[0]
+    np.testing.assert_allclose([trainer.advance()[0].value for _ in range(3)], expected, rtol=1e-5)
+    assert trainer.n_heads == 2
+    assert len(company) == 3
 
 
 def test_a_slot_that_is_left_takes_the_next_head_while_the_others_go_on(
@@ -182,7 +198,7 @@ def test_a_slot_that_is_left_takes_the_next_head_while_the_others_go_on(
     _add(trainer, arrays, params, params)
     left = trainer.advance()[0].key
     trainer.remove(left)
-    trainer.add("next", params, 7, arrays.train_rows, arrays.valid_rows)
+    trainer.add("next", params, 7, *arrays.folds[0])
     assert trainer.n_heads == 2
     epochs = epochs_of(trainer)
     assert [e.step for e in epochs["next"]] == list(range(6))
@@ -257,6 +273,32 @@ def test_out_of_memory_halves_the_slots_and_loses_no_head_and_no_epoch(
     np.testing.assert_allclose(found[0], _values(undisturbed)[0], rtol=1e-5)
 
 
+def test_a_head_that_waits_for_memory_has_nothing_to_keep_and_may_be_removed(
+    params: HeadParams,
+    make_trainer: MakeTrainer,
+    arrays: SearchArrays,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = current_backend()
+    train = backend.train
+
+    def fail_with_two(state, slots, *rest: Any) -> State:
+        if slots.order.shape[0] > 1:
+            raise MemoryError
+        return train(state, slots, *rest)
+
+    monkeypatch.setattr(backend, "train", fail_with_two)
+    monkeypatch.setattr(backend, "is_out_of_memory", lambda e: isinstance(e, MemoryError))
+    trainer = make_trainer(2)
+    _add(trainer, arrays, params, params)
+    trainer.advance()
+    assert trainer.snapshot(0) is not None
+    assert trainer.snapshot(1) is None
+    trainer.remove(1)
+    assert trainer.n_heads == 1
+    assert {epoch.key for epoch in trainer.advance()} == {0}
+
+
 def test_one_head_that_does_not_fit_is_a_clear_error(
     params: HeadParams,
     make_trainer: MakeTrainer,
@@ -285,8 +327,8 @@ def test_a_matrix_in_shards_trains_as_well_as_a_whole_one(
     streamed, resident = _values(trainer), _values(whole)
     for i in range(2):
         assert min(streamed[i]) == pytest.approx(min(resident[i]), rel=0.1)
-    logits = trainer.logits(0, arrays.valid_rows)
-    losses = np.logaddexp(0, logits) - arrays.labels[arrays.valid_rows] * logits
+    logits = trainer.logits(0, arrays.folds[0][1])
+    losses = np.logaddexp(0, logits) - arrays.labels[arrays.folds[0][1]] * logits
     assert losses.mean() == pytest.approx(min(streamed[0]), rel=1e-5)
 
 

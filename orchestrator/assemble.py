@@ -1,0 +1,84 @@
+"""Assemble the ensemble of a searched study: train its candidates, and choose among them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from orchestrator.candidates import Candidate
+from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
+from orchestrator.events import Events
+from orchestrator.prepare import Prepared
+from orchestrator.progress import show_progress
+from orchestrator.rivals import choose_each, measure_each
+from orchestrator.run import Run
+from orchestrator.selection import Choice
+from shared.data.splits import make_folds
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Hold the ensemble, the teams that it could have, and what each way of choosing chose."""
+
+    ensemble: Ensemble
+    teams: list[Team]
+    choices: dict[str, Choice]
+
+
+def assemble(
+    run: Run, prepared: Prepared, candidates: Sequence[Candidate], console: Console, events: Events
+) -> Assembled:
+    """Train the candidates' members, and join them as `ensemble.source` says."""
+    config, dataset, split = run.config, prepared.dataset, prepared.split
+    vectors, labels, seed = prepared.embeddings.vectors, dataset.labels, config.study.seed
+    known = np.sort(np.concatenate([split.train, split.valid]))
+    folds = make_folds(dataset, known, config.ensemble.n_folds, seed)
+    n_members = len(candidates) * len(folds)
+    with show_progress(console, "Ensemble", n_members) as update:
+        teams = train_teams(
+            candidates,
+            vectors,
+            labels,
+            folds,
+            config.training,
+            seed,
+            run.store,
+            lambda n_done, step, loss: update(n_done, f"epoch {step}, validation loss {loss:.4f}"),
+            lambda trial, fold, epochs: events.write(
+                "fold_done", trial=trial, fold=fold, epochs=epochs
+            ),
+        )
+        update(n_members, "")
+    if config.ensemble.kernel:
+        teams.append(kernel_team(vectors, labels, folds, dataset.task, seed))
+    choices = choose_each(teams, labels, folds)
+    ensemble = join(teams, choices[config.ensemble.source].shares)
+    return Assembled(ensemble, teams, choices)
+
+
+def describe_ensemble(
+    run: Run, prepared: Prepared, candidates: Sequence[Candidate], assembled: Assembled
+) -> dict[str, Any]:
+    """Return what the ensemble consists of, and what other ways had given, as plain values."""
+    source = run.config.ensemble.source
+    shares = assembled.choices[source].shares
+    described: dict[str, Any] = {
+        "source": source,
+        "members_key": candidates[0].key,
+        "teams": [
+            {"trial": team.trial, "share": share}
+            for team, share in zip(assembled.teams, shares, strict=True)
+        ],
+    }
+    if len(assembled.teams) > 1:
+        described["ways"] = measure_each(
+            assembled.choices,
+            assembled.teams,
+            prepared.embeddings.vectors,
+            prepared.dataset,
+            prepared.split,
+            run.config.study.seed,
+        )
+    return described

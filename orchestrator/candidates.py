@@ -1,0 +1,76 @@
+"""Find the trials whose members the ensemble may have, the best first."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.prepare import hash_of
+from orchestrator.run import Run
+from shared.errors import TagsweepError
+from shared.search.space import params_of
+from shared.search.study import FINGERPRINT
+from shared.training.params import HeadParams, Task
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Name a trial whose members the ensemble may have, and the key that they are kept under."""
+
+    trial: int
+    params: HeadParams
+    key: str
+
+
+def candidates_of(run: Run, study: Study, n_inputs: int, task: Task) -> list[Candidate]:
+    """Return the trials to train members of, the best first; raise as `best_trials` does."""
+    return [
+        Candidate(
+            trial.number,
+            params_of(trial, run.config.space, n_inputs, task),
+            _key(run, study, trial.params),
+        )
+        for trial in best_trials(run, study)
+    ]
+
+
+def best_trials(run: Run, study: Study) -> list[FrozenTrial]:
+    """Return the best trial, or the `top_k` best of different parameters where it is not alone.
+
+    Raises TagsweepError when no trial is complete.
+    """
+    config = run.config.ensemble
+    n_wanted = 1 if config.source == "best" else config.top_k
+    chosen: dict[str, FrozenTrial] = {}
+    for trial in _best_first(study):
+        if len(chosen) < n_wanted:
+            chosen.setdefault(json.dumps(trial.params, sort_keys=True), trial)
+    if not chosen:
+        raise TagsweepError(
+            "No trial completed, so there is nothing to make an ensemble of."
+            " Give the search more trials (--n-trials) or more time (--timeout)."
+        )
+    return list(chosen.values())
+
+
+def ensemble_key(run: Run, study: Study) -> str:
+    """Return the hash of all that the ensemble depends on."""
+    keys = [_key(run, study, trial.params) for trial in best_trials(run, study)]
+    return hash_of(json.dumps([keys, run.config.ensemble.model_dump()]))
+
+
+def _best_first(study: Study) -> list[FrozenTrial]:
+    complete = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
+    sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
+    return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def _key(run: Run, study: Study, params: dict[str, Any]) -> str:
+    """Return the hash of all that a trial's members depend on, and nothing else."""
+    settings = run.config.model_dump(
+        mode="json", include={"space": True, "training": True, "ensemble": {"n_folds"}}
+    )
+    facts = [study.user_attrs[FINGERPRINT], params, settings, run.config.study.seed]
+    return hash_of(json.dumps(facts, sort_keys=True))

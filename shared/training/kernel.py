@@ -1,0 +1,192 @@
+"""Fit a kernel machine on embeddings: ridge regression in the feature space of an RBF kernel.
+
+On a few thousand rows a smooth function of all distances to known texts ranks better than a small
+network, and errs elsewhere. Shapes: n rows, d inputs, L labels, m landmarks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from sklearn.linear_model import LogisticRegression
+
+from shared.training.params import Task
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+MAX_LANDMARKS = 4096
+"""Known rows that the kernel compares with: all, or as many drawn at random (Nyström)."""
+WIDTHS = (1.5, 3.0)
+"""The kernel's exponent at the median squared distance."""
+RIDGES = (0.3, 1.0, 3.0)
+"""What is added to the features' covariance."""
+BLOCK_ROWS = 4096
+"""Rows at a time: bounds memory."""
+_JITTER = 1e-6
+"""What keeps landmarks that are alike from being divided by zero."""
+_FREE = 1e6
+"""The inverse of how little the two numbers a label are drawn to 0 that make probabilities."""
+
+
+@dataclass(frozen=True)
+class KernelMachine:
+    """Hold a model of (batch, d) embeddings to (batch, L) probabilities, fitted on all known rows.
+
+    `out_of_fold` is (n, L): what machines fitted without a row's fold said of it; NaN in rows
+    outside all folds.
+    """
+
+    model: keras.Model
+    out_of_fold: Floats
+
+
+class _Kernel(NamedTuple):
+    """Hold (m, d) landmarks, what a squared distance is multiplied by, and what whitens, (m, m)."""
+
+    landmarks: Floats
+    gamma: float
+    whitening: Floats
+
+
+class _Sums(NamedTuple):
+    """Hold sums over rows: of features' products (m, m), with labels (m, L + 1), and of labels.
+
+    The last column and the last number count the rows as a label that all have.
+    """
+
+    products: Floats
+    with_labels: Floats
+    labels: Floats
+
+
+def fit_kernel_machine(
+    vectors: Floats,
+    labels: Floats,
+    folds: Sequence[tuple[Rows, Rows]],
+    task: Task,
+    seed: int,
+) -> KernelMachine:
+    """Fit on the rows of all folds, with the width and the ridge that err least out of fold.
+
+    Williams & Seeger 2001, "Using the Nyström method to speed up kernel machines". The ridge
+    regression's values become probabilities by a logistic regression on what was said out of fold,
+    one a label, or one of all classes: Platt 1999, "Probabilistic outputs for support vector
+    machines".
+    """
+    held_out = [rows for _, rows in folds]
+    known = np.sort(np.concatenate(held_out))
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(known, min(len(known), MAX_LANDMARKS), replace=False)
+    landmarks = np.asarray(vectors[np.sort(drawn)], dtype=np.float32)
+    least = np.inf
+    for width in WIDTHS:
+        kernel = _kernel(landmarks, width)
+        sums = [_sum_up(kernel, vectors, labels, rows) for rows in held_out]
+        total = _Sums(*(np.sum(part, axis=0) for part in zip(*sums, strict=True)))
+        for ridge in RIDGES:
+            said = np.full(labels.shape, np.nan, dtype=np.float32)
+            for rows, own in zip(held_out, sums, strict=True):
+                others = _Sums(*(a - b for a, b in zip(total, own, strict=True)))
+                said[rows] = _values(kernel, vectors, rows, *_solve(kernel, others, ridge))
+            error = float(np.square(said[known] - labels[known]).mean())
+            if error < least:
+                least, scores = error, said
+                best = kernel, *_solve(kernel, total, ridge)
+    turn, offsets = _platt(scores[known], labels[known], task)
+    kernel, coefficients, means = best
+    model = _build(kernel, coefficients @ turn, means @ turn + offsets, task)
+    of_logits = ops.sigmoid if task == "multilabel" else ops.softmax
+    return KernelMachine(model, ops.convert_to_numpy(of_logits(scores @ turn + offsets)))
+
+
+def _kernel(landmarks: Floats, width: float) -> _Kernel:
+    squares = _squared_distances(landmarks, landmarks)
+    gamma = width / float(np.median(squares[np.triu_indices(len(squares), 1)]))
+    likeness = np.exp(-gamma * squares.astype(np.float64))
+    likeness[np.diag_indices_from(likeness)] += _JITTER
+    lower = np.linalg.cholesky(likeness)
+    inverse = solve_triangular(lower, np.eye(len(lower)), lower=True)
+    return _Kernel(landmarks, gamma, inverse.astype(np.float32))
+
+
+def _squared_distances(a: Floats, b: Floats) -> Floats:
+    squares: Floats = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
+    return np.maximum(squares, 0)
+
+
+def _likeness(kernel: _Kernel, vectors: Floats, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
+    """Yield rows in blocks, with their (b, m) likeness to the landmarks."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        own = np.asarray(vectors[block], dtype=np.float32)
+        yield block, np.exp(-kernel.gamma * _squared_distances(own, kernel.landmarks))
+
+
+def _sum_up(kernel: _Kernel, vectors: Floats, labels: Floats, rows: Rows) -> _Sums:
+    m, n_labels = len(kernel.landmarks), labels.shape[1]
+    products = np.zeros((m, m), dtype=np.float32)
+    with_labels = np.zeros((m, n_labels + 1), dtype=np.float32)
+    for block, likeness in _likeness(kernel, vectors, rows):
+        features = likeness @ kernel.whitening.T
+        products += features.T @ features
+        with_labels += features.T @ _with_ones(labels[block])
+    return _Sums(products, with_labels, _with_ones(labels[rows]).sum(axis=0))
+
+
+def _with_ones(labels: Floats) -> Floats:
+    return np.hstack([labels, np.ones((len(labels), 1), dtype=np.float32)])
+
+
+def _solve(kernel: _Kernel, sums: _Sums, ridge: float) -> tuple[Floats, Floats]:
+    """Return the (m, L) coefficients of likeness, and the (L,) means that they are added to."""
+    means = sums.labels[:-1] / sums.labels[-1]
+    target = sums.with_labels[:, :-1] - sums.with_labels[:, -1:] * means
+    regular = sums.products + ridge * np.eye(len(sums.products), dtype=np.float32)
+    found = cho_solve(cho_factor(regular, lower=True, overwrite_a=True), target)
+    return kernel.whitening.T @ found, means
+
+
+def _values(
+    kernel: _Kernel, vectors: Floats, rows: Rows, coefficients: Floats, means: Floats
+) -> Floats:
+    parts = [one @ coefficients + means for _, one in _likeness(kernel, vectors, rows)]
+    return np.concatenate(parts)
+
+
+def _platt(scores: Floats, labels: Floats, task: Task) -> tuple[Floats, Floats]:
+    """Return the (L, L) matrix and the (L,) offsets that turn scores into logits."""
+    if task == "multiclass":
+        fit = LogisticRegression(C=_FREE).fit(scores, labels.argmax(axis=1))
+        coefficients, offsets = fit.coef_.T, fit.intercept_
+        if len(offsets) == 1:  # of two classes scikit-learn tells the second one's
+            none = np.zeros_like
+            coefficients = np.hstack([none(coefficients), coefficients])
+            offsets = np.concatenate([none(offsets), offsets])
+        return coefficients.astype(np.float32), offsets.astype(np.float32)
+    fits = [
+        LogisticRegression(C=_FREE).fit(score[:, None], label)
+        for score, label in zip(scores.T, labels.T, strict=True)
+    ]
+    slopes = np.array([fit.coef_[0, 0] for fit in fits], dtype=np.float32)
+    return np.diag(slopes), np.array([fit.intercept_[0] for fit in fits], dtype=np.float32)
+
+
+def _build(kernel: _Kernel, coefficients: Floats, offsets: Floats, task: Task) -> keras.Model:
+    """Build the model of built-in layers: likeness to the landmarks, and what its sums say."""
+    landmarks, gamma = kernel.landmarks, kernel.gamma
+    m, n_inputs = landmarks.shape
+    inputs = keras.Input((n_inputs,), dtype="float32")
+    compare = keras.layers.Dense(m)
+    activation = "sigmoid" if task == "multilabel" else "softmax"
+    decide = keras.layers.Dense(coefficients.shape[1], activation=activation)
+    squares = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
+    outputs = decide(ops.exp(compare(inputs) - gamma * squares))
+    compare.set_weights([2 * gamma * landmarks.T, -gamma * np.square(landmarks).sum(axis=1)])
+    decide.set_weights([coefficients, offsets])
+    return keras.Model(inputs, outputs)

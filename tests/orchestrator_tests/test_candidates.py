@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.study import Study
+from optuna.trial import TrialState, create_trial
+
+from orchestrator.candidates import best_trials, candidates_of, ensemble_key
+from orchestrator.run import Run
+from shared.config import SweepConfig, with_values
+from shared.errors import TagsweepError
+from shared.paths import RunPaths
+from shared.search.study import FINGERPRINT
+
+
+def _run(folder: Path, **ensemble: Any) -> Run:
+    space = {"n_layers": {"low": 1, "high": 1}, "activation": ["relu"]}
+    values = {"ensemble": ensemble, "space": space}
+    return Run(RunPaths(folder), with_values(SweepConfig(), values))
+
+
+@pytest.fixture
+def study() -> Study:
+    """Return five complete trials, of which 1 and 2 are alike and 3 is the best, and one pruned."""
+    study = optuna.create_study()
+    study.set_user_attr(FINGERPRINT, "f")
+    for value, dropout in ((0.9, 0.1), (0.5, 0.2), (0.6, 0.2), (0.4, 0.3), (0.7, 0.4)):
+        study.add_trial(_trial(dropout, value, TrialState.COMPLETE))
+    study.add_trial(_trial(0.5, 0.1, TrialState.PRUNED))
+    return study
+
+
+def _trial(dropout: float, value: float, state: TrialState) -> optuna.trial.FrozenTrial:
+    params = {"n_units_l0": 64, "dropout0": dropout, "batch_size": 16}
+    distributions = {
+        "n_units_l0": IntDistribution(48, 384, log=True),
+        "dropout0": FloatDistribution(0, 0.6),
+        "batch_size": IntDistribution(8, 128),
+    }
+    return create_trial(state=state, value=value, params=params, distributions=distributions)
+
+
+def _numbers(run: Run, study: Study) -> list[int]:
+    return [trial.number for trial in best_trials(run, study)]
+
+
+def test_the_best_trial_is_alone_unless_several_are_asked_for(tmp_path: Path, study: Study) -> None:
+    assert _numbers(_run(tmp_path), study) == [3]
+    assert _numbers(_run(tmp_path, source="top", top_k=2), study) == [3, 1]
+
+
+def test_trials_that_are_alike_count_once(tmp_path: Path, study: Study) -> None:
+    assert _numbers(_run(tmp_path, source="greedy", top_k=9), study) == [3, 1, 4, 0]
+
+
+def test_without_a_complete_trial_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(TagsweepError, match="Give the search more trials"):
+        best_trials(_run(tmp_path), optuna.create_study())
+
+
+def test_members_of_a_trial_are_shared_by_all_ways_of_choosing(
+    tmp_path: Path, study: Study
+) -> None:
+    (best,) = candidates_of(_run(tmp_path), study, 384, "multilabel")
+    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, 384, "multilabel")
+    assert (best.trial, best.key, best.params) == (3, first.key, first.params)
+    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, 384, "multilabel")
+    assert other.key != best.key
+
+
+def test_the_ensemble_is_another_when_its_trials_or_its_choice_are(
+    tmp_path: Path, study: Study
+) -> None:
+    runs = [_run(tmp_path, **e) for e in ({}, {"source": "top"}, {"source": "greedy"})]
+    keys = {ensemble_key(run, study) for run in runs}
+    assert len(keys) == 3
+    study.add_trial(_trial(0.6, 0.2, TrialState.COMPLETE))
+    assert ensemble_key(runs[0], study) not in keys

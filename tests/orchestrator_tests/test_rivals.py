@@ -1,0 +1,74 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.candidates import Candidate
+from orchestrator.ensemble import Team, kernel_team, train_teams
+from orchestrator.rivals import choose_each, measure_each
+from shared.data.dataset import Dataset
+from shared.data.splits import Split
+from shared.sections import TrainingConfig
+from shared.training.params import HeadParams, LayerParams
+from workers import SearchArrays
+
+KNOWN, TEST = np.arange(120), np.arange(120, 160)
+FOLDS = [(np.setdiff1d(KNOWN, KNOWN[i::3]), KNOWN[i::3]) for i in range(3)]
+
+
+def _candidate(trial: int, units: int) -> Candidate:
+    layers = (LayerParams(units, "relu", 0.1),)
+    params = HeadParams(layers, 16, 1e-2, "adam", 0.0, False, 0.0, "cross_entropy", 2.0)
+    return Candidate(trial, params, f"key-{trial}")
+
+
+@pytest.fixture(scope="module")
+def teams(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> list[Team]:
+    trained = train_teams(
+        [_candidate(4, 16), _candidate(9, 4)],
+        arrays.vectors,
+        arrays.labels,
+        FOLDS,
+        TrainingConfig(max_epochs=6),
+        0,
+        str(tmp_path_factory.mktemp("store")),
+        lambda *_: None,
+        lambda *_: None,
+    )
+    return [*trained, kernel_team(arrays.vectors, arrays.labels, FOLDS, "multilabel", 0)]
+
+
+@pytest.fixture(scope="module")
+def measured(arrays: SearchArrays, teams: list[Team]) -> dict[str, Any]:
+    choices = choose_each(teams, arrays.labels, FOLDS)
+    dataset = Dataset(("text",) * 160, arrays.labels, ("a", "b", "c"), "texts.csv")
+    split = Split(KNOWN[:100], KNOWN[100:], TEST, "f")
+    return measure_each(choices, teams, arrays.vectors, dataset, split, seed=0)
+
+
+def test_a_kernel_machine_is_no_trial(arrays: SearchArrays, teams: list[Team]) -> None:
+    choices = choose_each(teams, arrays.labels, FOLDS)
+    assert choices["best"].shares == (1, 0, 0)
+    assert choices["top"].shares == (0.5, 0.5, 0)
+    assert choices["kernel"].shares == (0, 0, 1)
+    assert sum(choices["greedy"].shares) == pytest.approx(1)
+
+
+def test_without_one_there_is_no_such_way(arrays: SearchArrays, teams: list[Team]) -> None:
+    assert list(choose_each(teams[:2], arrays.labels, FOLDS)) == ["best", "top", "greedy"]
+
+
+def test_each_way_is_measured_and_compared_with_the_best_trial(measured: dict[str, Any]) -> None:
+    assert list(measured) == ["best", "top", "greedy", "kernel"]
+    assert "p_value" not in measured["best"]
+    for way in ("top", "greedy", "kernel"):
+        difference = measured[way]["difference"]
+        by_hand = measured[way]["test"] - measured["best"]["test"]
+        assert difference["value"] == pytest.approx(by_hand, abs=1e-6)
+        assert difference["low"] <= difference["value"] <= difference["high"]
+        assert 0 < measured[way]["p_value"] <= 1
+
+
+def test_only_what_was_chosen_by_labels_is_optimistic_out_of_fold(measured: dict[str, Any]) -> None:
+    assert measured["top"]["nested"] == measured["top"]["out_of_fold"]
+    assert measured["greedy"]["nested"] <= measured["greedy"]["out_of_fold"] + 1e-3
