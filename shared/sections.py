@@ -65,6 +65,9 @@ class EncoderConfig(Section):
     agrees with float32, measured on the texts; openvino-int8, whose vectors differ, is none."""
     batch_tokens: int | None = Field(None, gt=0)
     """Tokens a forward pass, padding included. null: 2,048 on a CPU, 16,384 on a GPU."""
+    n_workers: int | None = Field(None, ge=0)
+    """Ray processes that encode, each with a worker's CPUs and GPUs. 0: none, the driver does it.
+    null: on a Ray cluster as many as it has places for workers, on one machine none."""
 
     @property
     def full_name(self) -> str:
@@ -79,9 +82,9 @@ class EncoderConfig(Section):
 
     @property
     def identity(self) -> "EncoderConfig":
-        """What vectors depend on: not the batches, nor which backend of those that agree."""
+        """What vectors depend on: not batches, processes, or which backend of those that agree."""
         backend = self.backend if self.backend in QUANTISED else "auto"
-        return self.model_copy(update={"backend": backend, "batch_tokens": None})
+        return self.model_copy(update={"backend": backend, "batch_tokens": None, "n_workers": None})
 
 
 class Range(Section, Generic[Number]):
