@@ -17,7 +17,8 @@ from shared.card import model_card
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
-from shared.sections import EncoderConfig, Section
+from shared.sections import EncoderConfig
+from shared.space_section import Section
 from shared.training.params import Task
 
 if TYPE_CHECKING:

@@ -15,13 +15,12 @@ from shared.sections import (
     DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
-    Section,
-    SpaceConfig,
     StudyConfig,
     TrainingConfig,
     WatchConfig,
     WorkersConfig,
 )
+from shared.space_section import Section, SpaceConfig
 
 
 class SweepConfig(Section):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.config import SweepConfig, dump_config, load_config, parse_config, with_values
 from shared.errors import InputError
-from shared.sections import Range, Section
+from shared.space_section import Range, Section
 
 
 def _fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler
-from shared.sections import SpaceConfig
+from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 WIDTHS = {"encoder": 384}
