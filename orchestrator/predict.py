@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.bundle import Bundle
+from shared.bundle import Bundle, BundledEncoder
 from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
@@ -25,11 +25,11 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True)
 class Predictor:
-    """Hold a bundle with its encoder loaded: what predicts again and again."""
+    """Hold a bundle with its encoders loaded: what predicts again and again."""
 
     bundle: Bundle
-    encoder: Encoder
-    text_model: "SentenceTransformer"
+    encoders: tuple[Encoder, ...]
+    text_models: tuple["SentenceTransformer", ...]
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,24 @@ class Prediction:
 
 
 def load_predictor(bundle: Bundle, texts: Sequence[str] = ()) -> Predictor:
-    """Load the encoder that a bundle's texts were embedded with.
+    """Load the encoders that a bundle's texts were embedded with.
 
-    Where the texts to come are known, and many, it computes on the fastest backend that agrees.
-    Raises InputError when this machine has another version of the encoder.
+    Where the texts to come are known, and many, each computes on the fastest backend that agrees.
+    Raises InputError when this machine has another version of one.
     """
-    manifest = bundle.manifest
-    encoder = resolve_encoder(manifest.encoder, commit=manifest.encoder_revision)
-    if encoder.revision != manifest.encoder_revision:
+    encoders = tuple(_find(one) for one in bundle.manifest.encoders)
+    models = (choose_backend(one, texts)[1] if texts else load_encoder(one) for one in encoders)
+    return Predictor(bundle, encoders, tuple(models))
+
+
+def _find(bundled: BundledEncoder) -> Encoder:
+    encoder = resolve_encoder(bundled.config, commit=bundled.revision)
+    if encoder.revision != bundled.revision:
         raise InputError(
-            f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
+            f"The bundle needs encoder {encoder.name!r} at {bundled.revision[:12]}, but"
             f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
         )
-    model = choose_backend(encoder, texts)[1] if texts else load_encoder(encoder)
-    return Predictor(bundle, encoder, model)
+    return encoder
 
 
 def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:
@@ -66,8 +70,9 @@ def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:
 
 
 def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the (n, d) float32 embeddings of texts."""
-    return encode_texts(texts, predictor.encoder, predictor.text_model)
+    """Return the (n, D) float32 embeddings of texts by the bundle's encoders, side by side."""
+    pairs = zip(predictor.encoders, predictor.text_models, strict=True)
+    return np.concatenate([encode_texts(texts, *pair) for pair in pairs], axis=1)
 
 
 def predict_embedded(bundle: Bundle, vectors: npt.NDArray[np.float32]) -> Prediction:

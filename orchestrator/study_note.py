@@ -34,17 +34,15 @@ def _facts(run: Run, prepared: Prepared) -> str:
     config, split = run.config, prepared.split
     parts = (("train", split.train), ("valid", split.valid), ("test", split.test))
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts)
-    limit = config.encoder.max_seq_length
-    cut = "" if limit is None else f", at most {limit} tokens"
     seconds = config.study.timeout_s
     time = "" if seconds is None else f", {seconds:g} s at most"
     source = config.data.csv.name if config.data.csv is not None else "from the study's store"
     return _table(
         [
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
-            ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
+            *(("encoder", f"{name}, {width} d") for name, width in prepared.widths.items()),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
-            ("objective", f"{config.study.objective}{_on_folds(prepared)}"),
+            ("objective", f"{', '.join(config.study.objective)}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
             ("ensemble", _members(config.ensemble)),
         ],

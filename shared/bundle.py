@@ -17,21 +17,30 @@ from shared.card import model_card
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
-from shared.sections import EncoderConfig, Section
+from shared.sections import EncoderConfig
+from shared.space_section import Section
 from shared.training.params import Task
 
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
+
+
+class BundledEncoder(Section):
+    """Say what embeds texts for the model; `revision` is what the encoder's files were."""
+
+    config: EncoderConfig
+    revision: str
 
 
 class Manifest(Section):
     """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
 
     With a `class_column`, the labels are classes, one a text, and there are no thresholds.
+    The model takes the vectors of all `encoders`, side by side in their order.
     """
 
     schema_version: int
@@ -40,8 +49,7 @@ class Manifest(Section):
     label_names: tuple[str, ...]
     class_column: str | None
     thresholds: tuple[float, ...] | None
-    encoder: EncoderConfig
-    encoder_revision: str
+    encoders: tuple[BundledEncoder, ...]
     params: dict[str, Any]
     files: dict[str, str]
 
@@ -74,7 +82,7 @@ class Layout:
 
     @property
     def model(self) -> Path:
-        """The fused ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
+        """The fused ensemble: (n, D) float32 embeddings to (n, L) probabilities."""
         return self.folder / "ensemble.keras"
 
     @property
@@ -85,7 +93,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, d) embeddings."""
+    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, D) embeddings."""
 
     manifest: Manifest
     metrics: dict[str, Any]
@@ -100,7 +108,7 @@ def write_bundle(
     label_names: Sequence[str],
     class_column: str | None,
     thresholds: Sequence[float] | None,
-    encoder: Encoder,
+    encoders: Sequence[Encoder],
     params: dict[str, Any],
     metrics: dict[str, Any],
     reference: Reference,
@@ -123,13 +131,7 @@ def write_bundle(
         label_names=tuple(label_names),
         class_column=class_column,
         thresholds=None if thresholds is None else tuple(thresholds),
-        encoder=EncoderConfig(
-            name=encoder.name,
-            max_seq_length=encoder.max_seq_length,
-            prompt=encoder.prompt,
-            backend=encoder.backend,
-        ).identity,
-        encoder_revision=encoder.revision,
+        encoders=tuple(map(_describe, encoders)),
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
     )
@@ -141,6 +143,16 @@ def write_bundle(
         folder.rename(replaced)
     unfinished.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _describe(encoder: Encoder) -> BundledEncoder:
+    config = EncoderConfig(
+        name=encoder.name,
+        max_seq_length=encoder.max_seq_length,
+        prompt=encoder.prompt,
+        backend=encoder.backend,
+    )
+    return BundledEncoder(config=config.identity, revision=encoder.revision)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shared.bundle import Manifest
+    from shared.sections import EncoderConfig
     from shared.training.params import Task
 
 TAGS = ["sentence-transformers", "tagsweep"]
@@ -65,7 +66,7 @@ def _front_matter(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         if key in metrics["test"]
     ]
     data = ModelCardData(
-        base_model=_on_the_hub(manifest.encoder.name),
+        base_model=_on_the_hub(manifest),
         eval_results=measured,
         library_name="keras",
         license="unknown",
@@ -76,11 +77,11 @@ def _front_matter(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _on_the_hub(name: str) -> str | None:
-    """Return the encoder's name on the hub; None for a folder."""
-    if Path(name).is_dir():
-        return None
-    return name if "/" in name else f"sentence-transformers/{name}"
+def _on_the_hub(manifest: "Manifest") -> str | list[str] | None:
+    """Return the encoders' names on the hub; None where all are folders."""
+    names = [one.config.name for one in manifest.encoders if not Path(one.config.name).is_dir()]
+    found = [name if "/" in name else f"sentence-transformers/{name}" for name in names]
+    return found if len(found) > 1 else next(iter(found), None)
 
 
 def _summary(manifest: "Manifest", metrics: dict[str, Any]) -> str:
@@ -92,11 +93,12 @@ def _summary(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     )
     key = "ap_weighted" if manifest.task == "multilabel" else "accuracy"
     ours, baseline = metrics["test"][key], metrics["logistic_regression"][key]
+    encoders = " and ".join(f"`{one.config.full_name}`" for one in manifest.encoders)
     return f"""# A text classifier
 
 {what}: {names}.
 
-An ensemble of Keras heads on the embeddings of `{manifest.encoder.name}`, tuned by tagsweep on
+An ensemble of Keras heads on the embeddings of {encoders}, tuned by tagsweep on
 {manifest.created.date()}. On texts that it had not seen, {FIGURES[key]}: **{ours:.4f}**
 (logistic regression on the same embeddings: {baseline:.4f})."""
 
@@ -202,21 +204,16 @@ def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     data, teams = metrics["data"], metrics["ensemble"]["teams"]
     has_kernel = any(team["trial"] is None and team["share"] for team in teams)
     holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
+    cuts = "\n".join(f"- {_cut(name, **read)}" for name, read in data["encoders"].items())
     others = (
         "It knows the labels above and no others; what has none of them should get low"
         " probabilities."
         if manifest.task == "multilabel"
         else "It knows the classes above and no others; each text gets one of them."
     )
-    limit, n_longer = data["max_seq_length"], data["n_truncated"]
-    cut = (
-        "Only so much of a text counts as the encoder reads."
-        if limit is None
-        else f"Only the first {limit} tokens of a text count; {n_longer} of the texts were longer."
-    )
     return f"""## Limits
 
-- {cut}
+{cuts}
 - {others}
 - It was measured on texts like those it was trained on, in their language. On texts of another kind
   or language, or from another time, expect less, and measure: `tagsweep evaluate` compares new
@@ -226,10 +223,17 @@ def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
   can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
 
 
+def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:
+    if max_seq_length is None:
+        return f"Only so much of a text counts as `{name}` reads."
+    return (
+        f"`{name}` reads the first {max_seq_length} tokens of a text; {n_truncated} of the texts"
+        " were longer."
+    )
+
+
 def _usage(manifest: "Manifest") -> str:
-    encoder = manifest.encoder
-    prompt = f", prompt={encoder.prompt!r}" if encoder.prompt else ""
-    cut = f"\nencoder.max_seq_length = {encoder.max_seq_length}" if encoder.max_seq_length else ""
+    encoders = [one.config for one in manifest.encoders]
     decide = _DECIDE_LABELS if manifest.task == "multilabel" else _DECIDE_CLASS
     return f"""## Use
 
@@ -244,10 +248,7 @@ Without it, from inside this folder, given `sentence-transformers` and `keras`:
 ```python
 import json
 import keras
-from sentence_transformers import SentenceTransformer
-
-encoder = SentenceTransformer({encoder.name!r}){cut}
-vectors = encoder.encode(["Some text"]{prompt})
+{_embedding_code(encoders)}
 probabilities = keras.models.load_model("ensemble.keras").predict(vectors, verbose=0)[0]
 manifest = json.load(open("manifest.json", encoding="utf-8"))
 {decide}
@@ -259,6 +260,22 @@ for name, p, limit in zip(manifest["label_names"], probabilities, manifest["thre
     print(f"{name:<20} {p:.4f} {'yes' if p >= limit else 'no'}")"""
 _DECIDE_CLASS = """\
 print(manifest["label_names"][probabilities.argmax()])"""
+
+
+def _embedding_code(encoders: "Sequence[EncoderConfig]") -> str:
+    """Return lines of Python that embed a text, with all encoders side by side."""
+    is_one = len(encoders) == 1
+    lines, calls = [] if is_one else ["import numpy as np"], []
+    lines += ["from sentence_transformers import SentenceTransformer", ""]
+    for i, one in enumerate(encoders):
+        variable = "encoder" if is_one else f"encoder_{i}"
+        lines.append(f"{variable} = SentenceTransformer({one.name!r})")
+        if one.max_seq_length:
+            lines.append(f"{variable}.max_seq_length = {one.max_seq_length}")
+        prompt = f", prompt={one.prompt!r}" if one.prompt else ""
+        calls.append(f'{variable}.encode(["Some text"]{prompt})')
+    vectors = calls[0] if is_one else f"np.hstack([{', '.join(calls)}])"
+    return "\n".join([*lines, f"vectors = {vectors}"])
 
 
 def _range(interval: list[float] | None) -> str:

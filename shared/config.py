@@ -1,8 +1,10 @@
 """Define the sweep's configuration: YAML in, validated immutable models out."""
 
 import difflib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError, model_validator
@@ -13,13 +15,12 @@ from shared.sections import (
     DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
-    Section,
-    SpaceConfig,
     StudyConfig,
     TrainingConfig,
     WatchConfig,
     WorkersConfig,
 )
+from shared.space_section import Section, SpaceConfig
 
 
 class SweepConfig(Section):
@@ -33,6 +34,10 @@ class SweepConfig(Section):
     """The labelled texts."""
     encoder: EncoderConfig = EncoderConfig()
     """The encoder."""
+    encoders: tuple[EncoderConfig, ...] = ()
+    """The encoders to choose from, a name or settings each; what one does not say, `encoder` says.
+    All embed the texts, once, and which one a head reads is a parameter. Empty: the one `encoder`.
+    """
     space: SpaceConfig = SpaceConfig()
     """The search space."""
     study: StudyConfig = StudyConfig()
@@ -48,6 +53,23 @@ class SweepConfig(Section):
     watch: WatchConfig = WatchConfig()
     """Watching the sweep."""
 
+    @property
+    def all_encoders(self) -> dict[str, EncoderConfig]:
+        """The encoders that embed the texts, by what the study calls them."""
+        return {one.full_name: one for one in self.encoders or (self.encoder,)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Let `encoder` say what an entry of `encoders` does not."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("encoders"), list | tuple):
+            return values
+        common = values.get("encoder")
+        common = common if isinstance(common, Mapping) else {}
+        entries = ({"name": one} if isinstance(one, str) else one for one in values["encoders"])
+        completed = [{**common, **one} if isinstance(one, Mapping) else one for one in entries]
+        return {**values, "encoders": completed}
+
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
         if self.data.task == "multiclass" and self.decisions.threshold != "f1":
@@ -59,6 +81,18 @@ class SweepConfig(Section):
             raise ValueError(
                 "decisions.calibration must be auto, none or temperature where there are classes:"
                 " isotonic regression is for one label at a time"
+            )
+        in_float32 = (one.model_copy(update={"backend": "auto"}) for one in self.encoders)
+        name, n = next(iter(Counter(one.full_name for one in in_float32).most_common(1)), ("", 0))
+        if n > 1:
+            raise ValueError(
+                f"encoders must differ in name, max_seq_length or prompt, but {name!r} is there"
+                f" {n} times"
+            )
+        if True in self.space.concatenate and len(self.encoders) < 2:  # noqa: PLR2004
+            raise ValueError(
+                "space.concatenate needs two encoders or more, but `encoders` has"
+                f" {len(self.encoders)}"
             )
         return self
 
@@ -90,8 +124,13 @@ def parse_config(values: Any, source: str) -> SweepConfig:
 
 
 def with_values(config: SweepConfig, values: dict[str, dict[str, Any]]) -> SweepConfig:
-    """Return `config` with `{section: {key: value}}` laid over it, validated anew."""
+    """Return `config` with `{section: {key: value}}` laid over it, validated anew.
+
+    An encoder that is named so is the only one.
+    """
     merged = config.model_dump()
+    if "name" in values.get("encoder", {}):
+        merged["encoders"] = ()
     for section, entries in values.items():
         merged[section] |= entries
     return parse_config(merged, "the command line")
@@ -111,6 +150,7 @@ def _explain(error: Any, source: str) -> str:
     *parents, unknown = error["loc"]
     section: Any = SweepConfig
     for parent in parents:
-        section = section.model_fields[parent].annotation
+        is_entry = isinstance(parent, int)
+        section = get_args(section)[0] if is_entry else section.model_fields[parent].annotation
     nearest = difflib.get_close_matches(str(unknown), section.model_fields, n=1, cutoff=0.0)
     return f"{source}: unknown key {key!r}; did you mean {nearest[0]!r}?"

@@ -35,8 +35,7 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
             "n_known": 40,
             "n_test": 10,
             "positives": {first: 20, second: 5},
-            "n_truncated": 3,
-            "max_seq_length": 256,
+            "encoders": {"all-MiniLM-L6-v2": {"max_seq_length": 256, "n_truncated": 3}},
         },
     }
 
@@ -96,7 +95,7 @@ def write_tiny_bundle(folder: Path, **other: Any) -> None:
         "label_names": labels,
         "class_column": None,
         "thresholds": THRESHOLDS,
-        "encoder": resolve_encoder(EncoderConfig()),
+        "encoders": [resolve_encoder(EncoderConfig())],
         "params": {"batch_size": 8},
         "metrics": metrics_of(*labels),
         "reference": tiny_reference(),

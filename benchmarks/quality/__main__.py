@@ -76,7 +76,7 @@ def _problem(run: Run) -> Problem:
     split, seed = prepared.split, run.config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(prepared.dataset, known, run.config.ensemble.n_folds, seed)
-    vectors = np.asarray(prepared.embeddings.vectors)
+    vectors = np.asarray(prepared.vectors)
     return Problem(vectors, prepared.dataset.labels, split, known, folds, seed)
 
 

@@ -18,6 +18,7 @@ from orchestrator.report.outcome import tell_outcome
 from orchestrator.restore import read_texts
 from orchestrator.run import Run
 from orchestrator.scores import read_scores
+from orchestrator.values import say_value
 from shared.bundle import read_manifest, read_metrics
 from shared.search.study import FINGERPRINT, read_progress
 
@@ -58,7 +59,7 @@ def render(facts: Facts, drawings: Mapping[str, Drawing]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _plain_figure, "duration": _duration}
+    environment.filters |= {"figure": _plain_figure, "duration": _duration, "value": say_value}
     return environment.get_template("template.html").render(
         facts=facts,
         drawings=drawings,

@@ -64,7 +64,10 @@ def test_decisions_follow_each_labels_threshold(predictor: Predictor) -> None:
 
 
 def test_another_version_of_the_encoder_is_refused(bundle: Bundle) -> None:
-    other = bundle.manifest.model_copy(update={"encoder_revision": "0" * 64})
+    (encoder,) = bundle.manifest.encoders
+    other = bundle.manifest.model_copy(
+        update={"encoders": (encoder.model_copy(update={"revision": "0" * 64}),)}
+    )
     with pytest.raises(InputError, match="needs encoder 'all-MiniLM-L6-v2' at 000000000000"):
         load_predictor(replace(bundle, manifest=other))
 

@@ -46,8 +46,7 @@ def test_decisions_are_judged_at_each_labels_threshold() -> None:
 def test_a_class_is_decided_by_the_most_probable_one_and_has_no_threshold() -> None:
     labels = np.stack([LABELS[:, 0], 1 - LABELS[:, 0]], axis=1)
     scores = {"test": Scores(np.array([3, 5, 8, 9]), labels, PROBABILITIES)}
-    made = {"decisions": {}, "ensemble": ALONE}
-    metrics = evaluate(scores, NAMES, "multiclass") | made
+    metrics = evaluate(scores, NAMES, "multiclass") | {"decisions": {}, "ensemble": ALONE}
     outcome = tell_outcome(scores, metrics, NAMES, None, None, 0, 1)
     a, b = outcome.labels
     assert (a.threshold, a.precision, a.recall, b.recall) == (None, 0.5, 0.5, 0.5)
