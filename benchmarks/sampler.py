@@ -28,7 +28,8 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import FastTPESampler
-from shared.sections import DataConfig, EncoderConfig, SpaceConfig
+from shared.sections import DataConfig, EncoderConfig
+from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
@@ -132,7 +133,7 @@ class TagsweepSearch:
         return params
 
     def tell(self, number: int, value: float) -> None:
-        self._history.finish(number, TrialState.COMPLETE, value, {})
+        self._history.finish(number, TrialState.COMPLETE, [value], {})
 
 
 CONTENDERS: dict[str, Callable[[int], OptunaSearch | TagsweepSearch]] = {

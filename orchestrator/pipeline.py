@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, recorded
 from orchestrator.follower import Follower
@@ -121,6 +122,8 @@ def search(
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
         study.set_user_attr(VERSIONS, dict(spec.versions))
+        if config.study.is_multi_objective:
+            logger.info("No trial is pruned: Optuna prunes by a single objective only")
         if spec.storage_url == storage.url:
             require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
@@ -164,24 +167,31 @@ def run_prepare(run: Run, console: Console, events: Events) -> None:
 
 @recorded
 def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
-    """Prepare what is not prepared while the workers start, and search."""
+    """Prepare what is not prepared, and search while there is budget."""
     require_reach(run)
-    with launch_workers(run.config.workers, run.ray_address) as pool:
-        with events.stage("embed"):
-            prepared = prepare(run, console)
-        with open_study_of(run, prepared, console, events) as opened:
-            if not is_searched(run, opened.study, opened.storage):
-                with events.stage("search"):
-                    search(run, prepared, opened, pool, console)
-            return read_progress(opened.study)
+    with events.stage("embed"):
+        prepared = prepare(run, console)
+    # Workers start while the study is opened, not before: encoders had their CPUs and GPUs.
+    with (
+        launch_workers(run.config.workers, run.ray_address) as pool,
+        open_study_of(run, prepared, console, events) as opened,
+    ):
+        if not is_searched(run, opened.study, opened.storage):
+            with events.stage("search"):
+                search(run, prepared, opened, pool, console)
+        return read_progress(opened.study)
 
 
 @recorded
-def run_ensemble(run: Run, console: Console, events: Events) -> Result:
-    """Make the ensemble of the best trial so far, whether or not the search is finished."""
+def run_ensemble(run: Run, console: Console, events: Events, trial: int | None = None) -> Result:
+    """Make the ensemble of the best so far, or of a trial, whether or not the search is finished.
+
+    Whoever resumes keeps to the trial, until this is called without one.
+    """
     with events.stage("embed"):
         prepared = prepare(run, console)
     with open_study_of(run, prepared, console, events) as opened:
+        choose(opened.study, trial)
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         with events.stage("ensemble"):

@@ -13,6 +13,7 @@ from shared.bundle import Bundle, BundledEncoder
 from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
+from shared.decisions.take import take
 from shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Hold (n, L) float32 probabilities and (n, L) bool decisions, in the order of the texts."""
+    """Hold (n, L) float32 probabilities and (n, L) bool decisions, in the order of the texts.
+
+    Of classes, one a text is True.
+    """
 
     probabilities: npt.NDArray[np.float32]
     decisions: npt.NDArray[np.bool_]
@@ -74,7 +78,7 @@ def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.fl
 def predict_embedded(bundle: Bundle, vectors: npt.NDArray[np.float32]) -> Prediction:
     """Predict on (n, d) float32 embeddings."""
     probabilities = predict_vectors(bundle.model.predict_on_batch, vectors)
-    return Prediction(probabilities, probabilities >= np.array(bundle.manifest.thresholds))
+    return Prediction(probabilities, take(probabilities, bundle.manifest.thresholds))
 
 
 def predict_vectors(
@@ -90,22 +94,34 @@ def predict_vectors(
 
 
 def write_csv(
-    file: TextIO, texts: Sequence[str], label_names: Sequence[str], prediction: Prediction
+    file: TextIO,
+    texts: Sequence[str],
+    label_names: Sequence[str],
+    prediction: Prediction,
+    class_column: str | None = None,
 ) -> None:
     """Write a row a text, in their order: the text, each label's probability and decision (0 or 1).
 
-    What a spreadsheet would take for a formula gets an apostrophe before it: texts come from
-    anybody (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
+    With a class column: the text, each class's probability, and in that column the class. What a
+    spreadsheet would take for a formula gets an apostrophe before it: texts come from anybody
+    (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
     """
     writer = csv.writer(file)
     names = [_inert(name) for name in label_names]
-    columns = [column for name in names for column in (f"{name}_probability", name)]
+    if class_column is None:
+        columns = [column for name in names for column in (f"{name}_probability", name)]
+    else:
+        columns = [*(f"{name}_probability" for name in names), _inert(class_column)]
     writer.writerow(["text", *columns])
     for text, probabilities, decisions in zip(
         texts, prediction.probabilities, prediction.decisions, strict=True
     ):
-        pairs = zip(probabilities, decisions, strict=True)
-        cells = [cell for p, decision in pairs for cell in (f"{p:.6f}", int(decision))]
+        said = [f"{probability:.6f}" for probability in probabilities]
+        if class_column is None:
+            pairs = zip(said, map(int, decisions), strict=True)
+            cells: list[object] = [cell for pair in pairs for cell in pair]
+        else:
+            cells = [*said, names[int(decisions.argmax())]]
         writer.writerow([_inert(text), *cells])
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from shared.errors import InputError
+from workers import launch_encoders
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,11 @@ def _embed(run: Run, texts: Sequence[str], encoder: Encoder, console: Console) -
     n_distinct = len(set(texts))
     key = embeddings_key(texts, encoder)
     fetch_embeddings(run, key)
+    config = run.config
+    encoding = partial(launch_encoders, config.workers, config.encoder.n_workers, run.ray_address)
     with show_progress(console, "Embedding", n_distinct) as update:
-        embeddings = embed(texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
+        show = with_rate(update, "texts")
+        embeddings = embed(texts, encoder, run.paths.embeddings, show, encoding)
         update(n_distinct, "")
     share_embeddings(run, key)
     if embeddings.n_truncated:

@@ -17,7 +17,9 @@ from shared.card import model_card
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
-from shared.sections import EncoderConfig, Section
+from shared.sections import EncoderConfig
+from shared.space_section import Section
+from shared.training.params import Task
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +39,7 @@ class BundledEncoder(Section):
 class Manifest(Section):
     """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
 
+    With a `class_column`, the labels are classes, one a text, and there are no thresholds.
     The model takes the vectors of all `encoders`, side by side in their order.
     """
 
@@ -44,10 +47,16 @@ class Manifest(Section):
     created: datetime
     versions: dict[str, str]
     label_names: tuple[str, ...]
-    thresholds: tuple[float, ...]
+    class_column: str | None
+    thresholds: tuple[float, ...] | None
     encoders: tuple[BundledEncoder, ...]
     params: dict[str, Any]
     files: dict[str, str]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return "multilabel" if self.class_column is None else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,8 @@ def write_bundle(
     *,
     model: "keras.Model",
     label_names: Sequence[str],
-    thresholds: Sequence[float],
+    class_column: str | None,
+    thresholds: Sequence[float] | None,
     encoders: Sequence[Encoder],
     params: dict[str, Any],
     metrics: dict[str, Any],
@@ -119,7 +129,8 @@ def write_bundle(
         created=datetime.now(UTC),
         versions={name: version(name) for name in VERSIONS_OF},
         label_names=tuple(label_names),
-        thresholds=tuple(thresholds),
+        class_column=class_column,
+        thresholds=None if thresholds is None else tuple(thresholds),
         encoders=tuple(map(_describe, encoders)),
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},

@@ -15,13 +15,12 @@ from shared.sections import (
     DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
-    Section,
-    SpaceConfig,
     StudyConfig,
     TrainingConfig,
     WatchConfig,
     WorkersConfig,
 )
+from shared.space_section import Section, SpaceConfig
 
 
 class SweepConfig(Section):
@@ -73,6 +72,16 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
+        if self.data.task == "multiclass" and self.decisions.threshold != "f1":
+            raise ValueError(
+                "decisions.threshold is for labels: of classes the most probable is the answer."
+                " Leave it out"
+            )
+        if self.data.task == "multiclass" and self.decisions.calibration == "isotonic":
+            raise ValueError(
+                "decisions.calibration must be auto, none or temperature where there are classes:"
+                " isotonic regression is for one label at a time"
+            )
         in_float32 = (one.model_copy(update={"backend": "auto"}) for one in self.encoders)
         name, n = next(iter(Counter(one.full_name for one in in_float32).most_common(1)), ("", 0))
         if n > 1:
@@ -135,7 +144,7 @@ def dump_config(config: SweepConfig) -> str:
 def _explain(error: Any, source: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "value_error":
-        return f"{source}: {key}: {error['ctx']['error']}"
+        return f"{source}: {key or 'the file'}: {error['ctx']['error']}"
     if error["type"] != "extra_forbidden":
         return f"{source}: {key or 'the file'}: {error['msg']}, but got {error['input']!r}"
     *parents, unknown = error["loc"]

@@ -19,6 +19,7 @@ from orchestrator.run import Run, define_run
 from orchestrator.scores import read_scores
 from shared.data.splits import make_folds
 
+DEFAULT = {"source": "best", "kernel": False}
 BEST = {"source": "greedy", "kernel": True}
 """The options of `best`, chosen on other seeds than those that are measured."""
 FIRST_SEED = 11
@@ -35,7 +36,7 @@ def main(
     problems, ways = [], []
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
-            run = _run(data, Path(folder), seed, n_trials, {})
+            run = _run(data, Path(folder), seed, n_trials, DEFAULT)
             problem = _problem(run)
             found = {
                 "logistic_regression": rivals.logistic_regression(problem),

@@ -7,10 +7,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.candidates import best_trials, candidates_of, ensemble_key
+from orchestrator.candidates import best_trials, candidates_of, choose, ensemble_key
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
-from shared.errors import TagsweepError
+from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.study import FINGERPRINT
 
@@ -51,6 +51,31 @@ def _numbers(run: Run, study: Study) -> list[int]:
 def test_the_best_trial_is_alone_unless_several_are_asked_for(tmp_path: Path, study: Study) -> None:
     assert _numbers(_run(tmp_path), study) == [3]
     assert _numbers(_run(tmp_path, source="top", top_k=2), study) == [3, 1]
+
+
+def test_a_trial_that_was_chosen_is_alone_until_the_best_is_again(
+    tmp_path: Path, study: Study
+) -> None:
+    keys = {ensemble_key(_run(tmp_path), study)}
+    choose(study, 4)
+    keys.add(ensemble_key(_run(tmp_path), study))
+    assert _numbers(_run(tmp_path, source="greedy"), study) == [4]
+    choose(study, None)
+    assert _numbers(_run(tmp_path), study) == [3]
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("number", "what"), [(5, "it is PRUNED"), (9, "there is none")])
+def test_a_trial_without_an_end_cannot_be_chosen(study: Study, number: int, what: str) -> None:
+    with pytest.raises(InputError, match=f"Trial {number} of study .* complete, but {what}"):
+        choose(study, number)
+
+
+def test_of_several_objectives_the_first_says_which_trial_is_the_best(tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for values in ([0.5, 1.0], [0.75, 3.0], [0.75, 2.0]):
+        study.tell(study.ask(), values)
+    assert _numbers(_run(tmp_path), study) == [2]
 
 
 def test_trials_that_are_alike_count_once(tmp_path: Path, study: Study) -> None:

@@ -22,7 +22,7 @@ def test_the_onnx_model_gives_the_same_for_any_number_of_rows(tmp_path: Path) ->
     members = [first, second, from_embeddings(third, reading)]
     fused = fuse(members, columns=[[slice(0, 384)], [slice(16, 400)], blocks])
     curves = Curve("temperature", temperature=2.0), Curve("isotonic", knots=KNOTS)
-    model = calibrated(fused, curves)
+    model = calibrated(fused, curves, "multilabel")
     write_onnx(model, tmp_path / "ensemble.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ensemble.onnx")
     (inputs,) = session.get_inputs()

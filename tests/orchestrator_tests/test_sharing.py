@@ -11,7 +11,7 @@ from shared.paths import RunPaths
 
 KEY = "0123"
 MANIFEST = """{"schema_version": 4, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},
-"label_names": ["a"], "thresholds": [0.5], "encoders": [],
+"label_names": ["a"], "class_column": null, "thresholds": [0.5], "encoders": [],
 "files": {"metrics.json": "hash", "../secret": "hash"}}"""
 
 

@@ -40,6 +40,7 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
     read = read_bundle(bundle)
     assert read.manifest.label_names == ("a", "b")
     assert read.manifest.thresholds == (0.5, 0.4)
+    assert read.manifest.task == "multilabel"
     (bundled,) = read.manifest.encoders
     assert (bundled.config, bundled.revision) == (EncoderConfig(), encoder.revision)
     assert read.metrics == METRICS

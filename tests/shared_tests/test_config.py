@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.config import SweepConfig, dump_config, load_config, parse_config, with_values
 from shared.errors import InputError
-from shared.sections import Range, Section
+from shared.space_section import Range, Section
 
 
 def _fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -44,6 +44,25 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
         ({"space": {"dropout": {"low": 0, "high": 1}}}, r"dropout must lie in \[0, 1\)"),
         ({"space": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, "must lie above 0"),
         ({"space": {"max_units": 10}}, "max_units must not be below min_units"),
+        (
+            {"data": {"class_column": "c"}, "decisions": {"threshold": "cost"}},
+            "the file: decisions.threshold is for labels",
+        ),
+        (
+            {"data": {"class_column": "c"}, "decisions": {"calibration": "isotonic"}},
+            "decisions.calibration must be auto, none or temperature",
+        ),
+        ({"study": {"objective": "loss"}}, "study.objective.0: .* but got 'loss'"),
+        ({"study": {"objective": []}}, "study.objective: .* at least 1 item"),
+        (
+            {"study": {"objective": ["n_parameters", "ap_macro"]}},
+            "the first objective must be one of validation_loss, .* but is n_parameters",
+        ),
+        ({"study": {"objective": ["ap_macro", "ap_macro"]}}, "objectives must differ"),
+        (
+            {"study": {"objective": ["ap_macro", "n_parameters"], "target_value": 0.9}},
+            "target_value needs a single objective",
+        ),
         ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
         ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),

@@ -10,7 +10,8 @@ from optuna.trial import FixedTrial
 from shared.config import SweepConfig, with_values
 from shared.search.space import suggest
 from shared.search.study import open_study
-from shared.sections import SpaceConfig, WorkersConfig
+from shared.sections import WorkersConfig
+from shared.space_section import SpaceConfig
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer

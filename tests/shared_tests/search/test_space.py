@@ -3,7 +3,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
 from shared.search.space import all_inputs, default_params, first_params, params_of, suggest
-from shared.sections import Range, SpaceConfig
+from shared.space_section import Range, SpaceConfig
 from shared.training.params import InputParams, LayerParams
 
 WIDTHS = {"encoder": 384}

@@ -42,6 +42,10 @@ def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study
         ({"space": {"standardize": (True,)}}, r"space.standardize was \[False\] and is \[True\]"),
         ({"data": {"label_columns": ("a",)}}, "data.label_columns"),
         ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
+        (
+            {"study": {"objective": ["validation_loss", "n_parameters"]}},
+            r"study.objective was \['validation_loss'\] and is \['validation_loss', 'n_p",
+        ),
         ({"study": {"n_folds": 5}}, "study.n_folds was None and is 5"),
     ],
 )

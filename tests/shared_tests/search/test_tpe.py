@@ -22,7 +22,7 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler
-from shared.sections import SpaceConfig
+from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 WIDTHS = {"encoder": 384}
@@ -109,7 +109,7 @@ def _history_of(study: Study, seed: int) -> History:
             for name, distribution in trial.distributions.items()
         }
         history.begin(Begun(trial.number, trial.number, params=params))
-        history.finish(trial.number, trial.state, trial.value, trial.intermediate_values)
+        history.finish(trial.number, trial.state, trial.values, trial.intermediate_values)
     return history
 
 
