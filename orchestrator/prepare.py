@@ -100,17 +100,20 @@ def _read_and_embed(run: Run, console: Console) -> Restored:
     encoders = {name: resolve_encoder(one) for name, one in run.config.all_encoders.items()}
     _require_distinct(encoders)
     embeddings = {
-        name: _embed(run, dataset.texts, encoder, console) for name, encoder in encoders.items()
+        name: _embed(run, dataset.texts, name, encoder, console)
+        for name, encoder in encoders.items()
     }
     return dataset, encoders, embeddings
 
 
-def _embed(run: Run, texts: Sequence[str], encoder: Encoder, console: Console) -> Embeddings:
+def _embed(
+    run: Run, texts: Sequence[str], name: str, encoder: Encoder, console: Console
+) -> Embeddings:
     n_distinct = len(set(texts))
     key = embeddings_key(texts, encoder)
     fetch_embeddings(run, key)
-    config = run.config
-    encoding = partial(launch_encoders, config.workers, config.encoder.n_workers, run.ray_address)
+    n_workers = run.config.all_encoders[name].n_workers
+    encoding = partial(launch_encoders, run.config.workers, n_workers, run.ray_address)
     with show_progress(console, "Embedding", n_distinct) as update:
         show = with_rate(update, "texts")
         embeddings = embed(texts, encoder, run.paths.embeddings, show, encoding)
@@ -119,7 +122,7 @@ def _embed(run: Run, texts: Sequence[str], encoder: Encoder, console: Console) -
     if embeddings.n_truncated:
         console.print(
             f"{embeddings.n_truncated} of {n_distinct} texts are longer than the"
-            f" {embeddings.max_seq_length} tokens that {encoder.name} reads; what is beyond does"
+            f" {embeddings.max_seq_length} tokens that {name} reads; what is beyond does"
             " not count."
         )
     return embeddings

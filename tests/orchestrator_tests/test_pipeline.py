@@ -37,6 +37,7 @@ def run(checkout: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFact
         "study": {"name": f"encoders-{os.urandom(4).hex()}", "n_trials": 8},
         "training": {"max_epochs": 4},
         "ensemble": {"n_folds": 2},
+        "decisions": {"calibration": "none"},
         "workers": {"pool": "inline"},
     }
     (folder / "sweep.yaml").write_text(dump_config(parse_config(values, "here")))
