@@ -58,7 +58,7 @@ def test_the_study_chooses_among_encoders_and_all_of_them(run: Run, storage: RDB
 def test_the_bundle_embeds_as_its_best_trial_did_and_predicts_as_its_members(run: Run) -> None:
     bundle = read_bundle(run.paths.bundle)
     names = [one.config.full_name for one in bundle.manifest.encoders]
-    assert " + ".join(names) == bundle.metrics["search"]["best_params"]["encoder"]
+    assert " + ".join(names) == bundle.metrics["search"]["params"]["encoder"]
     assert list(bundle.metrics["data"]["encoders"]) == names
     predictor = load_predictor(bundle)
     vectors = embed_texts(predictor, TEXTS)
