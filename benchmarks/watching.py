@@ -93,7 +93,7 @@ def _finish(storage: RDBStorage, trial_ids: list[int]) -> None:
             trial_id,
             values,
             {"epochs": N_STEPS, "seconds": 0.5},
-            Ended(TrialState.COMPLETE, 1 / (1 + trial_id)),
+            Ended(TrialState.COMPLETE, (1 / (1 + trial_id),)),
         )
         for trial_id in trial_ids
     ]

@@ -4,14 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.prepare import hash_of
 from orchestrator.run import Run
-from shared.errors import TagsweepError
-from shared.search.space import params_of
-from shared.search.study import FINGERPRINT
+from shared.errors import InputError, TagsweepError
+from shared.search.objectives import rank
+from shared.search.space import Widths, params_of
+from shared.search.study import CHOSEN_TRIAL, FINGERPRINT
 from shared.training.params import HeadParams, Task
 
 
@@ -24,12 +25,29 @@ class Candidate:
     key: str
 
 
-def candidates_of(run: Run, study: Study, n_inputs: int, task: Task) -> list[Candidate]:
+def choose(study: Study, number: int | None) -> None:
+    """Have the ensemble made of this trial alone from now on, also by whoever resumes.
+
+    None: of the best again. Raises InputError unless the trial is complete.
+    """
+    if number is not None:
+        found = next((t for t in study.get_trials(deepcopy=False) if t.number == number), None)
+        if found is None or found.state is not TrialState.COMPLETE:
+            what = "there is none" if found is None else f"it is {found.state.name}"
+            raise InputError(
+                f"Trial {number} of study {study.study_name!r} must be complete, but {what}."
+                " `tagsweep export` lists the trials."
+            )
+    if study.user_attrs.get(CHOSEN_TRIAL) != number:
+        study.set_user_attr(CHOSEN_TRIAL, number)
+
+
+def candidates_of(run: Run, study: Study, widths: Widths, task: Task) -> list[Candidate]:
     """Return the trials to train members of, the best first; raise as `best_trials` does."""
     return [
         Candidate(
             trial.number,
-            params_of(trial, run.config.space, n_inputs, task),
+            params_of(trial, run.config.space, widths, task),
             _key(run, study, trial.params),
         )
         for trial in best_trials(run, study)
@@ -39,8 +57,11 @@ def candidates_of(run: Run, study: Study, n_inputs: int, task: Task) -> list[Can
 def best_trials(run: Run, study: Study) -> list[FrozenTrial]:
     """Return the best trial, or the `top_k` best of different parameters where it is not alone.
 
-    Raises TagsweepError when no trial is complete.
+    The one that was chosen, if one was, is alone. Raises TagsweepError when no trial is complete.
     """
+    number = study.user_attrs.get(CHOSEN_TRIAL)
+    if number is not None:
+        return [trial for trial in _best_first(study) if trial.number == number]
     config = run.config.ensemble
     n_wanted = 1 if config.source == "best" else config.top_k
     chosen: dict[str, FrozenTrial] = {}
@@ -63,8 +84,8 @@ def ensemble_key(run: Run, study: Study) -> str:
 
 def _best_first(study: Study) -> list[FrozenTrial]:
     complete = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
-    sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
-    return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+    directions = study.directions
+    return sorted(complete, key=lambda trial: (rank(trial.values, directions), trial.number))
 
 
 def _key(run: Run, study: Study, params: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
 from rich.console import Console
 
@@ -22,6 +22,7 @@ Event = dict[str, Any]
 """What happened: `time` (UTC, ISO 8601, of writing), `event`, `study`, and what else is known."""
 
 Result = TypeVar("Result")
+More = ParamSpec("More")
 
 logger = logging.getLogger(__name__)
 
@@ -135,14 +136,14 @@ def recording(run: Run) -> Iterator[Events]:
 
 
 def recorded(
-    stages: Callable[[Run, Console, Events], Result],
-) -> Callable[[Run, Console], Result]:
+    stages: Callable[Concatenate[Run, Console, Events, More], Result],
+) -> Callable[Concatenate[Run, Console, More], Result]:
     """Have a function keep the events of a run, which it gets as its third argument."""
 
     @wraps(stages)
-    def record(run: Run, console: Console) -> Result:
+    def record(run: Run, console: Console, /, *args: More.args, **kwargs: More.kwargs) -> Result:
         with recording(run) as events:
-            return stages(run, console, events)
+            return stages(run, console, events, *args, **kwargs)
 
     return record
 

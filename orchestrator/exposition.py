@@ -43,7 +43,7 @@ class Exposition:
             registry=self.registry,
             buckets=BUCKETS_S,
         )
-        self._best = self._new(Gauge, "best_value", "The value of the best complete trial.")
+        self._best = self._new(Gauge, "best_value", "The best trial's first value.")
         self._epochs = self._new(Counter, "epochs", "Epochs of the trials that ended.")
         self._search = self._new(Counter, "search_seconds", "The time of all searches so far.")
         self._counters = {

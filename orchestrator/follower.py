@@ -59,7 +59,7 @@ class Follower:
         self._changes.accept(rows)
         self._newest = max([self._newest, *(row.trial_id for row in rows)])
         found: list[tuple[str, dict[str, Any]]] = [
-            _ending(row.number, row.state, values.get(row.trial_id), attrs[row.trial_id])
+            _ending(row.number, row.state, values.get(row.trial_id, []), attrs[row.trial_id])
             for row in ended
         ]
         for trial_id, number in retried.items():
@@ -87,18 +87,22 @@ class Follower:
 
 
 def _ending(
-    number: int, state: TrialState, value: float | None, attrs: Attrs
+    number: int, state: TrialState, values: list[float], attrs: Attrs
 ) -> tuple[str, dict[str, Any]]:
-    """Say how a trial ended: by its state, and by the reason of a failure."""
+    """Say how a trial ended: by its state, and by the reason of a failure.
+
+    The value is that of the first objective; where there are several, all are said too.
+    """
     reason = attrs.get(FAILURE)
     return _name(state, reason or ""), {
         "number": number,
         "state": state.name,
-        "value": value,
+        "value": values[0] if values else None,
         "epochs": attrs.get(EPOCHS),
         "seconds": attrs.get(SECONDS),
         "worker": attrs.get(WORKER),
         "reason": reason,
+        **({"values": values} if len(values) > 1 else {}),
     }
 
 

@@ -37,7 +37,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class StudySummary:
-    """Hold a line of the list of studies."""
+    """Hold a line of the list of studies; `best_value` is of the first objective."""
 
     name: str
     finished: int
@@ -146,6 +146,6 @@ def _summarise(storage: RDBStorage, name: str) -> StudySummary:
         name,
         progress.finished,
         0 if config is None else config.study.n_trials,
-        None if progress.best is None else progress.best.value,
+        None if progress.best is None else progress.best.values[0],
         is_driven(storage, name),
     )

@@ -27,6 +27,8 @@ KEY = "tagsweep.key"
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 BATCH = 1000
 """Runs that are read, or metrics that are written, at a time: MLflow's own limit."""
+LOSS = "validation_loss"
+"""What trials report after each epoch, whatever they are compared by."""
 MAX_CHARACTERS = 5000
 """How much of an attribute goes into a tag."""
 
@@ -127,10 +129,14 @@ def _key(trial: FrozenTrial) -> str:
 
 
 def _of_trial(study: Study, trial: FrozenTrial) -> Record:
-    (name,) = study.metric_names or ["value"]
     ended_ms = _ms(trial.datetime_complete)
-    steps = [(name, value, step) for step, value in trial.intermediate_values.items()]
-    last = [("value", value, 0) for value in trial.values or ()]
+    steps = [(LOSS, value, step) for step, value in trial.intermediate_values.items()]
+    values, names = trial.values or [], study.metric_names or [""]
+    is_one = len(names) == 1
+    last = [
+        ("value" if is_one else f"value/{name}", value, 0)
+        for name, value in zip(names, values, strict=False)
+    ]
     return Record(
         key=_key(trial),
         name=f"trial {trial.number}",
@@ -153,8 +159,8 @@ def _of_result(metrics: Mapping[str, Any]) -> Record:
         status=STATUS[TrialState.COMPLETE],
         begun_ms=now_ms,
         ended_ms=now_ms,
-        tags={"best_trial": search["best_trial"]},
-        params=search["best_params"],
+        tags={"best_trial": search["best_trial"], "ensemble_trial": search["trial"]},
+        params=search["params"],
         steps=[(name, value, 0) for name, value in _figures(measured)],
     )
 

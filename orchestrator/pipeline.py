@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, recorded
 from orchestrator.follower import Follower
@@ -106,9 +107,10 @@ def search(
         store=run.store,
     )
     arrays = SearchArrays(
-        vectors=prepared.embeddings.vectors,
+        vectors=prepared.vectors,
         labels=prepared.dataset.labels,
         folds=prepared.folds,
+        widths=tuple(prepared.widths.values()),
     )
     with (
         driving(storage, run.study_name) as hold,
@@ -120,10 +122,12 @@ def search(
         study.set_user_attr(STORE, spec.store)
         study.set_user_attr(LABELS, list(spec.label_names))
         study.set_user_attr(VERSIONS, dict(spec.versions))
+        if config.study.is_multi_objective:
+            logger.info("No trial is pruned: Optuna prunes by a single objective only")
         if spec.storage_url == storage.url:
             require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
+            study.enqueue_trial(first_params(config.space, prepared.widths))
         pool.start(spec, arrays)
         with show_search(run, prepared, study, update) as update_and_draw:
             follower = opened.follower
@@ -179,11 +183,15 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
 
 
 @recorded
-def run_ensemble(run: Run, console: Console, events: Events) -> Result:
-    """Make the ensemble of the best trial so far, whether or not the search is finished."""
+def run_ensemble(run: Run, console: Console, events: Events, trial: int | None = None) -> Result:
+    """Make the ensemble of the best so far, or of a trial, whether or not the search is finished.
+
+    Whoever resumes keeps to the trial, until this is called without one.
+    """
     with events.stage("embed"):
         prepared = prepare(run, console)
     with open_study_of(run, prepared, console, events) as opened:
+        choose(opened.study, trial)
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
         with events.stage("ensemble"):

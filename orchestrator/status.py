@@ -19,18 +19,27 @@ from orchestrator.pipeline import is_searched
 from orchestrator.result import is_bundled
 from orchestrator.run import Run, database_of
 from orchestrator.supervise import pace
+from orchestrator.values import say_values
 from shared.bundle import read_metrics
 from shared.config import parse_config
 from shared.errors import TagsweepError
 from shared.search.budget import is_driven
 from shared.search.bulk_read import id_of
-from shared.search.following import Failure, Followed, Improvement, RunningTrial, StudyReader
+from shared.search.following import (
+    Failure,
+    Followed,
+    FrontTrial,
+    Improvement,
+    RunningTrial,
+    StudyReader,
+)
 from shared.search.forecast import forecast
 from shared.search.storage import opened_storage, redact
 from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
 from shared.sections import StudyConfig
 
 SHOWN_FAILURES = 3
+SHOWN_FRONT = 10
 FAILURE_CHARACTERS = 90
 """How much is shown of a failure's reason."""
 
@@ -41,8 +50,9 @@ class Status:
 
     `trials_per_min` and `seconds_left` are what the latest trials let expect, `seconds_left_range`
     is its range (see `shared.search.forecast`); while there are too few, they are what the whole
-    search lets expect, without a range. `improvements` end with the latest, `failures` begin with
-    it.
+    search lets expect, without a range. `best_values` are the best trial's by objective, of which
+    `best_value` is the first; the Pareto front is empty with one objective. `improvements` end with
+    the latest, `failures` begin with it.
     """
 
     study: str
@@ -66,6 +76,9 @@ class Status:
     seconds_left_range: tuple[float, float] | None = None
     prune_rate: float | None = None
     is_driven: bool = False
+    objectives: tuple[str, ...] = ()
+    best_values: tuple[float, ...] = ()
+    pareto_front: tuple[FrontTrial, ...] = ()
     improvements: tuple[Improvement, ...] = ()
     running_trials: tuple[RunningTrial, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
@@ -98,7 +111,7 @@ def opened_status(run: Run) -> Iterator[Callable[[], Status]]:
 
 def describe_status(status: Status) -> str:
     """Say a status in some lines for a person."""
-    best = "none yet" if status.best_value is None else f"{status.best_value:.4f}"
+    best = say_values(status.objectives, status.best_values) or "none yet"
     rate = "" if status.prune_rate is None else f", {status.prune_rate:.0%} pruned"
     counts = (
         f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed,"
@@ -113,6 +126,10 @@ def describe_status(status: Status) -> str:
         f"Best     {best} {json.dumps(status.best_params or {})}",
         f"Pace     {pace_now}, {status.workers} workers",
     ]
+    if status.pareto_front:
+        numbers = ", ".join(f"#{one.trial}" for one in status.pareto_front[:SHOWN_FRONT])
+        more = ", ..." if len(status.pareto_front) > SHOWN_FRONT else ""
+        lines.append(f"Front    {len(status.pareto_front)} of {status.complete}: {numbers}{more}")
     lines += [
         f"Node     {node.node}: {node.workers} workers, {node.training} trials in training,"
         f" {node.utilisation:.0%} busy"
@@ -124,6 +141,9 @@ def describe_status(status: Status) -> str:
     if status.test and status.logistic_regression:
         ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
         lines.append(f"Test     weighted AP {ours:.4f}, logistic regression {baseline:.4f}")
+        if "accuracy" in status.test:
+            ours, baseline = status.test["accuracy"], status.logistic_regression["accuracy"]
+            lines.append(f"         accuracy {ours:.4f}, logistic regression {baseline:.4f}")
     return "\n".join(lines)
 
 
@@ -143,7 +163,7 @@ class _Reader:
     def __init__(self, run: Run, storage: RDBStorage) -> None:
         self._run, self._storage = run, storage
         self._study = load_study(storage=storage, study_name=run.study_name)
-        self._follower = StudyReader(id_of(self._study), self._study.direction)
+        self._follower = StudyReader(id_of(self._study), self._study.directions)
         self._params: dict[int, dict[str, Any]] = {}
 
     def read(self) -> Status:
@@ -181,6 +201,9 @@ class _Reader:
             seconds_left_range=range_s,
             prune_rate=progress.pruned / progress.finished if progress.finished else None,
             is_driven=is_driven(self._storage, run.study_name),
+            objectives=limits.objective,
+            best_values=followed.best_values,
+            pareto_front=followed.front if limits.is_multi_objective else (),
             improvements=followed.improvements,
             running_trials=followed.running,
             nodes=nodes_of(followed, config.workers.heartbeat_grace_s),

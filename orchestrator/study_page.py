@@ -82,7 +82,9 @@ def _draw_search(run: Run, study: Study) -> None:
         from orchestrator.figures import budget_over_time, learning_curves
 
         trials = study.get_trials(deepcopy=False)
-        _save_plot(study, "learning-curves", learning_curves(trials, BEST_CURVES, study.direction))
+        _save_plot(
+            study, "learning-curves", learning_curves(trials, BEST_CURVES, study.directions[0])
+        )
         _save_plot(study, "budget", budget_over_time(trials, run.config.study.n_trials))
 
 

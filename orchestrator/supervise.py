@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
+from orchestrator.values import say_value
 from shared.search.budget import count_left, is_out_of_time
 from shared.search.bulk_read import id_of
 from shared.search.liveness import HANDED_BACK, LOST, retry, workers_of_running
@@ -123,8 +124,10 @@ def pace(
 
 
 def describe(best: FrozenTrial | None) -> str:
-    """Name the best trial and its value in a few words."""
-    return "no complete trial yet" if best is None else f"best {best.value:.4f} (#{best.number})"
+    """Name the best trial and its values in a few words."""
+    if best is None:
+        return "no complete trial yet"
+    return f"best {' / '.join(map(say_value, best.values))} (#{best.number})"
 
 
 def _show(progress: StudyProgress, limits: StudyConfig, searched_s: float, update: Update) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from orchestrator.nodes import NodeStatus
 from orchestrator.sparkline import BLOCKS, PLAIN_BLOCKS, best_so_far, spark
 from orchestrator.status import Status
+from orchestrator.values import say_values
 from shared.search.following import RunningTrial
 from shared.search.forecast import CONFIDENCE
 
@@ -124,7 +125,10 @@ def _head(status: Status, screen: Screen, away_s: float | None) -> list[Renderab
         title = f"{status.study}: the database has been away for {describe_s(away_s)}; as before:"
     best = "none yet"
     if status.best_value is not None:
-        best = f"{status.best_value:.4f}, trial {status.improvements[-1].trial}"
+        said = say_values(status.objectives, status.best_values)
+        best = f"{said}, trial {status.improvements[-1].trial}"
+    if status.pareto_front:
+        best += f" of {len(status.pareto_front)} on the Pareto front"
     rate = "" if status.prune_rate is None else f"{status.prune_rate:.0%} pruned, "
     pace = (
         f"{status.trials_per_min:.1f} trials/min, {rate}{status.failed} failed,"

@@ -28,6 +28,8 @@ from shared.search.study import (
     RESUMED_AT,
     SECONDS,
 )
+from shared.sections import QUALITIES, Objective
+from shared.training.latency import latency_ms
 from shared.training.metrics import average_precision, scores_of
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
@@ -76,8 +78,8 @@ def open_bench(
     medians = Medians(spec.config.study.pruner)
     heartbeat = Heartbeat(study, storage, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
-    n_inputs = arrays.vectors.shape[1]
-    asker = Asker(study, storage, heartbeat, spec, worker, n_inputs, n_ahead)
+    widths = arrays.widths_by_name(spec.config)
+    asker = Asker(study, storage, heartbeat, spec, worker, widths, n_ahead)
     keeper = Keeper(spec.store)
     return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper)
 
@@ -225,7 +227,7 @@ def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     """Report an epoch; tell the trial and return True when it was the last."""
-    asked, reporter, objective = running.asked, bench.reporter, bench.spec.config.study.objective
+    asked, reporter, objectives = running.asked, bench.reporter, bench.spec.config.study.objective
     if epoch.ending is Ending.DIVERGED:
         where = f" of fold {len(running.folds) + 1}" if len(bench.arrays.folds) > 1 else ""
         reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}{where}"
@@ -236,8 +238,9 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     running.epochs, running.best_loss = epoch.step + 1, min(epoch.value, running.best_loss)
     new = {} if running.folds else {epoch.step: epoch.value}
     running.values |= new
-    if new and bench.medians.should_prune(running.values):
-        end = Ended(TrialState.PRUNED, epoch.value if objective == VALIDATION_LOSS else None)
+    if len(objectives) == 1 and new and bench.medians.should_prune(running.values):
+        last = (epoch.value,) if objectives == (VALIDATION_LOSS,) else ()
+        end = Ended(TrialState.PRUNED, last)
         reporter.send(asked.trial_id, new, _describe(running), end)
         return True
     if epoch.ending is None:
@@ -255,9 +258,19 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         AP_WEIGHTED: round(mean_over(running.folds, "ap_weighted"), 6),
         AP_MACRO: round(mean_over(running.folds, "ap_macro"), 6),
     }
-    value = mean_over(running.folds, objective)
-    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, value))
+    values = tuple(_value_of(running, objective, bench) for objective in objectives)
+    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, values))
     return True
+
+
+def _value_of(running: LiveTrial, objective: Objective, bench: Bench) -> float:
+    """Return what a trial that is through all folds is to be compared by."""
+    if objective in QUALITIES:
+        return mean_over(running.folds, objective)
+    weights = bench.trainer.weights(running.asked.trial_id)
+    if objective == "n_parameters":
+        return float(sum(array.size for array in weights))
+    return latency_ms(running.asked.params, weights)
 
 
 def _end_fold(running: LiveTrial, bench: Bench) -> None:

@@ -99,7 +99,7 @@ class RayPool:
         workers = self._session.actors()
         # Ray shares top-level arguments only: arrays inside a dataclass would be copied for each.
         vectors = ray.put(np.asarray(arrays.vectors))
-        rest = ray.put((np.asarray(arrays.labels), arrays.folds))
+        rest = ray.put((np.asarray(arrays.labels), arrays.folds, arrays.widths))
         self._pings = {_ping(worker): number for number, worker in enumerate(workers)}
         self._runs = {
             worker.run.remote(spec, vectors, rest, number): number

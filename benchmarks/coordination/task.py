@@ -75,7 +75,7 @@ def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
             params[one.trial_id] = history.end_of_asking(one.trial_id)
             values = {step: value_of(one.number, step) for step in range(task.n_steps)}
             state = TrialState.COMPLETE if one.number % 3 else TrialState.PRUNED
-            end = Ended(state, min(values.values()))
+            end = Ended(state, (min(values.values()),))
             reports.append(Report(one.trial_id, values, {}, end))
         write_params(storage, params)
         write_reports(storage, reports)

@@ -155,19 +155,21 @@ def search(
 
 def ensemble(
     run_dir: RunDir,
+    trial: Annotated[
+        int | None, typer.Option("--trial", help="Of this trial alone; default: the best.")
+    ] = None,
     storage: Storage = None,
     quiet: Quiet = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
-    """Train, measure and bundle the ensemble of the best trial so far."""
+    """Train, measure and bundle the ensemble of the best trial so far, or of another."""
     with exit_codes():
         from orchestrator.pipeline import run_ensemble
         from orchestrator.run import load_run
 
         sweep = load_run(run_dir, storage, {})
-        _print_result(
-            sweep, run_ensemble(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
-        )
+        console = open_terminal(sweep.paths.log, log_level, quiet=quiet)
+        _print_result(sweep, run_ensemble(sweep, console, trial))
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.visualization import (
     plot_optimization_history,
     plot_parallel_coordinate,
     plot_param_importances,
+    plot_pareto_front,
     plot_slice,
 )
 
@@ -23,13 +25,15 @@ from orchestrator.figures import (
     TEMPLATE,
     budget_over_time,
     calibration,
+    confusion,
     label_precision,
     learning_curves,
     precision_recall,
 )
 from orchestrator.scores import Scores
-from shared.search.study import direction_of
+from shared.search.objectives import direction_of
 from shared.sections import Objective
+from shared.training.params import Task
 
 INK = "#2b3037"
 """The colour of text on light paper; on dark paper the page turns figures over."""
@@ -37,8 +41,12 @@ NAMES: Mapping[Objective, str] = {
     "validation_loss": "validation loss",
     "ap_weighted": "weighted average precision",
     "ap_macro": "macro average precision",
+    "n_parameters": "number of parameters",
+    "latency_ms": "latency (ms)",
 }
 """What the objectives are called on the page."""
+N_AXES = 2
+"""The objectives whose Pareto front can be drawn on paper."""
 MIN_COMPLETE = 2
 """Complete trials that it takes to compare parameters."""
 MAX_HISTORY = 1000
@@ -59,10 +67,16 @@ class Drawing:
 
 
 def draw_search(
-    trials: Sequence[FrozenTrial], n_trials: int, objective: Objective
+    trials: Sequence[FrozenTrial], n_trials: int, objectives: Sequence[Objective]
 ) -> dict[str, Drawing]:
-    """Draw how the search went, by name of the figure; `trials` are all, in their order."""
-    direction, value = direction_of(objective), NAMES[objective]
+    """Draw how the search went, by name of the figure; `trials` are all, in their order.
+
+    Of several objectives, the first is drawn; of two, their Pareto front as well.
+    """
+    if len(objectives) > 1:
+        of_first = draw_search([_with_first_value(t) for t in trials], n_trials, objectives[:1])
+        return of_first | (_draw_front(trials, objectives) if len(objectives) == N_AXES else {})
+    direction, value = direction_of(objectives[0]), NAMES[objectives[0]]
     drawings = {
         "budget_over_time": Drawing(budget_over_time(trials, n_trials)),
         "learning_curves": Drawing(learning_curves(trials, direction=direction)),
@@ -71,10 +85,10 @@ def draw_search(
     if len(complete) < MIN_COMPLETE:
         return drawings
     compared = chosen(complete, MAX_COMPARED, direction)
-    few = _stand_in(trials, compared, direction)
+    few = _stand_in(trials, compared, [direction])
     caption = _caption(compared, complete)
     history = chosen(complete, MAX_HISTORY, direction)
-    told = _stand_in(trials, history, direction)
+    told = _stand_in(trials, history, [direction])
     with _quiet():
         drawings |= {
             "optimization_history": Drawing(
@@ -82,7 +96,7 @@ def draw_search(
                 _caption(history, complete),
             ),
             "param_importances": Drawing(
-                _themed(_importances(_stand_in(trials, complete, direction), value)),
+                _themed(_importances(_stand_in(trials, complete, [direction]), value)),
                 "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the complete trials"
                 " differs from all of them in each parameter.",
             ),
@@ -98,8 +112,37 @@ def draw_search(
     return drawings
 
 
+def _draw_front(
+    trials: Sequence[FrozenTrial], objectives: Sequence[Objective]
+) -> dict[str, Drawing]:
+    directions = [direction_of(objective) for objective in objectives]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if not complete:
+        return {}
+    front = {trial.number for trial in _stand_in(trials, complete, directions).best_trials}
+    of_first = [_with_first_value(trial) for trial in complete]
+    shown = front | {t.number for t in chosen(of_first, MAX_COMPARED, directions[0])}
+    told = _stand_in(trials, [t for t in complete if t.number in shown], directions)
+    with _quiet():
+        figure = plot_pareto_front(told, target_names=[NAMES[one] for one in objectives])
+    caption = f"{len(front):,} of {len(complete):,} complete trials are on the front."
+    return {"pareto_front": Drawing(_themed(figure), caption)}
+
+
+def _with_first_value(trial: FrozenTrial) -> FrozenTrial:
+    """Return the trial as a study of the first objective alone would have it."""
+    if trial.values is None:
+        return trial
+    first = copy(trial)
+    first.values = trial.values[:1]
+    return first
+
+
 def draw_outcome(
-    scores: Mapping[str, Scores], metrics: Mapping[str, Any], label_names: Sequence[str]
+    scores: Mapping[str, Scores],
+    metrics: Mapping[str, Any],
+    label_names: Sequence[str],
+    task: Task,
 ) -> dict[str, Drawing]:
     """Draw what came out, by name of the figure; what calibration changed also as it was before."""
     test, per_label = scores["test"], metrics["decisions"]["per_label"]
@@ -108,6 +151,8 @@ def draw_outcome(
         "precision_recall": Drawing(precision_recall(test, label_names)),
         "calibration": Drawing(calibration(test, label_names)),
     }
+    if task == "multiclass":
+        drawings["confusion"] = Drawing(confusion(test, label_names))
     if any(one["calibration"] != "none" for one in per_label.values()):
         drawings["uncalibrated"] = Drawing(calibration(scores["uncalibrated"], label_names))
     return drawings
@@ -129,11 +174,13 @@ def chosen(complete: Sequence[FrozenTrial], n: int, direction: StudyDirection) -
 
 
 def _stand_in(
-    trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], direction: StudyDirection
+    trials: Sequence[FrozenTrial],
+    shown: Sequence[FrozenTrial],
+    directions: Sequence[StudyDirection],
 ) -> Study:
     """Return a study of the trials to be shown; failed ones keep the others' numbers."""
     by_number = {trial.number: trial for trial in shown}
-    study = optuna.create_study(direction=direction)
+    study = optuna.create_study(directions=directions)
     failed = create_trial(state=TrialState.FAIL)
     study.add_trials(by_number.get(trial.number, failed) for trial in trials)
     return study

@@ -13,10 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.events import read_events
 from orchestrator.report.drawings import NAMES
 from orchestrator.report.outcome import Outcome
-from orchestrator.restore import ENCODER
+from orchestrator.restore import part_of
 from orchestrator.run import Run
 from shared.config import SweepConfig
 from shared.data.splits import read_split
+from shared.search.following import FrontTrial
+from shared.search.objectives import rank
 from shared.search.storage import redact
 from shared.search.study import (
     DATA,
@@ -27,6 +29,8 @@ from shared.search.study import (
     WORKER,
     read_progress,
 )
+from shared.sections import Objective
+from shared.training.params import Task
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -40,12 +44,13 @@ class Asked:
     """
 
     data: str
+    task: Task
     label_names: tuple[str, ...]
     rows: dict[str, int]
-    encoder: str
+    encoders: tuple[str, ...]
     n_trials: int
     timeout_s: float | None
-    objective: str
+    objectives: tuple[str, ...]
     n_trial_folds: int
     target_value: float | None
     n_folds: int
@@ -53,15 +58,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class Searched:
-    """Hold how the search stands."""
+    """Hold how the search stands.
+
+    `best_values` are by name of objective; `front` is the Pareto front, the best in the first
+    objective first, and empty where there is one objective.
+    """
 
     complete: int
     pruned: int
     failed: int
     running: int
     best_trial: int | None
-    best_value: float | None
+    best_values: dict[str, float]
     best_params: dict[str, Any]
+    front: tuple[FrontTrial, ...]
 
     @property
     def finished(self) -> int:
@@ -95,7 +105,7 @@ class Reproduction:
 
     fingerprint: str
     seed: int
-    encoder_revision: str
+    encoder_revisions: dict[str, str]
     versions: dict[str, str]
     best_params: dict[str, Any]
     config: dict[str, Any]
@@ -123,7 +133,7 @@ def gather(
 ) -> Facts:
     """Gather the facts of a run; `metrics` and the versions that the bundle names may be empty."""
     config, attrs = run.config, study.user_attrs
-    searched = _searched(study)
+    searched = _searched(study, config.study.objective)
     return Facts(
         study=run.study_name,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,7 +149,7 @@ def gather(
         reproduction=Reproduction(
             fingerprint=attrs[FINGERPRINT],
             seed=config.study.seed,
-            encoder_revision=attrs.get(DATA, {}).get(ENCODER, "unknown"),
+            encoder_revisions=_encoder_revisions(config, attrs.get(DATA, {})),
             versions={**bundled, **attrs.get(VERSIONS, {})},
             best_params=searched.best_params,
             config=_shareable(config),
@@ -189,29 +199,38 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         rows = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     return Asked(
         data="the store of the study" if csv is None else csv.name,
+        task=config.data.task,
         label_names=label_names,
         rows=rows,
-        encoder=config.encoder.name,
+        encoders=tuple(config.all_encoders),
         n_trials=config.study.n_trials,
         timeout_s=config.study.timeout_s,
-        objective=NAMES[config.study.objective],
+        objectives=tuple(NAMES[objective] for objective in config.study.objective),
         n_trial_folds=(config.study.n_folds or 1) * config.study.n_repeats,
         target_value=config.study.target_value,
         n_folds=config.ensemble.n_folds,
     )
 
 
-def _searched(study: Study) -> Searched:
+def _encoder_revisions(config: SweepConfig, data: Mapping[str, str]) -> dict[str, str]:
+    names = config.all_encoders
+    return {name: data.get(part_of(name, names), "unknown") for name in names}
+
+
+def _searched(study: Study, objectives: Sequence[Objective]) -> Searched:
     progress = read_progress(study)
-    best = progress.best
+    best, names = progress.best, [NAMES[objective] for objective in objectives]
+    front = study.best_trials if len(objectives) > 1 else []
+    front.sort(key=lambda trial: (rank(trial.values, study.directions), trial.number))
     return Searched(
         complete=progress.complete,
         pruned=progress.pruned,
         failed=progress.failed,
         running=progress.running,
         best_trial=None if best is None else best.number,
-        best_value=None if best is None else best.value,
+        best_values={} if best is None else dict(zip(names, best.values, strict=True)),
         best_params={} if best is None else best.params,
+        front=tuple(FrontTrial(trial.number, tuple(trial.values)) for trial in front),
     )
 
 

@@ -18,6 +18,7 @@ from orchestrator.report.outcome import tell_outcome
 from orchestrator.restore import read_texts
 from orchestrator.run import Run
 from orchestrator.scores import read_scores
+from orchestrator.values import say_value
 from shared.bundle import read_manifest, read_metrics
 from shared.search.study import FINGERPRINT, read_progress
 
@@ -41,7 +42,7 @@ def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:
         n_later = read_progress(study).finished - finished
         seed = run.config.study.seed
         outcome = tell_outcome(scores, metrics, names, manifest.thresholds, texts, n_later, seed)
-        drawings |= draw_outcome(scores, metrics, names)
+        drawings |= draw_outcome(scores, metrics, names, manifest.task)
         versions = manifest.versions
     facts = gather(run, study, outcome, metrics, versions)
     _write(run.paths.report_numbers, json.dumps(asdict(facts), indent=2))
@@ -58,7 +59,7 @@ def render(facts: Facts, drawings: Mapping[str, Drawing]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _plain_figure, "duration": _duration}
+    environment.filters |= {"figure": _plain_figure, "duration": _duration, "value": say_value}
     return environment.get_template("template.html").render(
         facts=facts,
         drawings=drawings,

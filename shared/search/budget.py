@@ -15,8 +15,9 @@ from shared.errors import TagsweepError
 from shared.search.bulk_read import count_failures, count_trials, read_best_value
 from shared.search.bulk_write import Begun, begin_trials
 from shared.search.liveness import alone
+from shared.search.objectives import direction_of
 from shared.search.storage import LIVELY
-from shared.search.study import FAILURE, direction_of
+from shared.search.study import FAILURE
 from shared.sections import StudyConfig
 
 DRIVING = 0x7461_6774
@@ -139,7 +140,7 @@ def _require_hope(connection: Connection, study_id: int, limits: StudyConfig) ->
 def _is_good_enough(connection: Connection, study_id: int, limits: StudyConfig) -> bool:
     if limits.target_value is None:
         return False
-    direction = direction_of(limits.objective)
+    direction = direction_of(limits.objective[0])
     best = read_best_value(connection, study_id, direction)
     if best is None:
         return False

@@ -161,18 +161,20 @@ def read_intermediate_values(
     return values
 
 
-def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int, float]:
-    """Return the values of trials that have one, by id."""
+def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int, list[float]]:
+    """Return the values of trials that have some, by id, in the order of the objectives."""
     if not trial_ids:
         return {}
     model = TrialValueModel
-    rows = select(model.trial_id, model.value, model.value_type).where(
-        among(model.trial_id, trial_ids), model.objective == 0
+    rows = (
+        select(model.trial_id, model.value, model.value_type)
+        .where(among(model.trial_id, trial_ids))
+        .order_by(model.trial_id, model.objective)
     )
-    return {
-        trial_id: model.stored_repr_to_value(value, kind)
-        for trial_id, value, kind in connection.execute(rows)
-    }
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    for trial_id, value, kind in connection.execute(rows):
+        values[trial_id].append(model.stored_repr_to_value(value, kind))
+    return dict(values)
 
 
 def read_trial_attrs(

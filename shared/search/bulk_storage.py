@@ -4,16 +4,12 @@ Optuna makes an object of its mapper of every row before it makes trials of them
 of 50 steps that is nine seconds (`benchmarks/dashboard.py`). What is read here is the same.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Container
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import (
-    TrialModel,
-    TrialValueModel,
-)
+from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, select
 
@@ -22,6 +18,7 @@ from shared.search.bulk_read import (
     read_intermediate_values,
     read_params,
     read_trial_attrs,
+    read_values,
 )
 
 
@@ -52,7 +49,7 @@ class BulkStorage(RDBStorage):
 
 def _make_trials(connection: Connection, rows: Collection[Row[Any]]) -> list[FrozenTrial]:
     ids = [row.trial_id for row in rows]
-    values, params = _read_values(connection, ids), read_params(connection, ids)
+    values, params = read_values(connection, ids), read_params(connection, ids)
     user_attrs = read_trial_attrs(connection, ids)
     system_attrs = read_trial_attrs(connection, ids, of_system=True)
     intermediate_values = read_intermediate_values(connection, ids)
@@ -79,15 +76,6 @@ def _make_trials(connection: Connection, rows: Collection[Row[Any]]) -> list[Fro
         )
         for row in rows
     ]
-
-
-def _read_values(connection: Connection, ids: Collection[int]) -> dict[int, list[float]]:
-    model = TrialValueModel
-    rows = select(model.trial_id, model.value, model.value_type).where(among(model.trial_id, ids))
-    values: defaultdict[int, list[float]] = defaultdict(list)
-    for trial_id, value, kind in connection.execute(rows.order_by(model.objective)):
-        values[trial_id].append(model.stored_repr_to_value(value, kind))
-    return dict(values)
 
 
 def _local(time: datetime | None) -> datetime | None:

@@ -55,10 +55,13 @@ _to_stored = TrialIntermediateValueModel.intermediate_value_to_stored_repr
 
 @dataclass(frozen=True)
 class Ended:
-    """Say how a trial ended. As with `Study.tell`, a pruned trial's value is its last one."""
+    """Say how a trial ended, with a value for each objective.
+
+    As with `Study.tell`, a pruned trial's value is its last one.
+    """
 
     state: TrialState
-    value: float | None = None
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,9 +228,10 @@ def _write_ends(connection: Connection, ends: Mapping[int, Ended]) -> None:
         ended = update(TrialModel).where(among(TrialModel.trial_id, ids))
         connection.execute(ended.values(state=state, datetime_complete=now))
     rows = [
-        (trial_id, 0, *TrialValueModel.value_to_stored_repr(end.value))
+        (trial_id, objective, *TrialValueModel.value_to_stored_repr(value))
         for trial_id, end in ends.items()
-        if end.value is not None and not isnan(end.value)
+        if not any(map(isnan, end.values))
+        for objective, value in enumerate(end.values)
     ]
     if rows:
         columns = ("trial_id", "objective", "value", "value_type")

@@ -21,6 +21,7 @@ from shared.search.bulk_read import (
     read_values,
 )
 from shared.search.forecast import MAX_GAPS, Span
+from shared.search.objectives import dominates, rank
 from shared.search.study import BY_FOLD, FAILURE, NODE, WORKER
 
 WINDOW_S = 300.0
@@ -36,11 +37,19 @@ _Rows = Sequence[Row[Any, Any, Any]]
 
 @dataclass(frozen=True)
 class Improvement:
-    """Say that the best value so far was reached when `n_finished` trials had finished."""
+    """Say that a trial became the best when `n_finished` had finished, and its first value."""
 
     n_finished: int
     trial: int
     value: float
+
+
+@dataclass(frozen=True)
+class FrontTrial:
+    """Hold a trial that none is better than in all objectives, and its values in their order."""
+
+    trial: int
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,14 @@ class Followed:
 
     `now_s` is the database's clock; it and all spans are in seconds since 1970. `finished` are the
     latest finished trials, from being asked for to their end; `trained` those that ended in the
-    last `WINDOW_S`.
+    last `WINDOW_S`. `best_values` are those of the best trial, which the last improvement names, by
+    objective; `front` is the Pareto front, by number.
     """
 
     counts: Counter[TrialState]
     improvements: tuple[Improvement, ...]
+    best_values: tuple[float, ...]
+    front: tuple[FrontTrial, ...]
     failures: tuple[Failure, ...]
     running: tuple[RunningTrial, ...]
     finished: tuple[Span, ...]
@@ -105,7 +117,7 @@ class _Found:
     """Hold what a reading has brought, before it is taken in."""
 
     rows: _Rows
-    values: Mapping[int, float]
+    values: Mapping[int, Sequence[float]]
     last: Mapping[int, Mapping[int, float]]
     times: Mapping[int, tuple[float | None, float | None]]
     attrs: Mapping[int, Mapping[str, Any]]
@@ -120,12 +132,14 @@ class StudyReader:
     the database's; their time zones need not.
     """
 
-    def __init__(self, study_id: int, direction: StudyDirection) -> None:
-        """Know of no trial yet; `direction` says which values are the better ones."""
+    def __init__(self, study_id: int, directions: Sequence[StudyDirection]) -> None:
+        """Know of no trial yet; `directions` say which values are the better ones."""
         self._changes = Changes(study_id)
-        self._sign = 1 if direction is StudyDirection.MINIMIZE else -1
+        self._directions = directions
         self._ended: Counter[TrialState] = Counter()
         self._improvements: list[Improvement] = []
+        self._best_values: tuple[float, ...] = ()
+        self._front: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {}
         self._failures: deque[Failure] = deque(maxlen=N_FAILURES)
         self._finished: deque[Span] = deque(maxlen=MAX_GAPS + 1)
         self._trained: deque[Training] = deque()
@@ -143,6 +157,8 @@ class StudyReader:
         return Followed(
             counts=self._ended + Counter(row.state for row in found.rows if _is_open(row)),
             improvements=tuple(self._improvements),
+            best_values=self._best_values,
+            front=tuple(FrontTrial(i, values) for i, (_, values) in sorted(self._front.items())),
             failures=tuple(reversed(self._failures)),
             running=running,
             finished=tuple(self._finished),
@@ -190,11 +206,16 @@ class StudyReader:
         while self._trained and self._trained[0].span[1] <= since_s:
             self._trained.popleft()
 
-    def _improve(self, number: int, value: float) -> None:
+    def _improve(self, number: int, values: Sequence[float]) -> None:
+        own, front = rank(values, self._directions), self._front
         best = self._improvements[-1] if self._improvements else None
-        if best is None or (self._sign * value, number) < (self._sign * best.value, best.trial):
+        if best is None or (own, number) < (front[best.trial][0], best.trial):
             n_finished = sum(self._ended[state] for state in _FINISHED)
-            self._improvements.append(Improvement(n_finished, number, value))
+            self._improvements.append(Improvement(n_finished, number, values[0]))
+            self._best_values = tuple(values)
+        if not any(dominates(other, own) for other, _ in front.values()):
+            self._front = {i: one for i, one in front.items() if not dominates(own, one[0])}
+            self._front[number] = (own, tuple(values))
 
     def _running(self, found: _Found) -> tuple[RunningTrial, ...]:
         clock_s = time.monotonic()

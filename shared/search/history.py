@@ -53,7 +53,7 @@ class History(InMemoryStorage):
         self._ordered: list[FrozenTrial] | None = None
         self._internal: dict[int, dict[str, float]] = {}
         # TPE ranks pruned trials by what they reported: losses, also where the value is maximised.
-        self._sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
+        self._sign = 1 if study.directions[0] is StudyDirection.MINIMIZE else -1
         self.n_changes = 0
         """How many trials have finished or got parameters so far."""
 
@@ -104,12 +104,12 @@ class History(InMemoryStorage):
         self,
         trial_id: int,
         state: TrialState,
-        value: float | None,
+        values: Sequence[float] | None,
         intermediate_values: dict[int, float],
     ) -> None:
         """Take it that a running trial has come to its end."""
         trial = self._running.pop(trial_id)
-        trial.state, trial.values = state, None if value is None else [value]
+        trial.state, trial.values = state, values
         trial.intermediate_values = {
             step: self._sign * loss for step, loss in intermediate_values.items()
         }

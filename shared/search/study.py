@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config import SweepConfig, parse_config
 from shared.errors import InputError
 from shared.search.bulk_read import count_trials, id_of
+from shared.search.objectives import direction_of, rank
 from shared.search.pruning import build_pruner
 from shared.search.tpe import FastTPESampler
-from shared.sections import Objective
 
 # What a study says of itself: its user attributes.
 CONFIG = "config"
@@ -29,6 +30,8 @@ SEARCH_S = "search_s"
 STORE = "store"
 VERSIONS = "versions"
 LABELS = "labels"
+CHOSEN_TRIAL = "ensemble of trial"
+"""The number of the trial that somebody has named for the ensemble."""
 
 # What a trial says of itself: its user attributes, named as people read them.
 AP_WEIGHTED = "average precision (weighted)"
@@ -52,7 +55,7 @@ from, the latest first: not every run of a trial got as far as to one."""
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Count the trials of a study by state; `best` is the best complete trial."""
+    """Count the trials of a study by state; `best` is the complete trial that ranks first."""
 
     complete: int
     pruned: int
@@ -81,13 +84,12 @@ def open_study(
     """
     existing = read_config(storage, name)
     if existing is None:
-        study = optuna.create_study(
-            storage=storage, study_name=name, direction=direction_of(config.study.objective)
-        )
+        directions = [direction_of(objective) for objective in config.study.objective]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
         with warnings.catch_warnings():
             # Experimental since Optuna 3.2; it only labels the dashboard's axes.
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([config.study.objective])
+            study.set_metric_names(list(config.study.objective))
         study.set_user_attr(FINGERPRINT, fingerprint)
         study.set_user_attr(DATA, dict(parts))
         study.set_user_attr(SEARCH_S, 0.0)
@@ -98,12 +100,6 @@ def open_study(
             raise _refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
     study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
     return study
-
-
-def direction_of(objective: Objective) -> StudyDirection:
-    """Return which way an objective is better."""
-    is_loss = objective == "validation_loss"
-    return StudyDirection.MINIMIZE if is_loss else StudyDirection.MAXIMIZE
 
 
 def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
@@ -131,14 +127,18 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     The sampler is seeded from the study's seed, the worker's number and the trials there are, so
     that workers differ from each other and a resumed worker does not repeat itself. Running trials
     count as bad ones (Optuna's `constant_liar`), so that workers do not try the same at a time.
+    Several objectives are left to Optuna's own TPE (Ozaki et al. 2022, "Multiobjective
+    Tree-structured Parzen Estimator").
     """
     study = optuna.load_study(storage=storage, study_name=name)
     with storage.engine.begin() as connection:
         n_trials = count_trials(connection, id_of(study)).total()
     seeds = np.random.SeedSequence([config.study.seed, worker, n_trials])
-    study.sampler = FastTPESampler(
-        int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
-    )
+    seed, n_startup_trials = int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
+    if config.study.is_multi_objective:
+        study.sampler = TPESampler(seed=seed, n_startup_trials=n_startup_trials, constant_liar=True)
+    else:
+        study.sampler = FastTPESampler(seed, n_startup_trials)
     study.pruner = build_pruner(config.study.pruner)
     return study
 
@@ -148,14 +148,14 @@ def read_progress(study: Study) -> StudyProgress:
     trials = study.get_trials(deepcopy=False)
     counts = {state: sum(t.state == state for t in trials) for state in TrialState}
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
+    directions = study.directions
     return StudyProgress(
         complete=counts[TrialState.COMPLETE],
         pruned=counts[TrialState.PRUNED],
         failed=counts[TrialState.FAIL],
         running=counts[TrialState.RUNNING],
         waiting=counts[TrialState.WAITING],
-        best=min(complete, key=lambda t: (sign * t.values[0], t.number), default=None),
+        best=min(complete, key=lambda t: (rank(t.values, directions), t.number), default=None),
     )
 
 
@@ -194,6 +194,7 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         },
     )
     del values["data"]["csv"]
+    values["encoders"] = [one.full_name for one in config.encoders]
     return values
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pandas as pd
+import pytest
+import yaml
 
 from shared.bundle import read_manifest
 from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep, processes_of, status_of
@@ -110,7 +112,7 @@ def test_lines_of_standard_input_are_predicted(tagsweep: Tagsweep, finished: Fin
     assert [row["text"] for row in rows] == ["good", "bad"]
 
 
-def test_the_stages_run_by_themselves_and_for_a_single_label(
+def test_the_stages_run_by_themselves_for_a_single_label_and_again_for_another_ensemble(
     tagsweep: Tagsweep, short_yaml: Path, prepared: Path
 ) -> None:
     folder = prepared
@@ -122,6 +124,24 @@ def test_the_stages_run_by_themselves_and_for_a_single_label(
     status = status_of(tagsweep, folder)
     assert (status["stage"], status["finished"]) == ("done", 2)
     assert list(status["test"]["per_label"]) == ["defect"]
+    other = 1 - _ensemble_trial(folder)
+    tagsweep("ensemble", folder, "--trial", other)
+    assert "Nothing to do" in tagsweep("resume", folder, "--n-trials", 2).stdout
+    assert _ensemble_trial(folder) == other
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["ensemble"] |= {"source": "greedy", "top_k": 2, "kernel": True}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    tagsweep("ensemble", folder)
+    made = json.loads((folder / "bundle" / "metrics.json").read_text())["ensemble"]
+    assert (made["source"], list(made["ways"])) == ("greedy", ["best", "top", "greedy", "kernel"])
+    assert sum(team["share"] for team in made["teams"]) == pytest.approx(1)
+    assert "defect" in tagsweep("predict", folder / "bundle", "--text", "It broke").stdout
+
+
+def _ensemble_trial(folder: Path) -> int:
+    metrics = json.loads((folder / "bundle" / "metrics.json").read_text())
+    trial: int = metrics["search"]["trial"]
+    return trial
 
 
 def test_the_help_is_there_at_once() -> None:

@@ -7,12 +7,14 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.candidates import best_trials, candidates_of, ensemble_key
+from orchestrator.candidates import best_trials, candidates_of, choose, ensemble_key
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
-from shared.errors import TagsweepError
+from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.study import FINGERPRINT
+
+WIDTHS = {"encoder": 384}
 
 
 def _run(folder: Path, **ensemble: Any) -> Run:
@@ -51,6 +53,31 @@ def test_the_best_trial_is_alone_unless_several_are_asked_for(tmp_path: Path, st
     assert _numbers(_run(tmp_path, source="top", top_k=2), study) == [3, 1]
 
 
+def test_a_trial_that_was_chosen_is_alone_until_the_best_is_again(
+    tmp_path: Path, study: Study
+) -> None:
+    keys = {ensemble_key(_run(tmp_path), study)}
+    choose(study, 4)
+    keys.add(ensemble_key(_run(tmp_path), study))
+    assert _numbers(_run(tmp_path, source="greedy"), study) == [4]
+    choose(study, None)
+    assert _numbers(_run(tmp_path), study) == [3]
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("number", "what"), [(5, "it is PRUNED"), (9, "there is none")])
+def test_a_trial_without_an_end_cannot_be_chosen(study: Study, number: int, what: str) -> None:
+    with pytest.raises(InputError, match=f"Trial {number} of study .* complete, but {what}"):
+        choose(study, number)
+
+
+def test_of_several_objectives_the_first_says_which_trial_is_the_best(tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for values in ([0.5, 1.0], [0.75, 3.0], [0.75, 2.0]):
+        study.tell(study.ask(), values)
+    assert _numbers(_run(tmp_path), study) == [2]
+
+
 def test_trials_that_are_alike_count_once(tmp_path: Path, study: Study) -> None:
     assert _numbers(_run(tmp_path, source="greedy", top_k=9), study) == [3, 1, 4, 0]
 
@@ -63,10 +90,10 @@ def test_without_a_complete_trial_it_says_what_to_do(tmp_path: Path) -> None:
 def test_members_of_a_trial_are_shared_by_all_ways_of_choosing(
     tmp_path: Path, study: Study
 ) -> None:
-    (best,) = candidates_of(_run(tmp_path), study, 384, "multilabel")
-    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, 384, "multilabel")
+    (best,) = candidates_of(_run(tmp_path), study, WIDTHS, "multilabel")
+    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, WIDTHS, "multilabel")
     assert (best.trial, best.key, best.params) == (3, first.key, first.params)
-    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, 384, "multilabel")
+    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, WIDTHS, "multilabel")
     assert other.key != best.key
 
 

@@ -62,6 +62,18 @@ def _runs(uri: str, experiment: str) -> dict[str | None, MlflowRun]:
     return by_name
 
 
+def test_each_objective_of_several_is_a_metric(run: Run, storage: RDBStorage, uri: str) -> None:
+    config = with_values(run.config, {"study": {"objective": ["ap_macro", "n_parameters"]}})
+    study = open_study(storage, run.study_name, config, "f")
+    trial = study.ask()
+    trial.set_user_attr("epochs", 1)
+    study.tell(trial, [0.75, 20.0])
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert export_to_mlflow(run, uri) == 2
+    metrics = _runs(uri, study.study_name)["trial 0"].data.metrics
+    assert metrics == {"value/ap_macro": 0.75, "value/n_parameters": 20.0}
+
+
 def test_each_trial_that_has_ended_is_a_run(run: Run, study: Study, uri: str) -> None:
     assert export_to_mlflow(run, uri) == 3
     found = _runs(uri, study.study_name)
@@ -109,7 +121,8 @@ def test_a_later_study_of_the_same_name_is_not_taken_for_the_first(
 
 
 def test_the_bundle_gives_a_run_with_its_metrics(run: Run, study: Study, uri: str) -> None:
-    search = {"study": study.study_name, "key": "k", "best_trial": 0, "best_params": {"n": 1}}
+    search = {"study": study.study_name, "key": "k", "best_trial": 0}
+    search |= {"trial": 2, "params": {"n": 1}}
     run.paths.bundle.mkdir()
     metrics = {"test": FIGURES, "logistic_regression": FIGURES, "search": search}
     metrics["decisions"] = {"asked": {"threshold": "f1"}}
@@ -122,7 +135,7 @@ def test_the_bundle_gives_a_run_with_its_metrics(run: Run, study: Study, uri: st
         for name in ("test", "logistic_regression")
         for figure, value in (("ap_weighted", 0.75), ("per_label/good _ cheap", 0.5))
     }
-    assert (result.data.tags["best_trial"], result.data.params) == ("0", {"n": "1"})
+    assert (result.data.tags["ensemble_trial"], result.data.params) == ("2", {"n": "1"})
 
 
 def test_without_the_extra_the_user_is_told_what_to_install(

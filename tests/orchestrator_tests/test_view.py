@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.nodes import NodeStatus
-from orchestrator.status import Status
+from orchestrator.status import Status, describe_status
 from orchestrator.view import Screen, describe_s, view
-from shared.search.following import Failure, Improvement, RunningTrial
+from shared.search.following import Failure, FrontTrial, Improvement, RunningTrial
 
 RUNNING = tuple(
     RunningTrial(100 + i, f"worker-{i}", "a-node", 4 if i else None, 0.375, 2.0, 1.0, 15.0)
@@ -26,6 +26,8 @@ STATUS = Status(
     running=40,
     waiting=2,
     best_value=0.25,
+    objectives=("validation_loss",),
+    best_values=(0.25,),
     best_params={"n_layers": 1, "dropout0": 0.123456},
     trials_per_min=6.0,
     workers=40,
@@ -84,6 +86,18 @@ def test_what_matters_is_on_a_small_screen() -> None:
     ):
         assert part in shown
     assert "dropout0" not in shown
+
+
+def test_of_several_objectives_all_values_of_the_best_are_said() -> None:
+    several = replace(
+        STATUS,
+        objectives=("ap_macro", "n_parameters"),
+        best_values=(0.25, 20_485.0),
+        pareto_front=(FrontTrial(3, (0.2, 9_000.0)), FrontTrial(49, (0.25, 20_485.0))),
+    )
+    said = "\n".join(_shown(several, _screen(80, 24)))
+    assert "ap_macro 0.2500, n_parameters 20,485, trial 49 of 2 on the Pareto front" in said
+    assert "Front    2 of 45: #3, #49" in describe_status(several)
 
 
 def test_a_trial_in_a_later_fold_says_in_which() -> None:
@@ -150,6 +164,7 @@ def test_nothing_is_made_up_before_a_trial_has_finished() -> None:
         STATUS,
         finished=0,
         best_value=None,
+        best_values=(),
         best_params=None,
         improvements=(),
         seconds_left=None,

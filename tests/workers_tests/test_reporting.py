@@ -30,8 +30,8 @@ def test_all_that_was_sent_is_written_when_it_is_closed(
     for step in range(30):
         for trial in (complete, pruned, running):
             reporter.send(trial._trial_id, {step: trial.number + step / 100})
-    reporter.send(complete._trial_id, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, 0.0))
-    reporter.send(pruned._trial_id, end=Ended(TrialState.PRUNED, 1.29))
+    reporter.send(complete._trial_id, {30: 0.5}, {"epochs": 31}, Ended(TrialState.COMPLETE, (0.0,)))
+    reporter.send(pruned._trial_id, end=Ended(TrialState.PRUNED, (1.29,)))
     reporter.close()
     first, second, third = study.trials
     assert [t.state for t in study.trials] == [
@@ -60,7 +60,7 @@ def test_medians_follow_what_this_and_other_workers_complete(
     assert medians.should_prune({0: 0.3})
     other.report(0.5, 0)
     study.tell(other, 0.5)
-    reporter.send(own._trial_id, {0: 0.6}, end=Ended(TrialState.COMPLETE, 0.6))
+    reporter.send(own._trial_id, {0: 0.6}, end=Ended(TrialState.COMPLETE, (0.6,)))
     reporter.close()
     assert medians.n_complete == 3
     assert not medians.should_prune({0: 0.3})
@@ -102,7 +102,7 @@ def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
     reporter = Reporter(study, storage, medians, heartbeat)
     trial = study.ask()
     study.tell(trial, state=TrialState.FAIL)
-    reporter.send(trial._trial_id, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, 0.5))
+    reporter.send(trial._trial_id, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, (0.5,)))
     reporter.close()
     (found,) = study.trials
     assert (found.state, found.intermediate_values, found.user_attrs) == (TrialState.FAIL, {}, {})

@@ -8,7 +8,7 @@ from orchestrator.report.drawings import MAX_COMPARED, chosen, draw_search
 from shared.sections import Objective
 from tests.orchestrator_tests.report.trials import make_trial
 
-LOSS: Objective = "validation_loss"
+LOSS: list[Objective] = ["validation_loss"]
 OF_PARAMS = {"optimization_history", "param_importances", "parallel_coordinate", "slice"}
 
 
@@ -46,9 +46,31 @@ def test_of_many_trials_the_best_and_the_records_are_chosen() -> None:
     assert [trial.number for trial in kept] == sorted(trial.number for trial in kept)
 
 
+def test_two_objectives_have_a_front_and_the_figures_of_the_first() -> None:
+    trials = [make_trial(i) for i in range(12)]
+    for trial in trials:
+        trial.values = [*trial.values, float(trial.params["n_units_l0"])]
+    drawings = draw_search(trials, 12, ["validation_loss", "n_parameters"])
+    assert drawings.keys() >= OF_PARAMS | {"pareto_front"}
+    axes = drawings["pareto_front"].figure.layout
+    assert axes.xaxis.title.text == "validation loss"
+    assert axes.yaxis.title.text == "number of parameters"
+    history = drawings["optimization_history"].figure
+    assert history.layout.yaxis.title.text == "validation loss"
+
+
+def test_three_objectives_are_too_many_for_a_front_on_paper() -> None:
+    trials = [make_trial(i) for i in range(3)]
+    for trial in trials:
+        trial.values = [*trial.values, 1.0, 2.0]
+    drawn = draw_search(trials, 3, ["validation_loss", "n_parameters", "latency_ms"])
+    assert "pareto_front" not in drawn
+    assert drawn.keys() >= OF_PARAMS
+
+
 def test_the_best_is_the_greatest_where_the_objective_is_maximised() -> None:
     trials = [make_trial(i) for i in range(12)]
-    history = draw_search(trials, 12, "ap_weighted")["optimization_history"].figure
+    history = draw_search(trials, 12, ["ap_weighted"])["optimization_history"].figure
     best = max(trial.value or 0 for trial in trials)
     (line,) = [trace for trace in history.data if trace.name == "Best Value"]
     assert line.y[-1] == best

@@ -8,7 +8,7 @@ from orchestrator.report.drawings import draw_search
 from orchestrator.report.images import write_images
 from tests.orchestrator_tests.report.trials import make_trial
 
-DRAWINGS = draw_search([make_trial(0)], 1, "validation_loss")
+DRAWINGS = draw_search([make_trial(0)], 1, ["validation_loss"])
 
 
 def test_figures_are_written_by_their_names(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
 from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
-from shared.sections import EncoderConfig
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import decisions_of
@@ -80,9 +79,9 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         created=datetime.now(UTC),
         versions={"keras": "3"},
         label_names=NAMES,
+        class_column=None,
         thresholds=(0.5, 0.5),
-        encoder=EncoderConfig(),
-        encoder_revision="r",
+        encoders=(),
         params={},
         files={},
     )
@@ -117,6 +116,23 @@ def _shown(run: Run) -> str:
     text = run.paths.report.read_text()
     before, _, after = text.partition("<script>/**")
     return before + after.partition("</script>")[2]
+
+
+def test_the_pareto_front_is_a_table(searched: Run, study: Study) -> None:
+    objectives = ["ap_macro", "n_parameters"]
+    several = optuna.create_study(directions=["maximize", "minimize"])
+    for name, value in study.user_attrs.items():
+        several.set_user_attr(name, value)
+    for values in ([0.5, 10_000.0], [0.75, 20_000.0], [0.25, 30_000.0]):
+        several.tell(several.ask(), values)
+    config = with_values(searched.config, {"study": {"objective": objectives}})
+    write_report(replace(searched, config=config), several)
+    page = searched.paths.report.read_text()
+    assert "#1, macro average precision 0.7500, number of parameters 20,000" in page
+    assert page.index("<td>#1</td><td>0.7500</td>") < page.index("<td>#0</td><td>0.5000</td>")
+    assert "<td>#2</td>" not in page
+    told = json.loads(searched.paths.report_numbers.read_text())["searched"]
+    assert [one["trial"] for one in told["front"]] == [1, 0]
 
 
 def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
@@ -189,6 +205,25 @@ def test_decisions_are_reported_with_what_calibration_changed(ensembled: Run, st
     assert "temperature 2.00, fear: none" in shown
     assert "<b>fear</b>: 5 of 50." in shown
     assert 'id="uncalibrated"' in shown
+
+
+def test_classes_are_reported_with_their_one_calibration(ensembled: Run, study: Study) -> None:
+    bundle, of_classes = ensembled.paths.bundle, {"accuracy": 0.625, "f1_macro": 0.5}
+    manifest, metrics = (
+        json.loads((bundle / name).read_text()) for name in ("manifest.json", "metrics.json")
+    )
+    manifest |= {"class_column": "mood", "thresholds": None}
+    for name in ("test", "logistic_regression", "default_head"):
+        metrics[name] |= of_classes
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "metrics.json").write_text(json.dumps(metrics))
+    run = replace(
+        ensembled, config=with_values(ensembled.config, {"data": {"class_column": "mood"}})
+    )
+    write_report(run, study)
+    assert "<h2>Probabilities</h2>" in _shown(run)
+    assert "Calibration: temperature 2.00." in _shown(run)
+    assert "Thresholds were chosen" not in _shown(run)
 
 
 def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:

@@ -73,7 +73,7 @@ def test_values_are_those_that_optuna_reads(storage: RDBStorage, study: Study) -
     expected = {_id(trial): study.trials[trial.number] for trial in (first, second, silent)}
     assert found == {i: trial.intermediate_values for i, trial in expected.items()}
     assert last == {ids[0]: {4: math.inf}, ids[1]: {4: math.inf}, ids[2]: {}}
-    assert values == {ids[0]: 0.5, ids[1]: math.inf}
+    assert values == {ids[0]: [0.5], ids[1]: [math.inf]}
     for i, described in params.items():
         external = {name: d.to_external_repr(value) for name, (value, d) in described.items()}
         assert external == expected[i].params

@@ -83,29 +83,42 @@ def test_a_trial_that_has_ended_is_left_as_it_is(storage: RDBStorage, study: Stu
 
 def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study) -> None:
     ends = [
-        Ended(TrialState.COMPLETE, 0.25),
-        Ended(TrialState.PRUNED, 0.5),
-        Ended(TrialState.PRUNED, math.nan),
+        Ended(TrialState.COMPLETE, (0.25,)),
+        Ended(TrialState.PRUNED, (0.5,)),
+        Ended(TrialState.PRUNED, (math.nan,)),
         Ended(TrialState.FAIL),
     ]
     ours, optunas = ([study.ask() for _ in ends] for _ in range(2))
     reports = [
-        Report(_id(trial), {0: math.nan if end.value is None else end.value}, end=end)
+        Report(_id(trial), {0: (*end.values, math.nan)[0]}, end=end)
         for trial, end in zip(ours, ends, strict=True)
     ]
     write_reports(storage, reports)
     for trial, end in zip(optunas, ends, strict=True):
-        trial.report(math.nan if end.value is None else end.value, 0)
-        study.tell(trial, end.value if end.state == TrialState.COMPLETE else None, end.state)
+        trial.report((*end.values, math.nan)[0], 0)
+        study.tell(trial, end.values if end.state == TrialState.COMPLETE else None, end.state)
     written, expected = study.trials[: len(ends)], study.trials[len(ends) :]
     assert [(t.state, t.values) for t in written] == [(t.state, t.values) for t in expected]
     assert all(t.datetime_complete is not None and t.duration is not None for t in written)
 
 
+def test_several_values_read_as_if_optuna_had_told_them(
+    storage: RDBStorage, study_name: str
+) -> None:
+    study = optuna.create_study(
+        storage=storage, study_name=study_name, directions=["maximize", "minimize"]
+    )
+    ours, optunas = study.ask(), study.ask()
+    end = Ended(TrialState.COMPLETE, (0.5, math.inf))
+    write_reports(storage, [Report(_id(ours), end=end)])
+    study.tell(optunas, [0.5, math.inf])
+    assert [trial.values for trial in study.trials] == [[0.5, math.inf]] * 2
+
+
 def test_a_trial_is_ended_once(storage: RDBStorage, study: Study) -> None:
     trial = study.ask()
     for value in (0.5, 0.25):
-        end = Ended(TrialState.COMPLETE, value)
+        end = Ended(TrialState.COMPLETE, (value,))
         write_reports(storage, [Report(_id(trial), {0: value}, {"a": value}, end)])
     assert study.trials[0].value == 0.5
     assert study.trials[0].user_attrs == {"a": 0.5}
@@ -157,7 +170,9 @@ def test_every_tool_of_optuna_reads_what_was_written(
     with storage.engine.begin() as connection:
         (begun,) = begin_trials(connection, study._study_id, 1, Counter(), {})
     write_params(storage, {begun.trial_id: {"x": (0.5, FloatDistribution(0, 1))}})
-    write_reports(storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, 0.3))])
+    write_reports(
+        storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, (0.3,)))]
+    )
     other = optuna.load_study(study_name=study.study_name, storage=postgres_url)
     assert other.best_params == {"x": 0.5}
     (row,) = other.trials_dataframe().to_dict("records")

@@ -18,7 +18,7 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 @pytest.fixture
 def follower(study: Study) -> StudyReader:
-    return StudyReader(study._study_id, study.direction)
+    return StudyReader(study._study_id, study.directions)
 
 
 def _ask(study: Study, worker: str = "worker-0") -> Trial:
@@ -147,5 +147,5 @@ def test_the_greatest_value_is_the_best_where_it_is_maximised(
 ) -> None:
     for value in (0.5, 0.7, 0.6):
         study.tell(study.ask(), value)
-    found = StudyReader(study._study_id, StudyDirection.MAXIMIZE).read(storage)
+    found = StudyReader(study._study_id, [StudyDirection.MAXIMIZE]).read(storage)
     assert [one.value for one in found.improvements] == [0.5, 0.7]
