@@ -124,7 +124,8 @@ class Changes:
     def read(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
         """Return trial_id, number and state of trials that are new, or were unfinished before.
 
-        In the order of their ids. They are returned again until they are accepted: what is read of them next may fail.
+        They come in the order of their ids, and are returned again until they are accepted: what is
+        read of them next may fail.
         """
         changed = select(TrialModel.trial_id, TrialModel.number, TrialModel.state).where(
             TrialModel.study_id == self._study_id,
