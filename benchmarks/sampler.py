@@ -28,11 +28,12 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import FastTPESampler
-from shared.sections import DataConfig, EncoderConfig, SpaceConfig
+from shared.sections import DataConfig, EncoderConfig
+from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
-N_INPUTS = 384
+WIDTHS = {"all-MiniLM-L6-v2": 384}
 N_RUNNING = 64
 """Trials that run at a time: so many asks know nothing of each other's values."""
 N_TIMED = 50
@@ -80,9 +81,10 @@ def _model(n_known: int) -> tuple[Any, float]:
     vectors = embed(dataset.texts, encoder, cache, lambda *_: None).vectors
     split = make_split(dataset, DataConfig(csv=DATA), 0)
     study = optuna.create_study(sampler=RandomSampler(seed=0))
-    heads = [suggest(study.ask(), SpaceConfig(), N_INPUTS) for _ in range(n_known)]
+    heads = [suggest(study.ask(), SpaceConfig(), WIDTHS) for _ in range(n_known)]
     config = SweepConfig().training
-    trainer = Trainer(Matrix(vectors, dataset.labels, config.matrix_dtype), config, 1, 128)
+    matrix = Matrix(vectors, dataset.labels, config.matrix_dtype, widths=WIDTHS)
+    trainer = Trainer(matrix, config, 1, 128)
     losses = np.zeros(n_known)
     jobs = [Job(i, head, i, split.train, split.valid) for i, head in enumerate(heads)]
     for result in fit(trainer, jobs, lambda _: None):
@@ -112,7 +114,7 @@ class OptunaSearch:
         self._study = optuna.create_study(sampler=sampler)
 
     def ask(self, _number: int) -> HeadParams:
-        return suggest(self._study.ask(), SpaceConfig(), N_INPUTS)
+        return suggest(self._study.ask(), SpaceConfig(), WIDTHS)
 
     def tell(self, number: int, value: float) -> None:
         self._study.tell(number, value)
@@ -126,7 +128,7 @@ class TagsweepSearch:
         self._history = History(optuna.create_study(), sampler)
 
     def ask(self, number: int) -> HeadParams:
-        params = suggest(self._history.begin(Begun(number, number)), SpaceConfig(), N_INPUTS)
+        params = suggest(self._history.begin(Begun(number, number)), SpaceConfig(), WIDTHS)
         self._history.end_of_asking(number)
         return params
 

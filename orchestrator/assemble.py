@@ -16,6 +16,7 @@ from orchestrator.rivals import choose_each, measure_each
 from orchestrator.run import Run
 from orchestrator.selection import Choice
 from shared.data.splits import make_folds
+from shared.training.inputs import columns_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def assemble(
 ) -> Assembled:
     """Train the candidates' members, and join them as `ensemble.source` says."""
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors, labels, seed = prepared.embeddings.vectors, dataset.labels, config.study.seed
+    vectors, widths, labels = prepared.vectors, prepared.widths, dataset.labels
+    seed = config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known, config.ensemble.n_folds, seed)
     n_members = len(candidates) * len(folds)
@@ -40,6 +42,7 @@ def assemble(
         teams = train_teams(
             candidates,
             vectors,
+            widths,
             labels,
             folds,
             config.training,
@@ -52,9 +55,11 @@ def assemble(
         )
         update(n_members, "")
     if config.ensemble.kernel:
-        teams.append(kernel_team(vectors, labels, folds, dataset.task, seed))
+        encoders = candidates[0].params.inputs.encoders
+        own = columns_of(encoders, widths, vectors)
+        teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))
     choices = choose_each(teams, labels, folds)
-    ensemble = join(teams, choices[config.ensemble.source].shares)
+    ensemble = join(teams, choices[config.ensemble.source].shares, widths)
     return Assembled(ensemble, teams, choices)
 
 
@@ -76,7 +81,8 @@ def describe_ensemble(
         described["ways"] = measure_each(
             assembled.choices,
             assembled.teams,
-            prepared.embeddings.vectors,
+            prepared.vectors,
+            prepared.widths,
             prepared.dataset,
             prepared.split,
             run.config.study.seed,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.scores import Scores
+from shared.training.params import Task
 
 N_RESAMPLES = 2000
 """Resamples of the test rows: enough for the ends of a 95 % interval, and a matter of seconds."""
@@ -94,20 +95,30 @@ def p_value_of(differences: Floats) -> float:
     return float(min(1.0, 2 * (1 + min(n_below, n_above)) / (1 + len(differences))))
 
 
-def intervals(scores: Scores, label_names: tuple[str, ...], seed: int) -> dict[str, Any]:
+def intervals(
+    scores: Scores, label_names: tuple[str, ...], seed: int, task: Task = "multilabel"
+) -> dict[str, Any]:
     """Return intervals, [low, high], of the weighted and the macro average and of each label's AP.
 
-    From the same resamples as those of `compare` with this seed. What none of them measures has
-    None.
+    Of classes also of accuracy. From the same resamples as those of `compare` with this seed. What
+    none of them measures has None.
     """
+    n = len(scores.rows)
+    is_right = scores.labels.argmax(axis=1) == scores.probabilities.argmax(axis=1)
     batches = [
-        (_precision_sums(scores, counts), counts.T @ scores.labels.astype(np.float64))
-        for counts in _resamples(len(scores.rows), np.random.default_rng(seed))
+        (
+            _precision_sums(scores, counts),
+            counts.T @ scores.labels.astype(np.float64),
+            counts.T @ is_right / n,
+        )
+        for counts in _resamples(n, np.random.default_rng(seed))
     ]
-    sums, positives = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    sums, positives, accuracy = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     by_label = _ratio(sums, positives)
     macro = _ratio(np.nansum(by_label, axis=1), (positives > 0).sum(axis=1))
+    of_classes = {"accuracy": _ends(accuracy)} if task == "multiclass" else {}
     return {
+        **of_classes,
         "ap_weighted": _ends(_ratio(sums.sum(axis=1), positives.sum(axis=1))),
         "ap_macro": _ends(macro),
         "per_label": dict(zip(label_names, map(_ends, by_label.T), strict=True)),

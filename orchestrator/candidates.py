@@ -11,7 +11,7 @@ from orchestrator.prepare import hash_of
 from orchestrator.run import Run
 from shared.errors import InputError, TagsweepError
 from shared.search.objectives import rank
-from shared.search.space import params_of
+from shared.search.space import Widths, params_of
 from shared.search.study import CHOSEN_TRIAL, FINGERPRINT
 from shared.training.params import HeadParams, Task
 
@@ -42,12 +42,12 @@ def choose(study: Study, number: int | None) -> None:
         study.set_user_attr(CHOSEN_TRIAL, number)
 
 
-def candidates_of(run: Run, study: Study, n_inputs: int, task: Task) -> list[Candidate]:
+def candidates_of(run: Run, study: Study, widths: Widths, task: Task) -> list[Candidate]:
     """Return the trials to train members of, the best first; raise as `best_trials` does."""
     return [
         Candidate(
             trial.number,
-            params_of(trial, run.config.space, n_inputs, task),
+            params_of(trial, run.config.space, widths, task),
             _key(run, study, trial.params),
         )
         for trial in best_trials(run, study)

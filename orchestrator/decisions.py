@@ -9,6 +9,7 @@ from orchestrator.scores import Scores
 from shared.decisions.decide import HALF, Decisions
 from shared.decisions.quality import f1, trueness
 from shared.sections import DecisionsConfig
+from shared.training.params import Task
 
 AIMS = {
     "f1": "the highest F1",
@@ -26,28 +27,28 @@ def describe_decisions(
     config: DecisionsConfig,
     scores: Mapping[str, Scores],
     label_names: Sequence[str],
+    task: Task,
 ) -> dict[str, Any]:
     """Measure decisions, as plain values for JSON: on the test rows, and out of fold.
 
     `scores` has `uncalibrated`, the ensemble without calibration on the test rows, `test`, the same
     with it, and `out_of_fold`, the members without it on the rows that they did not train on.
-    F1 is that of calibrated probabilities, at 0.5 and at the labels' own thresholds.
+    F1 is that of calibrated probabilities, at 0.5 and at the labels' own thresholds; classes, which
+    have none, have neither.
     """
     test, known = scores["test"], scores["out_of_fold"]
-    before, asked = scores["uncalibrated"].probabilities, config.model_dump(mode="json")
-    at_half = f1(test.labels, test.probabilities >= HALF)
-    tuned = f1(test.labels, test.probabilities >= np.array(decisions.thresholds))
+    asked = config.model_dump(mode="json")
     return {
         "asked": asked,
         "chosen_for": AIMS[config.threshold].format(**asked),
         "test": {
-            "uncalibrated": trueness(test.labels, before),
-            "calibrated": trueness(test.labels, test.probabilities),
-            **{average: {"half": at_half[average], "tuned": tuned[average]} for average in tuned},
+            "uncalibrated": trueness(test.labels, scores["uncalibrated"].probabilities, task),
+            "calibrated": trueness(test.labels, test.probabilities, task),
+            **({} if decisions.thresholds is None else _f1(test, decisions.thresholds)),
         },
         "out_of_fold": {
-            "uncalibrated": trueness(known.labels, known.probabilities),
-            "calibrated": trueness(known.labels, decisions.cross_fitted),
+            "uncalibrated": trueness(known.labels, known.probabilities, task),
+            "calibrated": trueness(known.labels, decisions.cross_fitted, task),
         },
         "per_label": {
             name: {
@@ -59,3 +60,9 @@ def describe_decisions(
             for name, one in zip(label_names, decisions.labels, strict=True)
         },
     }
+
+
+def _f1(scores: Scores, thresholds: Sequence[float]) -> dict[str, dict[str, float]]:
+    at_half = f1(scores.labels, scores.probabilities >= HALF)
+    tuned = f1(scores.labels, scores.probabilities >= np.array(thresholds))
+    return {average: {"half": at_half[average], "tuned": tuned[average]} for average in tuned}

@@ -39,7 +39,8 @@ def label_drift(
 
     Fisher's exact test of two proportions, two-sided, with Holm's correction for L labels (Holm
     1979, "A simple sequentially rejective multiple test procedure"), so that all p-values may be
-    held against one level. It takes rows for independent.
+    held against one level. It takes rows for independent, but not labels: classes are compared
+    alike.
     """
     n = len(labels)
     counts = labels.sum(axis=0).astype(int)

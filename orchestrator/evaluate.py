@@ -16,7 +16,7 @@ from shared.sections import TrainingConfig
 from shared.training.fit import Job, fit
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
-from shared.training.metrics import average_precision
+from shared.training.metrics import average_precision, class_quality
 from shared.training.params import HeadParams, Task
 from shared.training.trainer import Trainer
 
@@ -54,10 +54,16 @@ def score(
     }
 
 
-def evaluate(scores: Mapping[str, Scores], label_names: tuple[str, ...]) -> dict[str, Any]:
-    """Measure average precision of each of the scores, as plain values for JSON."""
+def evaluate(
+    scores: Mapping[str, Scores], label_names: tuple[str, ...], task: Task = "multilabel"
+) -> dict[str, Any]:
+    """Measure average precision of each of the scores, as plain values for JSON.
+
+    Of classes also the most probable ones, see `class_quality`.
+    """
     return {
         name: asdict(average_precision(one.labels, one.probabilities, label_names))
+        | (class_quality(one.labels, one.probabilities) if task == "multiclass" else {})
         for name, one in scores.items()
     }
 

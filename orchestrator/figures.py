@@ -151,6 +151,29 @@ def calibration(scores: Scores, label_names: Sequence[str]) -> go.Figure:
     return figure.update_xaxes(range=[0, 1]).update_yaxes(range=[0, 1.02])
 
 
+def confusion(scores: Scores, label_names: Sequence[str]) -> go.Figure:
+    """Draw which classes are taken for which: each true class's rows by most probable class."""
+    n = len(label_names)
+    truth, said = scores.labels.argmax(axis=1), scores.probabilities.argmax(axis=1)
+    counts = np.bincount(truth * n + said, minlength=n * n).reshape(n, n)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [plain(name) for name in label_names]
+    figure = _figure("Confusion", "most probable class", "true class")
+    figure.add_heatmap(
+        x=names,
+        y=names,
+        z=shares.round(4),
+        text=counts,
+        texttemplate="%{text}",
+        colorscale=[[0, "rgba(59, 130, 246, 0)"], [1, COLOURS[0]]],
+        zmin=0,
+        zmax=1,
+        colorbar={"title": {"text": "share of the true class"}},
+    )
+    figure.update_layout(height=200 + 34 * n)
+    return figure.update_xaxes(type="category").update_yaxes(type="category", autorange="reversed")
+
+
 def budget_over_time(trials: Sequence[FrozenTrial], n_trials: int) -> go.Figure:
     """Draw how many trials have finished, and how many of them were pruned, against the budget."""
     figure = _figure("Budget over time", None, "trials")

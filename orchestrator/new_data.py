@@ -46,12 +46,13 @@ def measure(predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
 
 
 def quality(
-    dataset: Dataset, prediction: Prediction, thresholds: Sequence[float]
+    dataset: Dataset, prediction: Prediction, thresholds: Sequence[float] | None
 ) -> dict[str, Any]:
     """Measure probabilities by average precision, and decisions by precision, recall and F1.
 
-    Averages are over the labels that have the figure: macro plain, weighted by support; micro pools
-    all rows and labels. A figure without rows to tell it is None.
+    Of classes, which have no thresholds, also by accuracy. Averages are over the labels that have
+    the figure: macro plain, weighted by support; micro pools all rows and labels. A figure without
+    rows to tell it is None.
     """
     names, labels = dataset.label_names, dataset.labels.astype(bool)
     counts = np.array([(labels & prediction.decisions), prediction.decisions, labels]).sum(axis=1)
@@ -71,10 +72,13 @@ def quality(
     per_label = {
         name: {"ap": ap_of[name]}
         | {figure: _plain(values[i]) for figure, values in by_label.items()}
-        | {"support": int(support[i]), "threshold": threshold}
-        for i, (name, threshold) in enumerate(zip(names, thresholds, strict=True))
+        | {"support": int(support[i])}
+        | ({} if thresholds is None else {"threshold": thresholds[i]})
+        for i, name in enumerate(names)
     }
-    return {**ranked, **averages, "per_label": per_label}
+    # Each row has one class and gets one: pooled, each hit is a row that is right.
+    accuracy = {"accuracy": averages["f1_micro"]} if dataset.task == "multiclass" else {}
+    return {**ranked, **averages, **accuracy, "per_label": per_label}
 
 
 def _decided(hits: Counts, given: Counts, support: Counts) -> dict[str, npt.NDArray[np.float64]]:
@@ -101,23 +105,27 @@ def _plain(value: float) -> float | None:
 
 def describe(found: dict[str, Any]) -> str:
     """Lay the figures out for a terminal."""
-    lines = [f"{found['n_rows']} rows", "", f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
+    in_classes = "accuracy" in found
+    kind, kinds = ("class", "Classes") if in_classes else ("label", "Labels")
+    right = f", {found['accuracy']:.1%} of them right" if in_classes else ""
+    lines = [f"{found['n_rows']} rows{right}", ""]
+    lines += [f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
     for average in ("weighted", "macro", "micro"):
         figures = (found[f"{key}_{average}"] for key in ("ap", "precision", "recall", "f1"))
         lines.append(f"{average:<10}" + _cells(*map(_figure, figures)))
     width = max(len("label"), *map(len, found["per_label"])) + 2
     head = _cells("AP", "precision", "recall", "F1", "rows", "share", "trained on", "p")
-    lines += ["", f"{'label':<{width}}{head}"]
+    lines += ["", f"{kind:<{width}}{head}"]
     for name, one in found["per_label"].items():
         drift = found["drift"]["labels"][name]
         figures = (_figure(one[key]) for key in ("ap", "precision", "recall", "f1"))
         shares = (f"{drift['new_share']:.1%}", f"{drift['training_share']:.1%}")
         cells = _cells(*figures, str(one["support"]), *shares, f"{drift['p_value']:.3g}")
         lines.append(f"{name:<{width}}{cells}")
-    return "\n".join([*lines, "", *_verdicts(found["drift"])])
+    return "\n".join([*lines, "", *_verdicts(found["drift"], kinds)])
 
 
-def _verdicts(drift: dict[str, Any]) -> tuple[str, str]:
+def _verdicts(drift: dict[str, Any], kinds: str) -> tuple[str, str]:
     texts = drift["texts"]
     kind = "other than" if texts["p_value"] < LEVEL else "like"
     moved = [name for name, one in drift["labels"].items() if one["p_value"] < LEVEL]
@@ -125,7 +133,7 @@ def _verdicts(drift: dict[str, Any]) -> tuple[str, str]:
     correction = f"p < {LEVEL} after Holm's correction"
     return (
         f"Texts: {kind} those trained on ({distance}).",
-        f"Labels whose share has changed: {', '.join(moved) or 'none'} ({correction}).",
+        f"{kinds} whose share has changed: {', '.join(moved) or 'none'} ({correction}).",
     )
 
 

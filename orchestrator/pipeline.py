@@ -107,9 +107,10 @@ def search(
         store=run.store,
     )
     arrays = SearchArrays(
-        vectors=prepared.embeddings.vectors,
+        vectors=prepared.vectors,
         labels=prepared.dataset.labels,
         folds=prepared.folds,
+        widths=tuple(prepared.widths.values()),
     )
     with (
         driving(storage, run.study_name) as hold,
@@ -126,7 +127,7 @@ def search(
         if spec.storage_url == storage.url:
             require_connections(storage, config.workers.max or os.cpu_count() or 1)
         if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first_params(config.space, arrays.vectors.shape[1]))
+            study.enqueue_trial(first_params(config.space, prepared.widths))
         pool.start(spec, arrays)
         with show_search(run, prepared, study, update) as update_and_draw:
             follower = opened.follower
@@ -166,16 +167,19 @@ def run_prepare(run: Run, console: Console, events: Events) -> None:
 
 @recorded
 def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
-    """Prepare what is not prepared while the workers start, and search."""
+    """Prepare what is not prepared, and search while there is budget."""
     require_reach(run)
-    with launch_workers(run.config.workers, run.ray_address) as pool:
-        with events.stage("embed"):
-            prepared = prepare(run, console)
-        with open_study_of(run, prepared, console, events) as opened:
-            if not is_searched(run, opened.study, opened.storage):
-                with events.stage("search"):
-                    search(run, prepared, opened, pool, console)
-            return read_progress(opened.study)
+    with events.stage("embed"):
+        prepared = prepare(run, console)
+    # Workers start while the study is opened, not before: encoders had their CPUs and GPUs.
+    with (
+        launch_workers(run.config.workers, run.ray_address) as pool,
+        open_study_of(run, prepared, console, events) as opened,
+    ):
+        if not is_searched(run, opened.study, opened.storage):
+            with events.stage("search"):
+                search(run, prepared, opened, pool, console)
+        return read_progress(opened.study)
 
 
 @recorded

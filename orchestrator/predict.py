@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.bundle import Bundle
+from shared.bundle import Bundle, BundledEncoder
 from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
+from shared.decisions.take import take
 from shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,36 +25,43 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True)
 class Predictor:
-    """Hold a bundle with its encoder loaded: what predicts again and again."""
+    """Hold a bundle with its encoders loaded: what predicts again and again."""
 
     bundle: Bundle
-    encoder: Encoder
-    text_model: "SentenceTransformer"
+    encoders: tuple[Encoder, ...]
+    text_models: tuple["SentenceTransformer", ...]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Hold (n, L) float32 probabilities and (n, L) bool decisions, in the order of the texts."""
+    """Hold (n, L) float32 probabilities and (n, L) bool decisions, in the order of the texts.
+
+    Of classes, one a text is True.
+    """
 
     probabilities: npt.NDArray[np.float32]
     decisions: npt.NDArray[np.bool_]
 
 
 def load_predictor(bundle: Bundle, texts: Sequence[str] = ()) -> Predictor:
-    """Load the encoder that a bundle's texts were embedded with.
+    """Load the encoders that a bundle's texts were embedded with.
 
-    Where the texts to come are known, and many, it computes on the fastest backend that agrees.
-    Raises InputError when this machine has another version of the encoder.
+    Where the texts to come are known, and many, each computes on the fastest backend that agrees.
+    Raises InputError when this machine has another version of one.
     """
-    manifest = bundle.manifest
-    encoder = resolve_encoder(manifest.encoder, commit=manifest.encoder_revision)
-    if encoder.revision != manifest.encoder_revision:
+    encoders = tuple(_find(one) for one in bundle.manifest.encoders)
+    models = (choose_backend(one, texts)[1] if texts else load_encoder(one) for one in encoders)
+    return Predictor(bundle, encoders, tuple(models))
+
+
+def _find(bundled: BundledEncoder) -> Encoder:
+    encoder = resolve_encoder(bundled.config, commit=bundled.revision)
+    if encoder.revision != bundled.revision:
         raise InputError(
-            f"The bundle needs encoder {encoder.name!r} at {manifest.encoder_revision[:12]}, but"
+            f"The bundle needs encoder {encoder.name!r} at {bundled.revision[:12]}, but"
             f" {encoder.location} is at {encoder.revision[:12]}. Put the right one in its place."
         )
-    model = choose_backend(encoder, texts)[1] if texts else load_encoder(encoder)
-    return Predictor(bundle, encoder, model)
+    return encoder
 
 
 def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:
@@ -62,14 +70,15 @@ def predict(predictor: Predictor, texts: Sequence[str]) -> Prediction:
 
 
 def embed_texts(predictor: Predictor, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the (n, d) float32 embeddings of texts."""
-    return encode_texts(texts, predictor.encoder, predictor.text_model)
+    """Return the (n, D) float32 embeddings of texts by the bundle's encoders, side by side."""
+    pairs = zip(predictor.encoders, predictor.text_models, strict=True)
+    return np.concatenate([encode_texts(texts, *pair) for pair in pairs], axis=1)
 
 
 def predict_embedded(bundle: Bundle, vectors: npt.NDArray[np.float32]) -> Prediction:
     """Predict on (n, d) float32 embeddings."""
     probabilities = predict_vectors(bundle.model.predict_on_batch, vectors)
-    return Prediction(probabilities, probabilities >= np.array(bundle.manifest.thresholds))
+    return Prediction(probabilities, take(probabilities, bundle.manifest.thresholds))
 
 
 def predict_vectors(
@@ -85,22 +94,34 @@ def predict_vectors(
 
 
 def write_csv(
-    file: TextIO, texts: Sequence[str], label_names: Sequence[str], prediction: Prediction
+    file: TextIO,
+    texts: Sequence[str],
+    label_names: Sequence[str],
+    prediction: Prediction,
+    class_column: str | None = None,
 ) -> None:
     """Write a row a text, in their order: the text, each label's probability and decision (0 or 1).
 
-    What a spreadsheet would take for a formula gets an apostrophe before it: texts come from
-    anybody (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
+    With a class column: the text, each class's probability, and in that column the class. What a
+    spreadsheet would take for a formula gets an apostrophe before it: texts come from anybody
+    (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
     """
     writer = csv.writer(file)
     names = [_inert(name) for name in label_names]
-    columns = [column for name in names for column in (f"{name}_probability", name)]
+    if class_column is None:
+        columns = [column for name in names for column in (f"{name}_probability", name)]
+    else:
+        columns = [*(f"{name}_probability" for name in names), _inert(class_column)]
     writer.writerow(["text", *columns])
     for text, probabilities, decisions in zip(
         texts, prediction.probabilities, prediction.decisions, strict=True
     ):
-        pairs = zip(probabilities, decisions, strict=True)
-        cells = [cell for p, decision in pairs for cell in (f"{p:.6f}", int(decision))]
+        said = [f"{probability:.6f}" for probability in probabilities]
+        if class_column is None:
+            pairs = zip(said, map(int, decisions), strict=True)
+            cells: list[object] = [cell for pair in pairs for cell in pair]
+        else:
+            cells = [*said, names[int(decisions.argmax())]]
         writer.writerow([_inert(text), *cells])
 
 

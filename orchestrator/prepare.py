@@ -2,37 +2,67 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from orchestrator.progress import show_progress, with_rate
-from orchestrator.restore import ENCODER, restore
+from orchestrator.restore import Restored, part_of, restore
 from orchestrator.run import Run
 from orchestrator.sharing import fetch_embeddings, share_embeddings
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.splits import Fold, Split, make_split, make_trial_folds
+from shared.errors import InputError
+from workers import launch_encoders
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Hold what the search starts from; the fingerprint covers all of it.
 
-    `folds` are what each trial is trained on and measured by, one after the other.
+    Encoders, and what each made of the texts, are in order, by what the study calls them. `folds`
+    are what each trial is trained on and measured by, one after the other.
     """
 
     dataset: Dataset
-    encoder: Encoder
-    embeddings: Embeddings
+    encoders: Mapping[str, Encoder]
+    embeddings: Mapping[str, Embeddings]
     split: Split
     folds: tuple[Fold, ...]
 
     @property
+    def widths(self) -> dict[str, int]:
+        """How many columns each encoder's vectors have."""
+        return {name: one.vectors.shape[1] for name, one in self.embeddings.items()}
+
+    @cached_property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """The (n, D) vectors of all encoders side by side: one's as they are, else in memory."""
+        vectors = [one.vectors for one in self.embeddings.values()]
+        return vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
+
+    def only(self, names: Iterable[str]) -> "Prepared":
+        """Return the same with some of the encoders alone, in the order given."""
+        chosen = tuple(names)
+        if chosen == tuple(self.encoders):
+            return self
+        return replace(
+            self,
+            encoders={name: self.encoders[name] for name in chosen},
+            embeddings={name: self.embeddings[name] for name in chosen},
+        )
+
+    @property
     def fingerprint(self) -> str:
-        """The hash of texts, labels, encoder, split and folds."""
-        return hash_of(self.embeddings.key + self.split.fingerprint + self._folds_hash)
+        """The hash of texts, labels, encoders, split and folds."""
+        keys = "".join(one.key for one in self.embeddings.values())
+        return hash_of(keys + self.split.fingerprint + self._folds_hash)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -41,7 +71,7 @@ class Prepared:
         return {
             "the texts": hash_of(json.dumps(self.dataset.texts)),
             "the labels": hash_of(json.dumps([names, labels.tolist()])),
-            ENCODER: self.encoder.revision,
+            **{part_of(name, self.encoders): one.revision for name, one in self.encoders.items()},
             "the split": self.split.fingerprint,
             "the folds": self._folds_hash,
         }
@@ -57,30 +87,53 @@ def prepare(run: Run, console: Console) -> Prepared:
     Where there is no CSV, a study that has been searched gives the data from its store.
     """
     restored = restore(run) if run.config.data.csv is None else None
-    dataset, encoder, embeddings = restored or _read_and_embed(run, console)
+    dataset, encoders, embeddings = restored or _read_and_embed(run, console)
     _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
     folds = make_trial_folds(dataset, split, run.config.study)
-    return Prepared(dataset, encoder, embeddings, split, folds)
+    return Prepared(dataset, encoders, embeddings, split, folds)
 
 
-def _read_and_embed(run: Run, console: Console) -> tuple[Dataset, Encoder, Embeddings]:
+def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
     _require_rows(run, dataset)
-    encoder = resolve_encoder(run.config.encoder)
-    n_distinct = len(set(dataset.texts))
-    key = embeddings_key(dataset.texts, encoder)
+    encoders = {name: resolve_encoder(one) for name, one in run.config.all_encoders.items()}
+    _require_distinct(encoders)
+    embeddings = {
+        name: _embed(run, dataset.texts, encoder, console) for name, encoder in encoders.items()
+    }
+    return dataset, encoders, embeddings
+
+
+def _embed(run: Run, texts: Sequence[str], encoder: Encoder, console: Console) -> Embeddings:
+    n_distinct = len(set(texts))
+    key = embeddings_key(texts, encoder)
     fetch_embeddings(run, key)
+    config = run.config
+    encoding = partial(launch_encoders, config.workers, config.encoder.n_workers, run.ray_address)
     with show_progress(console, "Embedding", n_distinct) as update:
-        embeddings = embed(dataset.texts, encoder, run.paths.embeddings, with_rate(update, "texts"))
+        show = with_rate(update, "texts")
+        embeddings = embed(texts, encoder, run.paths.embeddings, show, encoding)
         update(n_distinct, "")
     share_embeddings(run, key)
     if embeddings.n_truncated:
         console.print(
-            f"{embeddings.n_truncated} of {n_distinct} texts are longer than the encoder's"
-            f" {embeddings.max_seq_length} tokens; what is beyond does not count."
+            f"{embeddings.n_truncated} of {n_distinct} texts are longer than the"
+            f" {embeddings.max_seq_length} tokens that {encoder.name} reads; what is beyond does"
+            " not count."
         )
-    return dataset, encoder, embeddings
+    return embeddings
+
+
+def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
+    """Refuse two names of one encoder before the texts are embedded twice."""
+    known: dict[tuple[str, int | None, str | None], str] = {}
+    for name, one in encoders.items():
+        other = known.setdefault((one.revision, one.max_seq_length, one.prompt), name)
+        if other != name:
+            raise InputError(
+                f"encoders: {other!r} and {name!r} are the same encoder. Leave one of them out."
+            )
 
 
 def _require_rows(run: Run, dataset: Dataset) -> None:

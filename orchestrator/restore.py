@@ -1,7 +1,10 @@
 """Take up a study where its CSV is not: from what its store holds."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from orchestrator.run import Run
 from shared.data.dataset import Dataset
@@ -14,7 +17,14 @@ from shared.store import has_file, read_file, write_file
 from workers import SearchArrays, read_arrays, write_arrays
 
 ENCODER = "the encoder's files"
-"""How the study's data attribute calls the encoder's revision."""
+"""How the study's data attribute calls the revision of its one encoder."""
+
+Restored = tuple[Dataset, dict[str, Encoder], dict[str, Embeddings]]
+
+
+def part_of(name: str, names: Collection[str]) -> str:
+    """Return how the study's data attribute calls the revision of one of its encoders."""
+    return ENCODER if len(names) == 1 else f"{ENCODER}: {name}"
 
 
 def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
@@ -29,7 +39,7 @@ def read_texts(store: str, fingerprint: str) -> tuple[str, ...]:
     return tuple(json.loads(read_file(store, _texts_name(fingerprint))))
 
 
-def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
+def restore(run: Run) -> Restored | None:
     """Read the data of the run's study from its store; None when it has not been searched yet.
 
     Raises InputError when the store cannot be read from here.
@@ -52,9 +62,17 @@ def restore(run: Run) -> tuple[Dataset, Encoder, Embeddings] | None:
         ) from error
     names, class_column = tuple(attrs[LABELS]), run.config.data.class_column
     dataset = Dataset(texts, arrays.labels, names, run.store, class_column)
-    encoder = resolve_encoder(run.config.encoder, attrs[DATA][ENCODER])
-    embeddings = Embeddings(arrays.vectors, embeddings_key(texts, encoder), 0, None)
-    return dataset, encoder, embeddings
+    configs = run.config.all_encoders
+    encoders = {
+        name: resolve_encoder(config, attrs[DATA][part_of(name, configs)])
+        for name, config in configs.items()
+    }
+    stops = np.cumsum([0, *arrays.widths_by_name(run.config).values()])
+    embeddings = {
+        name: Embeddings(arrays.vectors[:, start:stop], embeddings_key(texts, encoder), 0, None)
+        for (name, encoder), (start, stop) in zip(encoders.items(), pairwise(stops), strict=True)
+    }
+    return dataset, encoders, embeddings
 
 
 def _texts_name(fingerprint: str) -> str:

@@ -25,6 +25,9 @@ from shared.reference import take_reference
 from shared.search.space import default_params
 from shared.search.study import SEARCH_S, read_progress
 
+FIGURES = {"ap_weighted": "Weighted average precision", "accuracy": "Accuracy"}
+"""What the figure of the headline is called: of labels the first, of classes the second."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,42 +51,47 @@ def ensemble(
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split
-    vectors, names, seed = prepared.embeddings.vectors, dataset.label_names, config.study.seed
+    names, seed = dataset.label_names, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    candidates = candidates_of(run, study, vectors.shape[1], dataset.task)
+    candidates = candidates_of(run, study, prepared.widths, dataset.task)
     assembled = assemble(run, prepared, candidates, console, events)
     trained = assembled.ensemble
+    read = prepared.only(trained.encoders)
+    vectors = read.vectors
     known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
     decisions = decide(known, out_of_fold, config.decisions, dataset.task, seed)
     for name, one in zip(names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)
-    model = calibrated(trained.model, decisions.curves)
+    model = calibrated(trained.model, decisions.curves, dataset.task)
     scores = score(
         replace(trained, model=model),
         vectors,
         dataset.labels,
         split,
-        default_params(vectors.shape[1], dataset.task),
+        default_params(read.widths, dataset.task),
         config.training,
         seed,
     )
     uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
     scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
     write_scores(run.paths.scores, scores)
-    metrics = evaluate(scores, names)
-    metrics["intervals"] = intervals(scores["test"], names, seed)
-    metrics["decisions"] = describe_decisions(decisions, config.decisions, scores, names)
+    metrics = evaluate(scores, names, dataset.task)
+    metrics["intervals"] = intervals(scores["test"], names, seed, dataset.task)
+    metrics["decisions"] = describe_decisions(
+        decisions, config.decisions, scores, names, dataset.task
+    )
     metrics["ensemble"] = describe_ensemble(run, prepared, candidates, assembled)
-    metrics["data"] = _data_facts(run, prepared)
+    metrics["data"] = _data_facts(run, read)
     metrics["search"] = _search_facts(run, study)
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
     write_bundle(
         run.paths.bundle,
         model=model,
         label_names=names,
+        class_column=dataset.class_column,
         thresholds=decisions.thresholds,
-        encoder=prepared.encoder,
+        encoders=list(read.encoders.values()),
         params=asdict(candidates[0].params),
         metrics=metrics,
         reference=take_reference(vectors, dataset.labels, known_rows, seed),
@@ -109,11 +117,9 @@ def _report(run: Run, study: Study) -> None:
 
 def headline(metrics: dict[str, Any]) -> str:
     """Return the result in one line, beside logistic regression's."""
-    ours, baseline = metrics["test"], metrics["logistic_regression"]
-    return (
-        f"Weighted average precision on the test split: {ours['ap_weighted']:.4f}"
-        f" (logistic regression: {baseline['ap_weighted']:.4f})"
-    )
+    figure = "accuracy" if "accuracy" in metrics["test"] else "ap_weighted"
+    ours, baseline = metrics["test"][figure], metrics["logistic_regression"][figure]
+    return f"{FIGURES[figure]} on the test split: {ours:.4f} (logistic regression: {baseline:.4f})"
 
 
 def is_bundled(run: Run, study: Study) -> bool:
@@ -140,8 +146,10 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
         "n_known": len(split.train) + len(split.valid),
         "n_test": len(split.test),
         "positives": dict(zip(dataset.label_names, positives, strict=True)),
-        "n_truncated": prepared.embeddings.n_truncated,
-        "max_seq_length": prepared.embeddings.max_seq_length,
+        "encoders": {
+            name: {"max_seq_length": one.max_seq_length, "n_truncated": one.n_truncated}
+            for name, one in prepared.embeddings.items()
+        },
     }
 
 

@@ -14,6 +14,7 @@ from orchestrator.scores import Scores
 from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
 from shared.data.dataset import Dataset
 from shared.data.splits import Split
+from shared.training.inputs import Widths, columns_of
 from shared.training.metrics import average_precision
 
 BEST = "best"
@@ -48,6 +49,7 @@ def measure_each(
     choices: Mapping[str, Choice],
     teams: Sequence[Team],
     vectors: npt.NDArray[np.float32],
+    widths: Widths,
     dataset: Dataset,
     split: Split,
     seed: int,
@@ -60,7 +62,9 @@ def measure_each(
     """
     labels, test = dataset.labels, split.test
     known = np.sort(np.concatenate([split.train, split.valid]))
-    said = np.stack([_said(team, vectors[test]) for team in teams])
+    said = np.stack(
+        [_said(team, columns_of(team.encoders, widths, vectors[test])) for team in teams]
+    )
     scores = {
         way: Scores(test, labels[test], np.average(said, axis=0, weights=choice.shares))
         for way, choice in choices.items()

@@ -141,6 +141,9 @@ def describe_status(status: Status) -> str:
     if status.test and status.logistic_regression:
         ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
         lines.append(f"Test     weighted AP {ours:.4f}, logistic regression {baseline:.4f}")
+        if "accuracy" in status.test:
+            ours, baseline = status.test["accuracy"], status.logistic_regression["accuracy"]
+            lines.append(f"         accuracy {ours:.4f}, logistic regression {baseline:.4f}")
     return "\n".join(lines)
 
 

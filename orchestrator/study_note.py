@@ -10,6 +10,13 @@ from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
 from shared.sections import EnsembleConfig
 
+FIGURES = {
+    "accuracy": "accuracy",
+    "average precision (weighted)": "ap_weighted",
+    "average precision (macro)": "ap_macro",
+}
+"""What is told of a result, by its name; labels have no accuracy."""
+
 
 def describe_search(run: Run, prepared: Prepared, state: str) -> str:
     """Say what is searched, how far it is and how to go on; no text of the data, no password."""
@@ -27,15 +34,13 @@ def _facts(run: Run, prepared: Prepared) -> str:
     config, split = run.config, prepared.split
     parts = (("train", split.train), ("valid", split.valid), ("test", split.test))
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts)
-    limit = config.encoder.max_seq_length
-    cut = "" if limit is None else f", at most {limit} tokens"
     seconds = config.study.timeout_s
     time = "" if seconds is None else f", {seconds:g} s at most"
     source = config.data.csv.name if config.data.csv is not None else "from the study's store"
     return _table(
         [
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),
-            ("encoder", f"{prepared.encoder.name}, {prepared.embeddings.vectors.shape[1]} d{cut}"),
+            *(("encoder", f"{name}, {width} d") for name, width in prepared.widths.items()),
             ("split", f"`{split.fingerprint[:16]}`, seed {config.study.seed}"),
             ("objective", f"{', '.join(config.study.objective)}{_on_folds(prepared)}"),
             ("budget", f"{config.study.n_trials:,} trials{time}"),
@@ -58,29 +63,27 @@ def _on_folds(prepared: Prepared) -> str:
 
 
 def _labels(prepared: Prepared) -> str:
-    counts = prepared.dataset.labels.sum(axis=0)
-    shares = prepared.dataset.labels.mean(axis=0)
+    dataset = prepared.dataset
+    counts, shares = dataset.labels.sum(axis=0), dataset.labels.mean(axis=0)
     rows = [
         (name, f"{count:,.0f}", f"{share:.1%}")
-        for name, count, share in zip(prepared.dataset.label_names, counts, shares, strict=True)
+        for name, count, share in zip(dataset.label_names, counts, shares, strict=True)
     ]
-    return "## Labels\n\n" + _table(rows, ("label", "rows", "prevalence"))
+    one, many = ("label", "Labels") if dataset.task == "multilabel" else ("class", "Classes")
+    return f"## {many}\n\n" + _table(rows, (one, "rows", "prevalence"))
 
 
 def _result(metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
-    f1 = metrics["decisions"]["test"]["f1_macro"]
+    shown = {name: key for name, key in FIGURES.items() if key in ours}
+    first, *others = (f"{ours[key]:.4f}" for key in shown.values())
     table = _table(
         [
-            ("ensemble", f"**{ours['ap_weighted']:.4f}**", f"{ours['ap_macro']:.4f}"),
-            (
-                "logistic regression",
-                f"{baseline['ap_weighted']:.4f}",
-                f"{baseline['ap_macro']:.4f}",
-            ),
+            ("ensemble", f"**{first}**", *others),
+            ("logistic regression", *(f"{baseline[key]:.4f}" for key in shown.values())),
         ],
-        ("test split", "average precision (weighted)", "average precision (macro)"),
+        ("test split", *shown),
     )
     shares = tell_ways(metrics["ensemble"]).shares
     of_teams = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
@@ -88,9 +91,18 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
         f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n{table}"
-        f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
-        "\n\nThe bundle, which predicts on new text, is"
+        f"{_thresholds(metrics)}\n\nThe bundle, which predicts on new text, is"
         f" `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
+    )
+
+
+def _thresholds(metrics: dict[str, Any]) -> str:
+    """Say what the labels' thresholds do; classes have none."""
+    f1 = metrics["decisions"]["test"].get("f1_macro")
+    if f1 is None:
+        return ""
+    return (
+        f"\n\nMacro F1 is {f1['tuned']:.4f} at the labels' own thresholds, {f1['half']:.4f} at 0.5."
     )
 
 

@@ -17,28 +17,46 @@ from shared.card import model_card
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.reference import Reference, read_reference, write_reference
-from shared.sections import EncoderConfig, Section
+from shared.sections import EncoderConfig
+from shared.space_section import Section
+from shared.training.params import Task
 
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 
 
+class BundledEncoder(Section):
+    """Say what embeds texts for the model; `revision` is what the encoder's files were."""
+
+    config: EncoderConfig
+    revision: str
+
+
 class Manifest(Section):
-    """What manifest.json says; `files` maps every file but the card to its content's SHA-256."""
+    """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
+
+    With a `class_column`, the labels are classes, one a text, and there are no thresholds.
+    The model takes the vectors of all `encoders`, side by side in their order.
+    """
 
     schema_version: int
     created: datetime
     versions: dict[str, str]
     label_names: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    encoder: EncoderConfig
-    encoder_revision: str
+    class_column: str | None
+    thresholds: tuple[float, ...] | None
+    encoders: tuple[BundledEncoder, ...]
     params: dict[str, Any]
     files: dict[str, str]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return "multilabel" if self.class_column is None else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ class Layout:
 
     @property
     def model(self) -> Path:
-        """The fused ensemble: (n, d) float32 embeddings to (n, L) probabilities."""
+        """The fused ensemble: (n, D) float32 embeddings to (n, L) probabilities."""
         return self.folder / "ensemble.keras"
 
     @property
@@ -75,7 +93,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, d) embeddings."""
+    """Hold a bundle that was read: its model gives (n, L) probabilities of (n, D) embeddings."""
 
     manifest: Manifest
     metrics: dict[str, Any]
@@ -88,8 +106,9 @@ def write_bundle(
     *,
     model: "keras.Model",
     label_names: Sequence[str],
-    thresholds: Sequence[float],
-    encoder: Encoder,
+    class_column: str | None,
+    thresholds: Sequence[float] | None,
+    encoders: Sequence[Encoder],
     params: dict[str, Any],
     metrics: dict[str, Any],
     reference: Reference,
@@ -110,14 +129,9 @@ def write_bundle(
         created=datetime.now(UTC),
         versions={name: version(name) for name in VERSIONS_OF},
         label_names=tuple(label_names),
-        thresholds=tuple(thresholds),
-        encoder=EncoderConfig(
-            name=encoder.name,
-            max_seq_length=encoder.max_seq_length,
-            prompt=encoder.prompt,
-            backend=encoder.backend,
-        ).identity,
-        encoder_revision=encoder.revision,
+        class_column=class_column,
+        thresholds=None if thresholds is None else tuple(thresholds),
+        encoders=tuple(map(_describe, encoders)),
         params=params,
         files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
     )
@@ -129,6 +143,16 @@ def write_bundle(
         folder.rename(replaced)
     unfinished.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _describe(encoder: Encoder) -> BundledEncoder:
+    config = EncoderConfig(
+        name=encoder.name,
+        max_seq_length=encoder.max_seq_length,
+        prompt=encoder.prompt,
+        backend=encoder.backend,
+    )
+    return BundledEncoder(config=config.identity, revision=encoder.revision)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -1,14 +1,30 @@
 """Write the model card of a bundle: what the classifier is, how good, and how to use it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shared.bundle import Manifest
+    from shared.sections import EncoderConfig
+    from shared.training.params import Task
 
-TAGS = ["multi-label-classification", "sentence-transformers", "tagsweep"]
-AVERAGES = {"ap_weighted": "weighted", "ap_macro": "macro", "ap_micro": "micro"}
+TAGS = ["sentence-transformers", "tagsweep"]
+TASK_TAGS: "dict[Task, str]" = {
+    "multilabel": "multi-label-classification",
+    "multiclass": "multi-class-classification",
+}
+FIGURES = {
+    "ap_weighted": "average precision, weighted",
+    "ap_macro": "average precision, macro",
+    "ap_micro": "average precision, micro",
+    "accuracy": "accuracy",
+    "f1_macro": "F1, macro",
+}
+"""What is told of the test texts, where it was measured; labels have no accuracy."""
+METRICS = {"ap": "average_precision", "accuracy": "accuracy", "f1": "f1"}
+"""How the hub calls what the figures are averages of."""
 TRUENESS = {"ece": "expected calibration error", "brier": "Brier score"}
 
 
@@ -23,9 +39,11 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         _summary(manifest, metrics),
         _data(metrics["data"]),
         _quality(metrics),
-        _labels(manifest, metrics),
+        _classes(manifest, metrics)
+        if manifest.thresholds is None
+        else _labels(manifest, metrics, manifest.thresholds),
         _decisions(metrics["decisions"]),
-        _limits(metrics),
+        _limits(manifest, metrics),
         _usage(manifest),
     ]
     return "\n\n".join(sections) + "\n"
@@ -40,41 +58,49 @@ def _front_matter(manifest: "Manifest", metrics: dict[str, Any]) -> str:
             dataset_type="csv",
             dataset_name=metrics["data"]["source"],
             dataset_split="test",
-            metric_type="average_precision",
-            metric_name=f"average precision, {name}",
+            metric_type=METRICS[key.partition("_")[0]],
+            metric_name=name,
             metric_value=round(metrics["test"][key], 4),
         )
-        for key, name in AVERAGES.items()
+        for key, name in FIGURES.items()
+        if key in metrics["test"]
     ]
     data = ModelCardData(
-        base_model=_on_the_hub(manifest.encoder.name),
+        base_model=_on_the_hub(manifest),
         eval_results=measured,
         library_name="keras",
         license="unknown",
         model_name="tagsweep",
         pipeline_tag="text-classification",
-        tags=TAGS,
+        tags=[TASK_TAGS[manifest.task], *TAGS],
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _on_the_hub(name: str) -> str | None:
-    """Return the encoder's name on the hub; None for a folder."""
-    if Path(name).is_dir():
-        return None
-    return name if "/" in name else f"sentence-transformers/{name}"
+def _on_the_hub(manifest: "Manifest") -> str | list[str] | None:
+    """Return the encoders' names on the hub; None where all are folders."""
+    names = [one.config.name for one in manifest.encoders if not Path(one.config.name).is_dir()]
+    found = [name if "/" in name else f"sentence-transformers/{name}" for name in names]
+    return found if len(found) > 1 else next(iter(found), None)
 
 
 def _summary(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     names = ", ".join(map(_inline, manifest.label_names))
+    what = (
+        "It gives each of these labels a probability, independent of the others"
+        if manifest.task == "multilabel"
+        else "It tells which of these classes a text has, with probabilities that add up to 1"
+    )
+    key = "ap_weighted" if manifest.task == "multilabel" else "accuracy"
+    ours, baseline = metrics["test"][key], metrics["logistic_regression"][key]
+    encoders = " and ".join(f"`{one.config.full_name}`" for one in manifest.encoders)
     return f"""# A text classifier
 
-It gives each of these labels a probability, independent of the others: {names}.
+{what}: {names}.
 
-An ensemble of Keras heads on the embeddings of `{manifest.encoder.name}`, tuned by tagsweep on
-{manifest.created.date()}. Average precision on texts that it had not seen, weighted by the labels'
-shares: **{metrics["test"]["ap_weighted"]:.4f}** (logistic regression on the same embeddings:
-{metrics["logistic_regression"]["ap_weighted"]:.4f})."""
+An ensemble of Keras heads on the embeddings of {encoders}, tuned by tagsweep on
+{manifest.created.date()}. On texts that it had not seen, {FIGURES[key]}: **{ours:.4f}**
+(logistic regression on the same embeddings: {baseline:.4f})."""
 
 
 def _data(data: dict[str, Any]) -> str:
@@ -91,19 +117,38 @@ def _quality(metrics: dict[str, Any]) -> str:
     baseline = metrics["logistic_regression"]
     rows = [
         f"| {name} | {test[key]:.4f} | {_range(sure.get(key))} | {baseline[key]:.4f} |"
-        for key, name in AVERAGES.items()
+        for key, name in FIGURES.items()
+        if key in test
     ]
     table = "\n".join(rows)
     return f"""## Quality
 
-Average precision on the test texts, which took no part in any choice; 95 % bootstrap intervals.
+Measured on the test texts, which took no part in any choice; 95 % bootstrap intervals.
 
-| average | ensemble | interval | logistic regression |
+| figure | ensemble | interval | logistic regression |
 |---|---|---|---|
 {table}"""
 
 
-def _labels(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def _classes(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+    data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
+    rows = [
+        f"| {_inline(name)} | {data['positives'][name]} | {data['positives'][name] / n:.1%} |"
+        f" {_figure(test[name])} | {_range(sure['per_label'][name])} |"
+        for n in [data["n_rows"]]
+        for name in manifest.label_names
+    ]
+    table = "\n".join(rows)
+    return f"""## Classes
+
+The most probable class is the answer. Average precision is that of telling it from all others.
+
+| class | texts of it | share | average precision | interval |
+|---|---|---|---|---|
+{table}"""
+
+
+def _labels(manifest: "Manifest", metrics: dict[str, Any], thresholds: Sequence[float]) -> str:
     data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
     decided = metrics["decisions"]["per_label"]
     rows = [
@@ -111,7 +156,7 @@ def _labels(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         f" {threshold:.3g} | {decided[name]['calibration']} | {_figure(test[name])} |"
         f" {_range(sure['per_label'][name])} |"
         for n in [data["n_rows"]]
-        for name, threshold in zip(manifest.label_names, manifest.thresholds, strict=True)
+        for name, threshold in zip(manifest.label_names, thresholds, strict=True)
     ]
     table = "\n".join(rows)
     return f"""## Labels and thresholds
@@ -125,47 +170,51 @@ A label is given when its probability reaches its threshold.
 
 def _decisions(decisions: dict[str, Any]) -> str:
     test, per_label = decisions["test"], decisions["per_label"]
-    macro, micro = test["f1_macro"], test["f1_micro"]
     rows = [
         f"| {name} | {test['uncalibrated'][key]:.4f} | {test['calibrated'][key]:.4f} |"
         for key, name in TRUENESS.items()
     ]
     table = "\n".join(rows)
-    notes = "".join(
-        f"\n- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]
-    )
-    return f"""## Decisions
+    notes = [f"- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]]
+    parts = [
+        *(["## Decisions", _thresholds(decisions)] if "f1_macro" in test else ["## Probabilities"]),
+        f"""How far the probabilities are from the truth, on the test texts:
 
-Thresholds were chosen for {decisions["chosen_for"]}, on training texts, each scored by a member
+| | before calibration | after |
+|---|---|---|
+{table}""",
+        *(["\n".join(notes)] if notes else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _thresholds(decisions: dict[str, Any]) -> str:
+    macro, micro = decisions["test"]["f1_macro"], decisions["test"]["f1_micro"]
+    aim = decisions["chosen_for"]
+    return f"""Thresholds were chosen for {aim}, on training texts, each scored by a member
 that had not seen it. The mean of all members is slightly less extreme than one. On the test texts:
 
 | average | F1 | F1 at 0.5 |
 |---|---|---|
 | macro | {macro["tuned"]:.4f} | {macro["half"]:.4f} |
-| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |
-
-How far the probabilities are from the shares of texts with the label, on the test texts:
-
-| mean over labels | before calibration | after |
-|---|---|---|
-{table}
-{notes}""".rstrip()
+| micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |"""
 
 
-def _limits(metrics: dict[str, Any]) -> str:
+def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     data, teams = metrics["data"], metrics["ensemble"]["teams"]
     has_kernel = any(team["trial"] is None and team["share"] for team in teams)
     holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"
-    limit, n_longer = data["max_seq_length"], data["n_truncated"]
-    cut = (
-        "Only so much of a text counts as the encoder reads."
-        if limit is None
-        else f"Only the first {limit} tokens of a text count; {n_longer} of the texts were longer."
+    cuts = "\n".join(f"- {_cut(name, **read)}" for name, read in data["encoders"].items())
+    others = (
+        "It knows the labels above and no others; what has none of them should get low"
+        " probabilities."
+        if manifest.task == "multilabel"
+        else "It knows the classes above and no others; each text gets one of them."
     )
     return f"""## Limits
 
-- {cut}
-- It knows the labels above and no others; what has none of them should get low probabilities.
+{cuts}
+- {others}
 - It was measured on texts like those it was trained on, in their language. On texts of another kind
   or language, or from another time, expect less, and measure: `tagsweep evaluate` compares new
   labelled texts with these and says whether labels or embeddings have drifted.
@@ -174,10 +223,18 @@ def _limits(metrics: dict[str, Any]) -> str:
   can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
 
 
+def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:
+    if max_seq_length is None:
+        return f"Only so much of a text counts as `{name}` reads."
+    return (
+        f"`{name}` reads the first {max_seq_length} tokens of a text; {n_truncated} of the texts"
+        " were longer."
+    )
+
+
 def _usage(manifest: "Manifest") -> str:
-    encoder = manifest.encoder
-    prompt = f", prompt={encoder.prompt!r}" if encoder.prompt else ""
-    cut = f"\nencoder.max_seq_length = {encoder.max_seq_length}" if encoder.max_seq_length else ""
+    encoders = [one.config for one in manifest.encoders]
+    decide = _DECIDE_LABELS if manifest.task == "multilabel" else _DECIDE_CLASS
     return f"""## Use
 
 With tagsweep, from the folder that holds this one:
@@ -191,15 +248,34 @@ Without it, from inside this folder, given `sentence-transformers` and `keras`:
 ```python
 import json
 import keras
-from sentence_transformers import SentenceTransformer
-
-encoder = SentenceTransformer({encoder.name!r}){cut}
-vectors = encoder.encode(["Some text"]{prompt})
+{_embedding_code(encoders)}
 probabilities = keras.models.load_model("ensemble.keras").predict(vectors, verbose=0)[0]
 manifest = json.load(open("manifest.json", encoding="utf-8"))
-for name, p, limit in zip(manifest["label_names"], probabilities, manifest["thresholds"]):
-    print(f"{{name:<20}} {{p:.4f}} {{'yes' if p >= limit else 'no'}}")
+{decide}
 ```"""
+
+
+_DECIDE_LABELS = """\
+for name, p, limit in zip(manifest["label_names"], probabilities, manifest["thresholds"]):
+    print(f"{name:<20} {p:.4f} {'yes' if p >= limit else 'no'}")"""
+_DECIDE_CLASS = """\
+print(manifest["label_names"][probabilities.argmax()])"""
+
+
+def _embedding_code(encoders: "Sequence[EncoderConfig]") -> str:
+    """Return lines of Python that embed a text, with all encoders side by side."""
+    is_one = len(encoders) == 1
+    lines, calls = [] if is_one else ["import numpy as np"], []
+    lines += ["from sentence_transformers import SentenceTransformer", ""]
+    for i, one in enumerate(encoders):
+        variable = "encoder" if is_one else f"encoder_{i}"
+        lines.append(f"{variable} = SentenceTransformer({one.name!r})")
+        if one.max_seq_length:
+            lines.append(f"{variable}.max_seq_length = {one.max_seq_length}")
+        prompt = f", prompt={one.prompt!r}" if one.prompt else ""
+        calls.append(f'{variable}.encode(["Some text"]{prompt})')
+    vectors = calls[0] if is_one else f"np.hstack([{', '.join(calls)}])"
+    return "\n".join([*lines, f"vectors = {vectors}"])
 
 
 def _range(interval: list[float] | None) -> str:

@@ -1,11 +1,13 @@
 """Define the sweep's configuration: YAML in, validated immutable models out."""
 
 import difflib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from shared.errors import InputError
 from shared.sections import (
@@ -13,13 +15,12 @@ from shared.sections import (
     DecisionsConfig,
     EncoderConfig,
     EnsembleConfig,
-    Section,
-    SpaceConfig,
     StudyConfig,
     TrainingConfig,
     WatchConfig,
     WorkersConfig,
 )
+from shared.space_section import Section, SpaceConfig
 
 
 class SweepConfig(Section):
@@ -33,6 +34,10 @@ class SweepConfig(Section):
     """The labelled texts."""
     encoder: EncoderConfig = EncoderConfig()
     """The encoder."""
+    encoders: tuple[EncoderConfig, ...] = ()
+    """The encoders to choose from, a name or settings each; what one does not say, `encoder` says.
+    All embed the texts, once, and which one a head reads is a parameter. Empty: the one `encoder`.
+    """
     space: SpaceConfig = SpaceConfig()
     """The search space."""
     study: StudyConfig = StudyConfig()
@@ -47,6 +52,49 @@ class SweepConfig(Section):
     """The decisions."""
     watch: WatchConfig = WatchConfig()
     """Watching the sweep."""
+
+    @property
+    def all_encoders(self) -> dict[str, EncoderConfig]:
+        """The encoders that embed the texts, by what the study calls them."""
+        return {one.full_name: one for one in self.encoders or (self.encoder,)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Let `encoder` say what an entry of `encoders` does not."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("encoders"), list | tuple):
+            return values
+        common = values.get("encoder")
+        common = common if isinstance(common, Mapping) else {}
+        entries = ({"name": one} if isinstance(one, str) else one for one in values["encoders"])
+        completed = [{**common, **one} if isinstance(one, Mapping) else one for one in entries]
+        return {**values, "encoders": completed}
+
+    @model_validator(mode="after")
+    def _check(self) -> "SweepConfig":
+        if self.data.task == "multiclass" and self.decisions.threshold != "f1":
+            raise ValueError(
+                "decisions.threshold is for labels: of classes the most probable is the answer."
+                " Leave it out"
+            )
+        if self.data.task == "multiclass" and self.decisions.calibration == "isotonic":
+            raise ValueError(
+                "decisions.calibration must be auto, none or temperature where there are classes:"
+                " isotonic regression is for one label at a time"
+            )
+        in_float32 = (one.model_copy(update={"backend": "auto"}) for one in self.encoders)
+        name, n = next(iter(Counter(one.full_name for one in in_float32).most_common(1)), ("", 0))
+        if n > 1:
+            raise ValueError(
+                f"encoders must differ in name, max_seq_length or prompt, but {name!r} is there"
+                f" {n} times"
+            )
+        if True in self.space.concatenate and len(self.encoders) < 2:  # noqa: PLR2004
+            raise ValueError(
+                "space.concatenate needs two encoders or more, but `encoders` has"
+                f" {len(self.encoders)}"
+            )
+        return self
 
 
 def load_config(path: Path) -> SweepConfig:
@@ -76,8 +124,13 @@ def parse_config(values: Any, source: str) -> SweepConfig:
 
 
 def with_values(config: SweepConfig, values: dict[str, dict[str, Any]]) -> SweepConfig:
-    """Return `config` with `{section: {key: value}}` laid over it, validated anew."""
+    """Return `config` with `{section: {key: value}}` laid over it, validated anew.
+
+    An encoder that is named so is the only one.
+    """
     merged = config.model_dump()
+    if "name" in values.get("encoder", {}):
+        merged["encoders"] = ()
     for section, entries in values.items():
         merged[section] |= entries
     return parse_config(merged, "the command line")
@@ -91,12 +144,13 @@ def dump_config(config: SweepConfig) -> str:
 def _explain(error: Any, source: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "value_error":
-        return f"{source}: {key}: {error['ctx']['error']}"
+        return f"{source}: {key or 'the file'}: {error['ctx']['error']}"
     if error["type"] != "extra_forbidden":
         return f"{source}: {key or 'the file'}: {error['msg']}, but got {error['input']!r}"
     *parents, unknown = error["loc"]
     section: Any = SweepConfig
     for parent in parents:
-        section = section.model_fields[parent].annotation
+        is_entry = isinstance(parent, int)
+        section = get_args(section)[0] if is_entry else section.model_fields[parent].annotation
     nearest = difflib.get_close_matches(str(unknown), section.model_fields, n=1, cutoff=0.0)
     return f"{source}: unknown key {key!r}; did you mean {nearest[0]!r}?"

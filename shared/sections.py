@@ -1,19 +1,12 @@
 """Define the sections of a sweep's configuration: each setting, with its unit and default."""
 
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from shared.training.params import Activation, Loss, Optimizer, Task
-
-Number = TypeVar("Number", int, float)
-
-
-class Section(BaseModel):
-    """Be the base of every section: immutable, and strict about its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from shared.space_section import Section
+from shared.training.params import Task
 
 
 class DataConfig(Section):
@@ -65,81 +58,26 @@ class EncoderConfig(Section):
     agrees with float32, measured on the texts; openvino-int8, whose vectors differ, is none."""
     batch_tokens: int | None = Field(None, gt=0)
     """Tokens a forward pass, padding included. null: 2,048 on a CPU, 16,384 on a GPU."""
+    n_workers: int | None = Field(None, ge=0)
+    """Ray processes that encode, each with a worker's CPUs and GPUs. 0: none, the driver does it.
+    null: on a Ray cluster as many as it has places for workers, on one machine none."""
+
+    @property
+    def full_name(self) -> str:
+        """What a study calls the encoder: its name, and how it differs from others of this name."""
+        settings = {
+            "max_seq_length": self.max_seq_length,
+            "prompt": self.prompt,
+            "backend": self.backend if self.backend in QUANTISED else None,
+        }
+        said = ", ".join(f"{key}={value!r}" for key, value in settings.items() if value is not None)
+        return f"{self.name} ({said})" if said else self.name
 
     @property
     def identity(self) -> "EncoderConfig":
-        """What vectors depend on: not the batches, nor which backend of those that agree."""
+        """What vectors depend on: not batches, processes, or which backend of those that agree."""
         backend = self.backend if self.backend in QUANTISED else "auto"
-        return self.model_copy(update={"backend": backend, "batch_tokens": None})
-
-
-class Range(Section, Generic[Number]):
-    """Two inclusive bounds to search between; equal bounds fix the value."""
-
-    low: Number
-    """The smallest value."""
-    high: Number
-    """The largest value."""
-    log: bool = False
-    """Whether to sample on a logarithmic scale."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Range[Number]":
-        if self.low > self.high:
-            raise ValueError(f"low must not exceed high, but got {self.low} > {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic range must lie above 0, but got low={self.low}")
-        return self
-
-
-class SpaceConfig(Section):
-    """The search space: what a trial may look like.
-
-    A choice with one value and a range with equal bounds are fixed, and not part of the study.
-    """
-
-    n_layers: Range[int] = Range[int](low=1, high=3)
-    """Hidden layers."""
-    min_units: int = Field(48, gt=0)
-    """The smallest width of a hidden layer, in units; searched on a logarithmic scale."""
-    max_units: int | None = Field(None, gt=0)
-    """The largest width of a hidden layer, in units. null: the width of the embedding."""
-    activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
-    """The activations to choose from, for each layer by itself."""
-    dropout: Range[float] = Range[float](low=0.0, high=0.6)
-    """The share of units dropped after each hidden layer."""
-    batch_size: Range[int] = Range[int](low=8, high=128)
-    """Rows a gradient step."""
-    learning_rate: Range[float] = Range[float](low=1e-3, high=1e-3, log=True)
-    """The learning rate at the first epoch."""
-    optimizer: tuple[Optimizer, ...] = Field(("adam",), min_length=1)
-    """The optimizers to choose from."""
-    weight_decay: Range[float] = Range[float](low=0.0, high=0.0)
-    """The decoupled weight decay of the optimizer."""
-    batch_normalization: tuple[bool, ...] = Field((False,), min_length=1)
-    """Whether each hidden layer is normalised over the batch, before its activation."""
-    label_smoothing: Range[float] = Range[float](low=0.0, high=0.0)
-    """How far the training targets are drawn towards 0.5, or of n classes towards 1/n."""
-    loss: tuple[Loss, ...] = Field(("cross_entropy",), min_length=1)
-    """The training losses to choose from; trials are always compared by cross-entropy."""
-    focal_gamma: Range[float] = Range[float](low=2.0, high=2.0)
-    """How strongly the focal loss looks away from easy examples."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "SpaceConfig":
-        if self.n_layers.low < 1 or self.batch_size.low < 1:
-            raise ValueError("n_layers and batch_size must be at least 1")
-        if self.dropout.low < 0 or self.dropout.high >= 1:
-            raise ValueError("dropout must lie in [0, 1)")
-        if self.label_smoothing.low < 0 or self.label_smoothing.high >= 1:
-            raise ValueError("label_smoothing must lie in [0, 1)")
-        if self.learning_rate.low <= 0:
-            raise ValueError("learning_rate must be above 0")
-        if self.weight_decay.low < 0 or self.focal_gamma.low < 0:
-            raise ValueError("weight_decay and focal_gamma must not be negative")
-        if self.max_units is not None and self.max_units < self.min_units:
-            raise ValueError(f"max_units must not be below min_units ({self.min_units})")
-        return self
+        return self.model_copy(update={"backend": backend, "batch_tokens": None, "n_workers": None})
 
 
 class SamplerConfig(Section):

@@ -53,11 +53,16 @@ def test_optuna_and_keras_meet_in_workers_only(checkout: Path) -> None:
     assert not any({"optuna"} & _roots(path) for path in _sources(checkout, "shared/training"))
 
 
-def test_one_file_imports_ray_and_one_its_client_for_jobs(checkout: Path) -> None:
-    users = {path.name: path for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)}
-    assert users.keys() == {"ray_pool.py", "launch.py"}
-    of_jobs = {module for module in _imports(users["launch.py"]) if module.startswith("ray")}
-    assert of_jobs == {"ray.job_submission"}
+def test_ray_is_used_by_the_workers_files_for_it_and_its_client_for_jobs_by_one(
+    checkout: Path,
+) -> None:
+    users = [path for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)]
+    actors, (launch,) = users[1:], users[:1]
+    assert launch == checkout / "orchestrator" / "launch.py"
+    assert {module for module in _imports(launch) if module.startswith("ray")} == {
+        "ray.job_submission"
+    }
+    assert actors == sorted((checkout / "workers").glob("ray_*.py"))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -35,8 +35,7 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
             "n_known": 40,
             "n_test": 10,
             "positives": {first: 20, second: 5},
-            "n_truncated": 3,
-            "max_seq_length": 256,
+            "encoders": {"all-MiniLM-L6-v2": {"max_seq_length": 256, "n_truncated": 3}},
         },
     }
 
@@ -58,6 +57,15 @@ def decisions_of(first: str, second: str) -> dict[str, Any]:
 
 
 METRICS = metrics_of(*LABELS)
+OF_CLASSES = {
+    name: METRICS[name] | {"accuracy": 0.6, "f1_macro": 0.5}
+    for name in ("test", "logistic_regression")
+}
+OF_CLASSES["decisions"] = METRICS["decisions"] | {
+    "test": {name: METRICS["decisions"]["test"][name] for name in ("uncalibrated", "calibrated")}
+}
+CLASSES = {"class_column": "topic", "thresholds": None, "metrics": METRICS | OF_CLASSES}
+"""What a bundle of classes has in place of one of labels."""
 
 
 def tiny_members(n: int) -> list[keras.Sequential]:
@@ -85,8 +93,9 @@ def write_tiny_bundle(folder: Path, **other: Any) -> None:
     values = {
         "model": fuse(tiny_members(3)),
         "label_names": labels,
+        "class_column": None,
         "thresholds": THRESHOLDS,
-        "encoder": resolve_encoder(EncoderConfig()),
+        "encoders": [resolve_encoder(EncoderConfig())],
         "params": {"batch_size": 8},
         "metrics": metrics_of(*labels),
         "reference": tiny_reference(),

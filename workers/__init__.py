@@ -5,7 +5,13 @@
 import psycopg2  # noqa: F401
 
 from workers.arrays import read_arrays, write_arrays
-from workers.launch import PoolState, WorkerPool, attach_worker, launch_workers
+from workers.launch import (
+    PoolState,
+    WorkerPool,
+    attach_worker,
+    launch_encoders,
+    launch_workers,
+)
 from workers.spec import POOL_WORKER, SearchArrays, WorkerSpec, pool_worker_name
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "WorkerPool",
     "WorkerSpec",
     "attach_worker",
+    "launch_encoders",
     "launch_workers",
     "pool_worker_name",
     "read_arrays",

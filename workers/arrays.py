@@ -18,7 +18,7 @@ def write_arrays(store: str, fingerprint: str, arrays: SearchArrays) -> None:
     for i, (train_rows, valid_rows) in enumerate(arrays.folds):
         parts |= {f"train_rows.{i}": train_rows, f"valid_rows.{i}": valid_rows}
     parts = {name: np.asarray(part) for name, part in parts.items()}
-    np.savez(content, **parts)
+    np.savez(content, widths=np.array(arrays.widths, np.int64), **parts)
     write_file(store, _name(fingerprint), content.getvalue())
 
 
@@ -28,7 +28,8 @@ def read_arrays(store: str, fingerprint: str) -> SearchArrays:
     with np.load(io.BytesIO(content), allow_pickle=False) as parts:
         n_folds = sum(name.startswith("train_rows.") for name in parts)
         folds = [(parts[f"train_rows.{i}"], parts[f"valid_rows.{i}"]) for i in range(n_folds)]
-        return SearchArrays(parts["vectors"], parts["labels"], tuple(folds))
+        widths = tuple(parts["widths"].tolist())
+        return SearchArrays(parts["vectors"], parts["labels"], tuple(folds), widths)
 
 
 def _name(fingerprint: str) -> str:

@@ -14,7 +14,7 @@ from shared.search.bulk_read import Params, id_of
 from shared.search.bulk_write import Begun, write_params
 from shared.search.history import History
 from shared.search.patience import patiently
-from shared.search.space import suggest
+from shared.search.space import Widths, suggest
 from shared.search.study import CHECKPOINTS, NODE, RETRY_OF, WORKER
 from shared.training.params import HeadParams
 from workers.heartbeat import Heartbeat
@@ -50,14 +50,14 @@ class Asker:
         heartbeat: Heartbeat,
         spec: WorkerSpec,
         worker: str,
-        n_inputs: int,
+        widths: Widths,
         n_ahead: int,
     ) -> None:
-        """Start asking for trials for heads with `n_inputs` inputs, in the name of a worker."""
+        """Start asking for trials on embeddings of some widths, in the name of a worker."""
         self._study_id, self._storage = id_of(study), storage
         self._heartbeat, self._spec = heartbeat, spec
         self._attrs = {WORKER: worker, NODE: socket.gethostname()}
-        self._n_inputs = n_inputs
+        self._widths = widths
         self._history = History(study, study.sampler)
         self._room = threading.Semaphore(n_ahead)
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()
@@ -143,7 +143,7 @@ class Asker:
         asked, params, config = [], dict[int, Params](), self._spec.config
         for one in begun:
             trial = self._history.begin(one)
-            heads = suggest(trial, config.space, self._n_inputs, config.data.task)
+            heads = suggest(trial, config.space, self._widths, config.data.task)
             params[one.trial_id] = self._history.end_of_asking(one.trial_id)
             origin = one.user_attrs.get(RETRY_OF, one.number)
             checkpoints = tuple(one.system_attrs.get(CHECKPOINTS, ()))

@@ -1,11 +1,13 @@
-"""Start a pool of workers: the one thing that the orchestrator asks of this package."""
+"""Start what the orchestrator asks of this package: a pool of workers, or of encoders."""
 
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.data.encoder import Encoder
+from shared.data.encoding import Chunk, Encoding, encoding_here
 from shared.errors import TagsweepError
 from shared.sections import WorkersConfig
 from workers.spec import SearchArrays, WorkerSpec
@@ -62,6 +64,25 @@ def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) 
 
     current_backend().use_one_thread()
     run_worker(spec, arrays, zlib.crc32(name.encode()), should_stop, name)
+
+
+def launch_encoders(
+    config: WorkersConfig,
+    n_encoders: int | None,
+    ray_address: str | None,
+    encoder: Encoder,
+    chunks: Sequence[Chunk],
+) -> AbstractContextManager[Encoding]:
+    """Have texts encoded in Ray's processes, each with the resources of a worker, or in this one.
+
+    `n_encoders` are how many processes; none is this one, None as many as a cluster at
+    `ray_address` holds, and without a cluster none.
+    """
+    if n_encoders == 0 or config.pool == "inline" or (n_encoders is None and ray_address is None):
+        return encoding_here(encoder, chunks)
+    from workers.ray_encoders import encoding_on_ray
+
+    return encoding_on_ray(config, n_encoders, ray_address, encoder, chunks)
 
 
 @contextmanager

@@ -78,8 +78,8 @@ def open_bench(
     medians = Medians(spec.config.study.pruner)
     heartbeat = Heartbeat(study, storage, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
-    n_inputs = arrays.vectors.shape[1]
-    asker = Asker(study, storage, heartbeat, spec, worker, n_inputs, n_ahead)
+    widths = arrays.widths_by_name(spec.config)
+    asker = Asker(study, storage, heartbeat, spec, worker, widths, n_ahead)
     keeper = Keeper(spec.store)
     return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper)
 

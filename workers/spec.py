@@ -38,13 +38,20 @@ class SearchArrays:
     """Hold what every trial is trained on.
 
     `vectors` (n, d) float32, `labels` (n, L) float32 of 0 and 1, row numbers int64. A trial is
-    trained on its folds one after the other, and may be pruned in the first. Read-only: all workers
-    of a node share one copy.
+    trained on its folds one after the other, and may be pruned in the first. The columns are those
+    of each encoder's vectors, side by side; `widths` counts them, and is empty where there is one.
+    Read-only: all workers of a node share one copy.
     """
 
     vectors: npt.NDArray[np.float32]
     labels: npt.NDArray[np.float32]
     folds: "tuple[Fold, ...]"
+    widths: tuple[int, ...] = ()
+
+    def widths_by_name(self, config: SweepConfig) -> dict[str, int]:
+        """Return how many columns each encoder's vectors have, by what the study calls it."""
+        widths = self.widths or (self.vectors.shape[1],)
+        return dict(zip(config.all_encoders, widths, strict=True))
 
 
 def pool_worker_name(number: int) -> str:

@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable
 
+import numpy as np
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -12,6 +13,7 @@ from shared.errors import TagsweepError
 from shared.search.bulk_read import id_of
 from shared.search.liveness import LOST, retry, workers_of_running
 from shared.search.patience import patiently
+from shared.search.space import all_inputs
 from shared.search.storage import open_storage
 from shared.search.study import FINGERPRINT, load_study
 from shared.training.capacity import auto_slots
@@ -45,8 +47,7 @@ def run_worker(
     name = name or pool_worker_name(number)
     require_versions(spec.versions, f"{name} on {socket.gethostname()}")
     study, storage = patiently(lambda: _open_study(spec, number, name))
-    matrix = Matrix(arrays.vectors, arrays.labels, spec.config.training.matrix_dtype)
-    trainer = _make_trainer(spec, matrix, max(len(train) for train, _ in arrays.folds))
+    trainer = _make_trainer(spec, arrays)
     n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
     run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
     storage.remove_session()
@@ -69,16 +70,25 @@ def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBSto
     return study, storage
 
 
-def _make_trainer(spec: WorkerSpec, matrix: Matrix, n_rows: int) -> Trainer:
+def _make_trainer(spec: WorkerSpec, arrays: SearchArrays) -> Trainer:
     space, n_slots = spec.config.space, spec.config.workers.pack
+    widths = arrays.widths_by_name(spec.config)
+    matrix = Matrix(
+        arrays.vectors,
+        arrays.labels,
+        spec.config.training.matrix_dtype,
+        widths=widths,
+        known_rows=np.unique(np.concatenate([train for train, _ in arrays.folds])),
+        inputs=all_inputs(space, widths),
+    )
     if n_slots == "auto":
         n_slots = auto_slots(
             matrix.n_inputs,
             matrix.n_labels,
             space.n_layers.high,
-            space.max_units or matrix.n_inputs,
+            space.max_units or max(widths.values()),
             space.batch_size.high,
-            n_rows,
+            max(len(train) for train, _ in arrays.folds),
         )
         logger.info("Training %d heads at a time", n_slots)
     return Trainer(matrix, spec.config.training, n_slots, space.batch_size.high)

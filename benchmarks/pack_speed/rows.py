@@ -54,6 +54,7 @@ def _train(folder: Path, kind: str) -> dict[str, Any]:
     """Train one head for two epochs and time the second."""
     from benchmarks.pack_speed.device import device_peak_bytes
     from shared.training.matrix import Matrix
+    from shared.training.params import InputParams
     from shared.training.trainer import Trainer
 
     x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
@@ -69,7 +70,7 @@ def _train(folder: Path, kind: str) -> dict[str, Any]:
     host_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = device_peak_bytes()
     return {
-        "shards": matrix.n_shards,
+        "shards": matrix.shards(InputParams()).n_shards,
         "s_per_epoch": round(elapsed, 3),
         "host_mib": round(host_mib),
         "device_mib": None if peak is None else round(peak / MIB),

@@ -19,6 +19,7 @@ from orchestrator.run import Run, define_run
 from orchestrator.scores import read_scores
 from shared.data.splits import make_folds
 
+DEFAULT = {"source": "best", "kernel": False}
 BEST = {"source": "greedy", "kernel": True}
 """The options of `best`, chosen on other seeds than those that are measured."""
 FIRST_SEED = 11
@@ -35,7 +36,7 @@ def main(
     problems, ways = [], []
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
-            run = _run(data, Path(folder), seed, n_trials, {})
+            run = _run(data, Path(folder), seed, n_trials, DEFAULT)
             problem = _problem(run)
             found = {
                 "logistic_regression": rivals.logistic_regression(problem),
@@ -76,7 +77,7 @@ def _problem(run: Run) -> Problem:
     split, seed = prepared.split, run.config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(prepared.dataset, known, run.config.ensemble.n_folds, seed)
-    vectors = np.asarray(prepared.embeddings.vectors)
+    vectors = np.asarray(prepared.vectors)
     return Problem(vectors, prepared.dataset.labels, split, known, folds, seed)
 
 

@@ -83,12 +83,12 @@ def article(problem: Problem, n_trials: int) -> Said:
     tagsweep's trainer, which does what `model.fit` does (tests compare them), but sooner.
     """
     config = SweepConfig()
-    n_inputs, split = problem.vectors.shape[1], problem.split
-    matrix = Matrix(problem.vectors, problem.labels)
+    widths, split = {"encoder": problem.vectors.shape[1]}, problem.split
+    matrix = Matrix(problem.vectors, problem.labels, widths=widths)
     trainer = Trainer(matrix, config.training, 1, config.space.batch_size.high)
 
     def objective(trial: optuna.Trial) -> float:
-        params = suggest(trial, config.space, n_inputs)
+        params = suggest(trial, config.space, widths)
         seed = problem.seed * 1000 + trial.number
         job = Job(trial.number, params, seed, split.train, split.valid)
         (result,) = fit(trainer, [job], lambda _: None)
@@ -97,11 +97,12 @@ def article(problem: Problem, n_trials: int) -> Said:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=problem.seed))
     study.optimize(objective, n_trials=n_trials)
-    params = suggest(optuna.trial.FixedTrial(study.best_params), config.space, n_inputs)
+    params = suggest(optuna.trial.FixedTrial(study.best_params), config.space, widths)
     with TemporaryDirectory() as store:
         (team,) = train_teams(
             [Candidate(study.best_trial.number, params, "article")],
             problem.vectors,
+            widths,
             problem.labels,
             problem.folds,
             config.training,

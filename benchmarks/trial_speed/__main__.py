@@ -49,7 +49,7 @@ def _prepare(data: Path, folder: Path, seed: int) -> None:
     run = define_run(None, folder / RUN, None, options)
     run_prepare(run, console)
     prepared = prepare(run, Console(quiet=True))
-    x, y, split = prepared.embeddings.vectors, prepared.dataset.labels, prepared.split
+    x, y, split = prepared.vectors, prepared.dataset.labels, prepared.split
     rows = {"x": x[split.train], "y": y[split.train]}
     rows |= {"x_valid": x[split.valid], "y_valid": y[split.valid]}
     np.savez(folder / "arrays.npz", **rows)

@@ -27,12 +27,13 @@ def replay(folder: Path, study_name: str) -> float:
     from shared.training.trainer import Trainer
 
     current_backend().use_one_thread()
-    config, vectors = run.config, prepared.embeddings.vectors
-    trainer = Trainer(Matrix(vectors, prepared.dataset.labels), config.training, 1, 128)
+    config, vectors = run.config, prepared.vectors
+    matrix = Matrix(vectors, prepared.dataset.labels, widths=prepared.widths)
+    trainer = Trainer(matrix, config.training, 1, 128)
     rows = (prepared.split.train, prepared.split.valid)
     spent = 0.0
     for trial in trials:
-        head = params_of(trial, config.space, vectors.shape[1])
+        head = params_of(trial, config.space, prepared.widths)
         for is_traced in (False, True):
             before = time.process_time()
             trainer.add(trial.number, head, trial.number, *rows)

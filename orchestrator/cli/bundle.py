@@ -32,23 +32,23 @@ def predict(
         Path | None, typer.Option("--output", metavar="CSV", help="Default: standard output.")
     ] = None,
 ) -> None:
-    """Give the probability and the decision of each label for new texts."""
+    """Give the probability and the decision of each label, or the class, for new texts."""
     with exit_codes():
         texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
         loaded = _read(bundle)
         from orchestrator.predict import load_predictor, predict, write_csv
 
-        names = loaded.manifest.label_names
+        names, class_column = loaded.manifest.label_names, loaded.manifest.class_column
         prediction = predict(load_predictor(loaded, texts), texts)
         if text is not None and output is None:
             rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
             for name, probability, decision in rows:
                 typer.echo(f"{name:<20} {probability:.4f} {'yes' if decision else 'no'}")
         elif output is None:
-            write_csv(sys.stdout, texts, names, prediction)
+            write_csv(sys.stdout, texts, names, prediction, class_column)
         else:
             with output.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, texts, names, prediction)
+                write_csv(file, texts, names, prediction, class_column)
 
 
 def evaluate(
@@ -64,7 +64,8 @@ def evaluate(
         from orchestrator.predict import load_predictor
         from shared.data.dataset import load_labelled
 
-        dataset = load_labelled(csv, text_column or "text", loaded.manifest.label_names)
+        names, class_column = loaded.manifest.label_names, loaded.manifest.class_column
+        dataset = load_labelled(csv, text_column or "text", names, class_column)
         found = measure(load_predictor(loaded, dataset.texts), dataset)
         typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
 

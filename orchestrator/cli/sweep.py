@@ -110,6 +110,7 @@ def prepare(
     label_columns: LabelColumns = None,
     class_column: ClassColumn = None,
     encoder: EncoderName = None,
+    ray_address: RayAddress = None,
     run_dir: OptionalRunDir = None,
     seed: Seed = None,
     quiet: Quiet = False,
@@ -121,7 +122,7 @@ def prepare(
         from orchestrator.pipeline import run_prepare
         from orchestrator.run import define_run
 
-        sweep = define_run(config, run_dir, None, options)
+        sweep = define_run(config, run_dir, None, options, ray_address)
         run_prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
         typer.echo(f"Prepared {sweep.paths.root}. Go on with: tagsweep search {sweep.paths.root}")
 

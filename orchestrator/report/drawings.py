@@ -25,6 +25,7 @@ from orchestrator.figures import (
     TEMPLATE,
     budget_over_time,
     calibration,
+    confusion,
     label_precision,
     learning_curves,
     precision_recall,
@@ -32,6 +33,7 @@ from orchestrator.figures import (
 from orchestrator.scores import Scores
 from shared.search.objectives import direction_of
 from shared.sections import Objective
+from shared.training.params import Task
 
 INK = "#2b3037"
 """The colour of text on light paper; on dark paper the page turns figures over."""
@@ -137,7 +139,10 @@ def _with_first_value(trial: FrozenTrial) -> FrozenTrial:
 
 
 def draw_outcome(
-    scores: Mapping[str, Scores], metrics: Mapping[str, Any], label_names: Sequence[str]
+    scores: Mapping[str, Scores],
+    metrics: Mapping[str, Any],
+    label_names: Sequence[str],
+    task: Task,
 ) -> dict[str, Drawing]:
     """Draw what came out, by name of the figure; what calibration changed also as it was before."""
     test, per_label = scores["test"], metrics["decisions"]["per_label"]
@@ -146,6 +151,8 @@ def draw_outcome(
         "precision_recall": Drawing(precision_recall(test, label_names)),
         "calibration": Drawing(calibration(test, label_names)),
     }
+    if task == "multiclass":
+        drawings["confusion"] = Drawing(confusion(test, label_names))
     if any(one["calibration"] != "none" for one in per_label.values()):
         drawings["uncalibrated"] = Drawing(calibration(scores["uncalibrated"], label_names))
     return drawings

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.events import read_events
 from orchestrator.report.drawings import NAMES
 from orchestrator.report.outcome import Outcome
-from orchestrator.restore import ENCODER
+from orchestrator.restore import part_of
 from orchestrator.run import Run
 from shared.config import SweepConfig
 from shared.data.splits import read_split
@@ -30,6 +30,7 @@ from shared.search.study import (
     read_progress,
 )
 from shared.sections import Objective
+from shared.training.params import Task
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -43,9 +44,10 @@ class Asked:
     """
 
     data: str
+    task: Task
     label_names: tuple[str, ...]
     rows: dict[str, int]
-    encoder: str
+    encoders: tuple[str, ...]
     n_trials: int
     timeout_s: float | None
     objectives: tuple[str, ...]
@@ -103,7 +105,7 @@ class Reproduction:
 
     fingerprint: str
     seed: int
-    encoder_revision: str
+    encoder_revisions: dict[str, str]
     versions: dict[str, str]
     best_params: dict[str, Any]
     config: dict[str, Any]
@@ -147,7 +149,7 @@ def gather(
         reproduction=Reproduction(
             fingerprint=attrs[FINGERPRINT],
             seed=config.study.seed,
-            encoder_revision=attrs.get(DATA, {}).get(ENCODER, "unknown"),
+            encoder_revisions=_encoder_revisions(config, attrs.get(DATA, {})),
             versions={**bundled, **attrs.get(VERSIONS, {})},
             best_params=searched.best_params,
             config=_shareable(config),
@@ -197,9 +199,10 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         rows = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     return Asked(
         data="the store of the study" if csv is None else csv.name,
+        task=config.data.task,
         label_names=label_names,
         rows=rows,
-        encoder=config.encoder.name,
+        encoders=tuple(config.all_encoders),
         n_trials=config.study.n_trials,
         timeout_s=config.study.timeout_s,
         objectives=tuple(NAMES[objective] for objective in config.study.objective),
@@ -207,6 +210,11 @@ def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
         target_value=config.study.target_value,
         n_folds=config.ensemble.n_folds,
     )
+
+
+def _encoder_revisions(config: SweepConfig, data: Mapping[str, str]) -> dict[str, str]:
+    names = config.all_encoders
+    return {name: data.get(part_of(name, names), "unknown") for name in names}
 
 
 def _searched(study: Study, objectives: Sequence[Objective]) -> Searched:

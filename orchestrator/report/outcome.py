@@ -12,7 +12,10 @@ from orchestrator.bootstrap import Comparison, compare
 from orchestrator.figures import SERIES
 from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
+from shared.decisions.take import take
 
+AVERAGES = ("ap_weighted", "ap_macro", "ap_micro", "accuracy", "f1_macro")
+"""What is told of each of the scores, where it was measured."""
 N_MISTAKES = 10
 """Mistakes told of each label."""
 
@@ -29,15 +32,15 @@ class Mistake:
 
 @dataclass(frozen=True)
 class LabelOutcome:
-    """Hold what came out for one label, on the test rows.
+    """Hold what came out for one label or class, on the test rows.
 
-    `ap` maps the names of SERIES to average precision, None without a positive row. `mistakes` are
-    the most confident ones, the worst first; `n_mistakes` counts all.
+    A class has no threshold. `ap` maps the names of SERIES to average precision, None without a
+    positive row. `mistakes` are the most confident ones, the worst first; `n_mistakes` counts all.
     """
 
     name: str
     prevalence: float
-    threshold: float
+    threshold: float | None
     precision: float
     recall: float
     f1: float
@@ -50,9 +53,9 @@ class LabelOutcome:
 class Outcome:
     """Hold what came out.
 
-    `averages` maps the names of SERIES to weighted, macro and micro average precision; `n_later`
-    counts the trials that have finished since the ensemble was made; `decisions` are those of
-    metrics.json.
+    `averages` maps the names of SERIES to weighted, macro and micro average precision, and where
+    there are classes to accuracy and macro F1 of the most probable ones; `n_later` counts the
+    trials that have finished since the ensemble was made; `decisions` are those of metrics.json.
     """
 
     n_test_rows: int
@@ -68,30 +71,32 @@ def tell_outcome(
     scores: Mapping[str, Scores],
     metrics: Mapping[str, Any],
     label_names: Sequence[str],
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | None,
     texts: Sequence[str] | None,
     n_later: int,
     seed: int,
 ) -> Outcome:
     """Compute what came out; `texts`, if given, are those of all rows of the data."""
     shown = {key: name for key, name in SERIES.items() if key in scores and key in metrics}
+    decisions = take(scores["test"].probabilities, thresholds)
     return Outcome(
         n_test_rows=len(scores["test"].rows),
         comparison=compare({name: scores[key] for key, name in shown.items()}, seed),
         averages={
-            name: {key: metrics[series][key] for key in ("ap_weighted", "ap_macro", "ap_micro")}
+            name: {key: metrics[series][key] for key in AVERAGES if key in metrics[series]}
             for series, name in shown.items()
         },
         labels=tuple(
             _tell_label(
                 name,
                 scores["test"],
+                decisions[:, i],
                 i,
-                threshold,
+                None if thresholds is None else float(thresholds[i]),
                 {title: metrics[series]["per_label"][name] for series, title in shown.items()},
                 texts,
             )
-            for i, (name, threshold) in enumerate(zip(label_names, thresholds, strict=True))
+            for i, name in enumerate(label_names)
         ),
         made=tell_ways(metrics["ensemble"]),
         decisions=metrics["decisions"],
@@ -102,13 +107,13 @@ def tell_outcome(
 def _tell_label(
     name: str,
     scores: Scores,
+    decisions: npt.NDArray[np.bool_],
     i: int,
-    threshold: float,
+    threshold: float | None,
     ap: dict[str, float | None],
     texts: Sequence[str] | None,
 ) -> LabelOutcome:
     labels, probabilities = scores.labels[:, i] > 0, scores.probabilities[:, i]
-    decisions = probabilities >= threshold
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, decisions, average="binary", zero_division=0.0
     )
@@ -116,7 +121,7 @@ def _tell_label(
     return LabelOutcome(
         name=name,
         prevalence=float(labels.mean()),
-        threshold=float(threshold),
+        threshold=threshold,
         precision=float(precision),
         recall=float(recall),
         f1=float(f1),

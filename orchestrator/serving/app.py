@@ -12,14 +12,27 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from orchestrator.predict import Prediction
 from orchestrator.serving.batching import Batcher, FullError
-from orchestrator.serving.messages import Health, LabelPrediction, Problem, Request, Response
+from orchestrator.serving.messages import (
+    ClassPrediction,
+    ClassResponse,
+    Health,
+    LabelPrediction,
+    Problem,
+    Request,
+    Response,
+)
 from orchestrator.serving.monitoring import Application, Metrics, monitored
+from shared.training.params import Task
 
 MAX_BODY_BYTES = 1 << 20
 """What is read of a request at most."""
 RETRY_AFTER_S = 1
 MAX_DETAIL = 200
 """Characters of a message; a client's own words are part of it."""
+GIVEN: dict[Task, str] = {
+    "multilabel": "probability and the decision of each label",
+    "multiclass": "probability of each class, and the most probable one",
+}
 PROBLEMS: dict[int | str, dict[str, object]] = {
     400: {"model": Problem, "description": "The body cannot be read."},
     413: {"description": f"The body has more than {MAX_BODY_BYTES} bytes."},
@@ -29,9 +42,10 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 
 
 def create_app(
-    predict: Callable[[Sequence[str]], Prediction], label_names: Sequence[str]
+    predict: Callable[[Sequence[str]], Prediction], label_names: Sequence[str], task: Task
 ) -> Application:
     """Return the ASGI application around what predicts on texts."""
+    in_classes = task == "multiclass"
     metrics = Metrics()
     batcher = Batcher(predict, metrics.batch_texts.observe)
     metrics.waiting_texts.set_function(lambda: batcher.n_waiting)
@@ -50,16 +64,21 @@ def create_app(
         redoc_url=None,
     )
 
-    @app.post("/predict", responses=PROBLEMS)
-    async def predict_texts(request: Request) -> Response:
-        """Give each text the probability and the decision of each label."""
+    @app.post(
+        "/predict",
+        responses=PROBLEMS,
+        response_model=ClassResponse if in_classes else Response,
+        description=f"Give each text the {GIVEN[task]}.",
+    )
+    async def predict_texts(request: Request) -> ClassResponse | Response:
         try:
             prediction = await batcher.submit(request.texts)
         except FullError as error:
             raise HTTPException(
                 503, "Too many texts wait already.", {"Retry-After": str(RETRY_AFTER_S)}
             ) from error
-        return _response(prediction, label_names)
+        tell = _class_response if in_classes else _response
+        return tell(prediction, label_names)
 
     @app.get("/health")
     async def health() -> Health:
@@ -89,6 +108,19 @@ def _response(prediction: Prediction, label_names: Sequence[str]) -> Response:
                 for name, probability, decision in zip(label_names, *row, strict=True)
             }
             for row in rows
+        ]
+    )
+
+
+def _class_response(prediction: Prediction, label_names: Sequence[str]) -> ClassResponse:
+    rows = zip(prediction.probabilities.tolist(), prediction.decisions, strict=True)
+    return ClassResponse(
+        predictions=[
+            ClassPrediction(
+                class_name=label_names[int(decisions.argmax())],
+                probabilities=dict(zip(label_names, probabilities, strict=True)),
+            )
+            for probabilities, decisions in rows
         ]
     )
 

@@ -35,6 +35,21 @@ class Response(BaseModel):
     predictions: list[dict[str, LabelPrediction]]
 
 
+class ClassPrediction(BaseModel):
+    """What is predicted of one text that has one of several classes."""
+
+    class_name: str
+    """The most probable class."""
+    probabilities: dict[str, float]
+    """Each class's probability; they add up to 1."""
+
+
+class ClassResponse(BaseModel):
+    """A prediction a text, in the order of the texts."""
+
+    predictions: list[ClassPrediction]
+
+
 class Health(BaseModel):
     """Whether the server predicts: it answers no sooner."""
 

@@ -16,10 +16,10 @@ GRACE_S = 30
 
 def serve(predictor: Predictor, reserved: socket.socket) -> None:
     """Serve on a reserved address until SIGINT or SIGTERM; requests under way are answered."""
-    label_names = predictor.bundle.manifest.label_names
+    manifest = predictor.bundle.manifest
     predict(predictor, ["What is compiled is compiled before anybody waits for it."])
     config = uvicorn.Config(
-        create_app(lambda texts: predict(predictor, texts), label_names),
+        create_app(lambda texts: predict(predictor, texts), manifest.label_names, manifest.task),
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -57,7 +57,14 @@ class Choice:
 
 
 def choose_backend(encoder: Encoder, texts: Sequence[str]) -> tuple[Choice, "SentenceTransformer"]:
-    """Return what is to embed these texts, loaded: the backend that is named, or the fastest.
+    """Return what is to embed these texts, loaded: the backend that is named, or the fastest."""
+    return choose_by_sample(encoder, sample_of(texts), len(texts))
+
+
+def choose_by_sample(
+    encoder: Encoder, sample: Sequence[str], n_texts: int
+) -> tuple[Choice, "SentenceTransformer"]:
+    """Return what is to embed `n_texts` texts that are like those of a sample, loaded.
 
     Those that agree with float32 share what vectors are known by (embeddings_key, the study, the
     bundle), so that each machine may choose its own and still take another's vectors. A quantised
@@ -67,7 +74,7 @@ def choose_backend(encoder: Encoder, texts: Sequence[str]) -> tuple[Choice, "Sen
     if encoder.backend in {"torch", *QUANTISED}:
         return Choice(encoder.backend), load_encoder(encoder)
     float32 = replace(encoder, backend="torch")
-    model, sample = load_encoder(float32), _sample(texts)
+    model = load_encoder(float32)
     expected, float32_s = _encode_timed(model, float32, sample)
 
     def measure(backend: str) -> tuple[Choice, "SentenceTransformer"]:
@@ -86,7 +93,7 @@ def choose_backend(encoder: Encoder, texts: Sequence[str]) -> tuple[Choice, "Sen
                 " 'torch' or 'auto'."
             )
         return named, candidate
-    if float32_s * len(texts) < WORTHWHILE_S * len(sample):
+    if float32_s * n_texts < WORTHWHILE_S * len(sample):
         return Choice("torch"), model
     best = Choice("torch", n_sampled=len(sample)), model
     for backend in available(model):
@@ -99,6 +106,29 @@ def choose_backend(encoder: Encoder, texts: Sequence[str]) -> tuple[Choice, "Sen
         if choice.cosine_min >= LOSSLESS_COSINE and choice.speedup > best[0].speedup:
             best = choice, candidate
     return best
+
+
+def sample_of(texts: Sequence[str]) -> list[str]:
+    """Return texts of all lengths, as often as they are, to compare backends on."""
+    n_sampled = max(1, min(SAMPLE, len(texts) // SAMPLE_SHARE))
+    by_length = sorted(texts, key=len)
+    return by_length[:: len(texts) // n_sampled][:n_sampled]
+
+
+def load_chosen(encoder: Encoder) -> tuple["SentenceTransformer", str | None]:
+    """Load an encoder for a backend that another machine chose, or for torch where it cannot run.
+
+    The second value says why it cannot run here. Raises InputError where it has to: vectors of a
+    quantised backend, and of no backend but torch, are another's only where they agree.
+    """
+    try:
+        if encoder.backend == "torch-bf16":
+            _require_bfloat16()
+        return load_encoder(encoder), None
+    except InputError as error:
+        if encoder.backend in {"torch", *QUANTISED}:
+            raise
+        return load_encoder(replace(encoder, backend="torch")), str(error)
 
 
 def available(model: "SentenceTransformer") -> list[str]:
@@ -124,17 +154,17 @@ def has_bfloat16() -> bool:
     return not flags.isdisjoint(BFLOAT16_FLAGS)
 
 
+def _require_bfloat16() -> None:
+    import torch
+
+    if not torch.cuda.is_available() and not has_bfloat16():
+        raise InputError("This machine does not compute in bfloat16.")
+
+
 def least_cosine(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     """Return the least cosine between two (n, d) arrays, row by row."""
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1).astype(np.float64)
     return float((np.vecdot(a, b, dtype=np.float64) / norms).min())
-
-
-def _sample(texts: Sequence[str]) -> list[str]:
-    """Return texts of all lengths, as often as they are."""
-    n_sampled = max(1, min(SAMPLE, len(texts) // SAMPLE_SHARE))
-    by_length = sorted(texts, key=len)
-    return by_length[:: len(texts) // n_sampled][:n_sampled]
 
 
 def _encode_timed(

@@ -77,7 +77,7 @@ def _stripped(cells: "pd.Series[str]", path: Path) -> list[str]:
 def _are_quantities(values: Sequence[str]) -> bool:
     """Say whether values are numbers of which too many differ to be classes."""
     try:
-        numbers = {float(value) for value in values}
+        numbers = [float(value) for value in set(values)]
     except ValueError:
         return False
     if len(numbers) <= MAX_NUMBERS:

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from shared.data.backends import choose_backend
-from shared.data.encoder import Encoder, count_tokens, encode, encode_sorted, length_limit
+from shared.data.encoder import Encoder, encode
+from shared.data.encoding import Loaded, OpenEncoding, encoding_here
 from shared.sections import QUANTISED
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
 CHUNK = 1024
-"""Distinct texts between two flushes: what an interruption costs at most."""
+"""Distinct texts that are encoded together: what an interruption costs at most, of each encoder."""
+
+Done = dict[tuple[int, int], int]
+"""The chunks that are done, each from a text up to another, and how many of its texts were cut."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,37 +56,38 @@ class _Facts:
 
 
 def embed(
-    texts: Sequence[str], encoder: Encoder, cache: Path, on_progress: Callable[[int, int], None]
+    texts: Sequence[str],
+    encoder: Encoder,
+    cache: Path,
+    on_progress: Callable[[int, int], None],
+    open_encoding: OpenEncoding = encoding_here,
 ) -> Embeddings:
     """Embed texts, each distinct one once, or take them from the cache.
 
-    `on_progress(done, total)` counts distinct texts. An interrupted call goes on at its last
-    finished chunk when it is made again.
+    `on_progress(done, total)` counts distinct texts. An interrupted call goes on with the chunks
+    that it had not finished when it is made again, wherever each of the two encodes.
     """
     key = embeddings_key(texts, encoder)
     cached = _read(cache, key, len(texts))
     if cached is not None:
         return cached
     cache.mkdir(parents=True, exist_ok=True)
-    distinct = sorted(set(texts))
-    choice, model = choose_backend(encoder, distinct)
-    logger.info("Embedding with %s", choice)
-    n_tokens = count_tokens(model, encoder, distinct)
-    longest_first = np.argsort(-n_tokens, kind="stable")
-    distinct, n_tokens = [distinct[i] for i in longest_first], n_tokens[longest_first]
-    partial = _embed_distinct(distinct, n_tokens, encoder, model, cache, key, on_progress)
+    # Texts that share a chunk, and so its batches, are of a length; each encoder counts its tokens.
+    distinct = sorted(sorted(set(texts)), key=len, reverse=True)
+    partial, done, loaded = _embed_distinct(
+        distinct, encoder, cache, key, on_progress, open_encoding
+    )
     position = {text: i for i, text in enumerate(distinct)}
     _write(cache / f"{key}.npy", partial, [position[text] for text in texts])
-    limit = length_limit(model)
     facts = _Facts(
         encoder=encoder.name,
         revision=encoder.revision,
-        shape=(len(texts), partial.shape[1]),
-        n_truncated=0 if limit is None else int((n_tokens > limit).sum()),
-        max_seq_length=limit,
-        backend=choice.backend,
-        speedup=choice.speedup,
-        cosine_min=choice.cosine_min,
+        shape=(len(texts), loaded.n_dims),
+        n_truncated=sum(done.values()),
+        max_seq_length=loaded.max_seq_length,
+        backend=loaded.choice.backend,
+        speedup=loaded.choice.speedup,
+        cosine_min=loaded.choice.cosine_min,
     )
     _write_json(cache / f"{key}.json", asdict(facts))
     for path in _partial_files(cache, key):
@@ -123,42 +124,53 @@ def embeddings_key(texts: Sequence[str], encoder: Encoder) -> str:
 
 def _embed_distinct(
     distinct: Sequence[str],
-    n_tokens: npt.NDArray[np.int64],
     encoder: Encoder,
-    model: Any,
     cache: Path,
     key: str,
     on_progress: Callable[[int, int], None],
-) -> npt.NDArray[np.float32]:
-    """Fill the file of distinct vectors chunk by chunk, longest texts first."""
+    open_encoding: OpenEncoding,
+) -> tuple[npt.NDArray[np.float32], Done, Loaded]:
+    """Fill the file of distinct vectors chunk by chunk, in whatever order they get done."""
     vectors_path, done_path = _partial_files(cache, key)
-    shape = (len(distinct), model.get_embedding_dimension())
-    done = _read_done(vectors_path, done_path, shape)
-    mode = "r+" if done else "w+"
-    vectors = open_memmap(vectors_path, mode=mode, dtype=np.float32, shape=None if done else shape)
-    on_progress(done, len(distinct))
-    for start in range(done, len(distinct), CHUNK):
-        stop = min(start + CHUNK, len(distinct))
-        chunk = distinct[start:stop], n_tokens[start:stop]
-        vectors[start:stop] = encode_sorted(model, encoder, *chunk)
-        vectors.flush()
-        _write_json(done_path, stop)
-        on_progress(stop, len(distinct))
-    return vectors
+    chunks = [(at, min(at + CHUNK, len(distinct))) for at in range(0, len(distinct), CHUNK)]
+    done = _read_done(vectors_path, done_path, len(distinct))
+    if not done:
+        done_path.unlink(missing_ok=True)
+    # The last one again where all are there: what encodes has to be loaded to be described.
+    left = [chunk for chunk in chunks if chunk not in done] or chunks[-1:]
+    with open_encoding(encoder, [distinct[slice(*chunk)] for chunk in left]) as (loaded, encoded):
+        logger.info("Embedding with %s", loaded.choice)
+        shape = None if done else (len(distinct), loaded.n_dims)
+        mode = "r+" if done else "w+"
+        vectors = open_memmap(vectors_path, mode=mode, dtype=np.float32, shape=shape)
+        on_progress(_count(done), len(distinct))
+        for number, result in encoded:
+            chunk = left[number]
+            vectors[slice(*chunk)] = result.vectors
+            vectors.flush()
+            done[chunk] = result.n_truncated
+            _write_json(done_path, [[*chunk, n_truncated] for chunk, n_truncated in done.items()])
+            on_progress(_count(done), len(distinct))
+    return vectors, done, loaded
 
 
-def _read_done(vectors_path: Path, done_path: Path, shape: tuple[int, int]) -> int:
-    """Return how many vectors an earlier call left; 0 when its files are not to be trusted."""
+def _count(done: Done) -> int:
+    return sum(stop - start for start, stop in done)
+
+
+def _read_done(vectors_path: Path, done_path: Path, n_distinct: int) -> Done:
+    """Return the chunks that an earlier call left; none when its files are not to be trusted."""
     try:
-        done = int(json.loads(done_path.read_text(encoding="utf-8")))
+        rows = json.loads(done_path.read_text(encoding="utf-8"))
+        done = {(start, stop): n_truncated for start, stop, n_truncated in rows}
         vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        return 0
+        return {}
     except (ValueError, TypeError, EOFError) as error:
         logger.warning("The unfinished embeddings %s are damaged: %s", vectors_path, error)
-        return 0
-    is_sound = vectors.shape == shape and vectors.dtype == np.float32 and 0 <= done <= shape[0]
-    return done if is_sound else 0
+        return {}
+    is_sound = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == n_distinct  # noqa: PLR2004
+    return done if is_sound else {}
 
 
 def _read(cache: Path, key: str, n_texts: int) -> Embeddings | None:

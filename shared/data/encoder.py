@@ -50,7 +50,7 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
     """
     folder = _packaged_folder(config.name) or Path(config.name)
     if folder.is_dir():
-        location, revision = str(folder), _hash_of_files(folder)
+        location, revision = str(folder.absolute()), _hash_of_files(folder)
     else:
         location = config.name if "/" in config.name else f"sentence-transformers/{config.name}"
         revision = _hub_commit(config.name, location, commit)
@@ -63,6 +63,34 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
         config.backend,
         config.batch_tokens,
     )
+
+
+def find_again(encoder: Encoder) -> Encoder:
+    """Find on this machine an encoder that another one has resolved: the very same files.
+
+    Raises InputError when they are not here, or are others.
+    """
+    is_folder = Path(encoder.location).is_absolute() and encoder.name not in PACKAGED
+    if is_folder and not Path(encoder.location).is_dir():
+        raise InputError(
+            f"There is no folder {encoder.location}, which is the encoder. Put it there on every"
+            " node, or have it in the image; a name on the hub needs neither."
+        )
+    config = EncoderConfig(
+        name=encoder.location if is_folder else encoder.name,
+        max_seq_length=encoder.max_seq_length,
+        prompt=encoder.prompt,
+        backend=encoder.backend,
+        batch_tokens=encoder.batch_tokens,
+    )
+    found = resolve_encoder(config, encoder.revision)
+    if found.revision != encoder.revision:
+        raise InputError(
+            f"The encoder {encoder.name!r} must have the files that it has where the sweep was"
+            f" started ({encoder.revision[:12]}), but {found.location} has others"
+            f" ({found.revision[:12]})."
+        )
+    return found
 
 
 def load_encoder(encoder: Encoder) -> "SentenceTransformer":
@@ -95,12 +123,19 @@ def encode(
     model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]
 ) -> npt.NDArray[np.float32]:
     """Return the (n, d) float32 embeddings of n texts."""
+    return encode_counted(model, encoder, texts)[0]
+
+
+def encode_counted(
+    model: "SentenceTransformer", encoder: Encoder, texts: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the (n, d) float32 embeddings of n texts, and their (n,) lengths in tokens."""
     n_tokens = count_tokens(model, encoder, texts)
     longest_first = np.argsort(-n_tokens, kind="stable")
     vectors = encode_sorted(
         model, encoder, [texts[i] for i in longest_first], n_tokens[longest_first]
     )
-    return vectors[np.argsort(longest_first)]
+    return vectors[np.argsort(longest_first)], n_tokens
 
 
 def encode_sorted(

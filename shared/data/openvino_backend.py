@@ -35,8 +35,8 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
     Tokens and pooling stay sentence-transformers'. openvino-int8 keeps weights in int8, a scale for
     each output, and rounds inputs to int8 as they come, a scale for each 64 (OpenVINO, "Weight
     Compression" and "Dynamic Quantization"): it is calibrated on no data, so that a text has the
-    same vector in every study and batch. Raises InputError when OpenVINO is not installed, or the
-    encoder has no transformer.
+    same vector in every study and batch. It takes as many threads as PyTorch would. Raises
+    InputError when OpenVINO is not installed, or the encoder has no transformer.
     """
     if not has_openvino():
         raise InputError(
@@ -48,6 +48,8 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
             f"encoder.backend {encoder.backend!r} needs a transformer, but {encoder.name!r} looks"
             " its vectors up: choose 'torch' or 'auto'."
         )
+    import torch
+
     openvino = _openvino()
     transformer: Any = model[0].auto_model
     names = [
@@ -62,7 +64,10 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
             f"encoder.backend {encoder.backend!r} cannot compute {encoder.name!r}: choose 'torch'"
             f" or 'auto'. OpenVINO says {type(error).__name__}: {str(error)[:200]}"
         ) from error
-    settings = {"INFERENCE_PRECISION_HINT": PRECISION[encoder.backend]}
+    settings = {
+        "INFERENCE_PRECISION_HINT": PRECISION[encoder.backend],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
     if encoder.backend == "openvino-int8":
         _round_weights(graph)
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP

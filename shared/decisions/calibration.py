@@ -92,15 +92,15 @@ FITS: dict[Method, Fit] = {
 """How each method is fitted, the simplest first."""
 
 
-def choose(labels: npt.NDArray[Any], cross_fitted: Mapping[Method, Floats]) -> Method:
-    """Choose a method by the log loss of its cross-fitted (n,) probabilities, the simplest first.
+def choose(losses: Mapping[Method, Floats]) -> Method:
+    """Choose a method by its loss on each of n rows not fitted to; they come the simplest first.
 
     A method takes a simpler one's place if its loss is lower by more than a standard error of the
     rows' differences (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
     """
-    chosen, *others = cross_fitted
+    chosen, *others = losses
     for method in others:
-        gains = log_loss(labels, cross_fitted[chosen]) - log_loss(labels, cross_fitted[method])
+        gains = losses[chosen] - losses[method]
         if gains.mean() > gains.std() / np.sqrt(len(gains)):
             chosen = method
     return chosen

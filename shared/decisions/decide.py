@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.decisions.calibration import FITS, Curve, choose, cross_fit
+from shared.decisions.calibration import FITS, Curve, Method, choose, cross_fit, log_loss
+from shared.decisions.classes import calibrate_classes
 from shared.decisions.thresholds import (
     Cuts,
     best_f1,
@@ -29,11 +30,12 @@ HALF = 0.5
 class LabelDecision:
     """Hold what was decided for one label; `note` says what it did not get, and why.
 
-    The threshold is one of calibrated probabilities.
+    The threshold is one of calibrated probabilities; a class, which has none, has only the
+    temperature of its curve, the same for all.
     """
 
     curve: Curve
-    threshold: float
+    threshold: float | None
     note: str | None = None
 
 
@@ -54,9 +56,10 @@ class Decisions:
         return tuple(one.curve for one in self.labels)
 
     @property
-    def thresholds(self) -> tuple[float, ...]:
-        """From which calibrated probability on each label is given."""
-        return tuple(one.threshold for one in self.labels)
+    def thresholds(self) -> tuple[float, ...] | None:
+        """From which calibrated probability on each label is given; classes have none."""
+        found = tuple(one.threshold for one in self.labels if one.threshold is not None)
+        return found or None
 
 
 def decide(
@@ -73,11 +76,12 @@ def decide(
 
     The probabilities are those of single members, what is decided is applied to their mean, which
     is slightly less extreme: scores of the mean on rows that no member has seen are there only for
-    the test rows, which nothing may be fitted to. Of classes the most probable one is the answer.
+    the test rows, which nothing may be fitted to.
+
+    Of classes the most probable one is the answer: they have no thresholds, and one temperature.
     """
     if task == "multiclass":
-        untouched = LabelDecision(Curve(), HALF)
-        return Decisions((untouched,) * labels.shape[1], probabilities.astype(np.float64))
+        return _decide_classes(labels, probabilities, config, seed)
     decided, cross_fitted = [], probabilities.astype(np.float64)
     for i, (truth, scores) in enumerate(zip(labels.T, probabilities.T, strict=True)):
         n_positive = int((truth > 0).sum())
@@ -88,11 +92,23 @@ def decide(
             method: cross_fit(FITS[method], truth, scores, seed)
             for method in (FITS if config.calibration == "auto" else [config.calibration])
         }
-        chosen = choose(truth, candidates)
+        chosen = choose({method: log_loss(truth, said) for method, said in candidates.items()})
         cross_fitted[:, i] = candidates[chosen]
         curve = FITS[chosen](truth, scores)
         decided.append(LabelDecision(curve, *_threshold(cuts_of(truth, curve(scores)), config)))
     return Decisions(tuple(decided), cross_fitted)
+
+
+def _decide_classes(
+    labels: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
+    config: DecisionsConfig,
+    seed: int,
+) -> Decisions:
+    found = calibrate_classes(labels, probabilities, config.calibration, seed)
+    method: Method = "none" if found.temperature == 1 else "temperature"
+    one = LabelDecision(Curve(method, found.temperature), threshold=None)
+    return Decisions((one,) * labels.shape[1], found.cross_fitted)
 
 
 def _undecided(config: DecisionsConfig, n_positive: int, n: int) -> LabelDecision:

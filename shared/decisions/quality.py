@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shared.decisions import classes
 from shared.decisions.calibration import log_loss
+from shared.training.params import Task
 
 N_BINS = 15
 """Bins of the calibration error, as many as in Guo et al. 2017."""
@@ -27,12 +29,21 @@ def calibration_error(labels: npt.NDArray[Any], probabilities: Floats) -> float:
     return float(np.average(gaps, weights=[len(rows) for rows in bins]))
 
 
-def trueness(labels: npt.NDArray[Any], probabilities: Floats) -> dict[str, float]:
-    """Measure (n, L) probabilities: calibration error, Brier score and log loss, means over labels.
+def trueness(labels: npt.NDArray[Any], probabilities: Floats, task: Task) -> dict[str, float]:
+    """Measure (n, L) probabilities: calibration error, Brier score and log loss.
 
     Brier 1950, "Verification of forecasts expressed in terms of probability": the mean square of
-    the difference to the truth, here in its form for yes or no, from 0 to 1.
+    the difference to the truth, added up over classes, as there, from 0 to 2; for labels it is that
+    of yes alone, from 0 to 1, and all three are means over the labels. The calibration error of
+    classes is that of the most probable one, as in Guo et al. 2017.
     """
+    if task == "multiclass":
+        best = probabilities.argmax(axis=1)
+        return {
+            "ece": calibration_error(labels.argmax(axis=1) == best, probabilities.max(axis=1)),
+            "brier": float(((probabilities - labels) ** 2).sum(axis=1).mean()),
+            "log_loss": float(classes.log_loss(labels, probabilities).mean()),
+        }
     columns = list(zip(labels.T, probabilities.T, strict=True))
     return {
         "ece": float(np.mean([calibration_error(*column) for column in columns])),

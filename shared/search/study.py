@@ -194,6 +194,7 @@ def _identity(config: SweepConfig) -> dict[str, Any]:
         },
     )
     del values["data"]["csv"]
+    values["encoders"] = [one.full_name for one in config.encoders]
     return values
 
 

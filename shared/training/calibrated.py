@@ -8,19 +8,21 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.decisions.calibration import CLIP, Curve
+from shared.training.params import Task
 
 Weights = npt.NDArray[np.float32]
 
 
-def calibrated(model: keras.Model, curves: Sequence[Curve]) -> keras.Model:
+def calibrated(model: keras.Model, curves: Sequence[Curve], task: Task) -> keras.Model:
     """Return the model with each of its L probabilities calibrated by a curve.
 
-    Where no curve changes anything it is the model itself. There is no layer of our own in it, so
-    that it loads in Keras's safe mode, without tagsweep, and exports.
+    Those of classes have one temperature, and still add up to 1. Where no curve changes anything
+    it is the model itself. There is no layer of our own in it, so that it loads in Keras's safe
+    mode, without tagsweep, and exports.
     """
     outputs = model.outputs[0]
     if any(curve.temperature != 1 for curve in curves):
-        outputs = _tempered(outputs, curves)
+        outputs = _tempered(outputs, curves, task)
     if any(curve.method == "isotonic" for curve in curves):
         outputs = _along_lines(outputs, curves)
     if outputs is model.outputs[0]:
@@ -28,13 +30,17 @@ def calibrated(model: keras.Model, curves: Sequence[Curve]) -> keras.Model:
     return keras.Model(model.inputs[0], outputs, name="calibrated_ensemble")
 
 
-def _tempered(probabilities: keras.KerasTensor, curves: Sequence[Curve]) -> keras.KerasTensor:
+def _tempered(
+    probabilities: keras.KerasTensor, curves: Sequence[Curve], task: Task
+) -> keras.KerasTensor:
     clipped = ops.clip(probabilities, *CLIP)
-    logits = ops.log(clipped) - ops.log(1 - clipped)
+    logits, activation = ops.log(clipped), "softmax"
+    if task == "multilabel":
+        logits, activation = logits - ops.log(1 - clipped), "sigmoid"
     divide = keras.layers.EinsumDense("bl,l->bl", output_shape=(len(curves),), name="temperature")
     divided = divide(logits)
     divide.set_weights([np.array([1 / curve.temperature for curve in curves], np.float32)])
-    return keras.layers.Activation("sigmoid", name="tempered")(divided)
+    return keras.layers.Activation(activation, name="tempered")(divided)
 
 
 def _along_lines(probabilities: keras.KerasTensor, curves: Sequence[Curve]) -> keras.KerasTensor:

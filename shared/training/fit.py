@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.training.head import Weights
-from shared.training.pack import Rows
+from shared.training.inputs import Rows
 from shared.training.params import HeadParams
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer

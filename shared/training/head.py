@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from shared.training.inputs import Reading
 from shared.training.params import HeadParams, Task
 
 Weights = list[npt.NDArray[np.float32]]
@@ -55,6 +56,30 @@ def with_probabilities(head: keras.Sequential, task: Task = "multilabel") -> ker
     inputs = keras.Input(head.input_shape[1:], dtype="float32")
     activation = "softmax" if task == "multiclass" else "sigmoid"
     return keras.Sequential([inputs, *head.layers, keras.layers.Activation(activation)])
+
+
+def from_embeddings(head: keras.Sequential, reading: Reading) -> keras.Model:
+    """Return the head behind its reading: float32 (batch, d) vectors of the encoders that it reads.
+
+    These are layers of Keras's own, so that the model loads in safe mode and exports. Batch
+    normalisation at rest is what standardises: Keras's Normalization, a constant, does not export.
+    """
+    if not reading.l2_normalize and reading.mean is None:
+        return head
+    inputs = embeddings = keras.Input(head.input_shape[1:], dtype="float32")
+    if reading.l2_normalize:
+        stops = np.cumsum([0, *(block.stop - block.start for block in reading.blocks)]).tolist()
+        parts = [
+            keras.layers.UnitNormalization()(embeddings[:, start:stop])
+            for start, stop in pairwise(stops)
+        ]
+        inputs = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    if reading.mean is not None and reading.deviation is not None:
+        standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0)
+        standardize.build(inputs.shape)
+        standardize.set_weights([reading.mean, np.square(reading.deviation)])
+        inputs = standardize(inputs)
+    return keras.Model(embeddings, head(inputs))
 
 
 _FIRST_WEIGHTS = 0

@@ -1,94 +1,75 @@
-"""Bring the embedding matrix to the device: whole when it fits, else in shards one by one."""
+"""Hold embeddings on the host, and bring them to the device in each way that heads read them."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-from keras import ops
 
 from shared.training.backends import current_backend
-from shared.training.batches import Data
-from shared.training.pack import Rows
+from shared.training.inputs import Floats, Reading, Rows, Widths, find_reading, width_of
+from shared.training.params import InputParams
+from shared.training.shards import MatrixDtype, Shards
 
-MatrixDtype = Literal["float32", "float16", "bfloat16"]
 DEVICE_SHARE = 0.5
-"""The share of an accelerator's free memory that the matrix may take; heads need the rest."""
+"""The share of an accelerator's free memory that all inputs may take; heads need the rest."""
+NO_ROWS: Rows = np.zeros(0, np.int64)
 
 
 class Matrix:
-    """Hold (n, d) float32 vectors, memory-mapped or not, and (n, L) float32 labels on the host."""
+    """Hold (n, D) float32 vectors, memory-mapped or not, and (n, L) float32 labels on the host."""
 
     def __init__(
         self,
-        vectors: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.float32],
+        vectors: Floats,
+        labels: Floats,
         dtype: MatrixDtype = "float32",
         max_bytes: int | None = None,
+        *,
+        widths: Widths | None = None,
+        known_rows: Rows = NO_ROWS,
+        inputs: Sequence[InputParams] = (InputParams(),),
     ) -> None:
-        """Divide the rows into shards of at most `max_bytes` on the device, two at a time.
+        """Expect heads that read `inputs`, each of which may take its part of `max_bytes`.
 
-        `dtype` is what the vectors are kept in there; heads are trained in float32 all the same.
-        None: what the accelerator has free allows; on a CPU all rows are one shard.
+        `dtype` is what they are kept in on the device; heads are trained in float32 all the same.
+        `widths` are the encoders' columns, None for those of one; `known_rows` what inputs are
+        standardised by. `max_bytes` None: what the accelerator has free allows; a CPU has no limit.
         """
         self._vectors, self._labels, self._dtype = vectors, labels, dtype
-        self.n_inputs, self.n_labels = vectors.shape[1], labels.shape[1]
+        self._widths: Widths = widths or {"": vectors.shape[1]}
+        self._known_rows = known_rows
+        self.n_inputs = max(self.width_of(one) for one in inputs)
+        self.n_labels = labels.shape[1]
         if max_bytes is None:
             free = current_backend().free_bytes()
             max_bytes = None if free is None else int(free * DEVICE_SHARE)
-        n_rows = len(vectors)
-        n_bytes = n_rows * (self.n_inputs * np.dtype(_WIDTH[dtype]).itemsize + 4 * self.n_labels)
-        # A shard is loaded while the one before is in use: two must fit.
-        fits = max_bytes is None or n_bytes <= max_bytes
-        n_shards = 1 if fits else -(-2 * n_bytes // max_bytes)
-        self._bounds = np.linspace(0, n_rows, n_shards + 1).astype(np.int64)
-        self._whole = self._load(0) if self.is_resident else None
+        self._max_bytes = None if max_bytes is None else max_bytes // len(inputs)
+        self._readings: dict[InputParams, Reading] = {}
+        self._shards: dict[InputParams, Shards] = {}
+        if max_bytes is not None:  # all at once, so that what is free then is the heads'
+            for one in inputs:
+                self.shards(one)
 
-    @property
-    def is_resident(self) -> bool:
-        """Say whether all rows are on the device at once."""
-        return len(self._bounds) == 2  # noqa: PLR2004  the ends of one shard
+    def width_of(self, inputs: InputParams) -> int:
+        """Return how many columns a head reads."""
+        return width_of(inputs, self._widths)
 
-    @property
-    def n_shards(self) -> int:
-        """Count the shards."""
-        return len(self._bounds) - 1
+    def reading(self, inputs: InputParams) -> Reading:
+        """Return how the vectors become what a head reads."""
+        if inputs not in self._readings:
+            self._readings[inputs] = find_reading(
+                inputs, self._widths, self._vectors, self._known_rows
+            )
+        return self._readings[inputs]
 
-    @property
-    def whole(self) -> Data:
-        """All rows, when they are on the device at once."""
-        if self._whole is None:
-            raise ValueError(f"The matrix must be resident, but has {self.n_shards} shards.")
-        return self._whole
-
-    def stream(self, shards: Sequence[int]) -> Iterator[tuple[int, Data]]:
-        """Yield shards with their numbers, and load each while the one before is in use."""
-        with ThreadPoolExecutor(1) as loader:
-            loading = loader.submit(self._load, shards[0])
-            for number, following in zip(shards, [*shards[1:], None], strict=True):
-                data = loading.result()
-                if following is not None:
-                    loading = loader.submit(self._load, following)
-                yield number, data
-
-    def within(self, rows: Rows, shard: int) -> Rows:
-        """Return those rows that lie in a shard, counted from its first."""
-        start, stop = self._bounds[shard], self._bounds[shard + 1]
-        local: Rows = rows[(rows >= start) & (rows < stop)] - start
-        return local
-
-    def _load(self, shard: int) -> Data:
-        rows = slice(self._bounds[shard], self._bounds[shard + 1])
-        vectors = np.asarray(self._vectors[rows], dtype=_WIDTH[self._dtype])
-        return Data(
-            self._to_device(vectors, self._dtype),
-            self._to_device(np.asarray(self._labels[rows]), "float32"),
-        )
-
-    @staticmethod
-    def _to_device(array: npt.NDArray[Any], dtype: str) -> Any:
-        return ops.convert_to_tensor(array, dtype=dtype)
-
-
-_WIDTH = {"float32": "float32", "float16": "float16", "bfloat16": "float16"}
+    def shards(self, inputs: InputParams) -> Shards:
+        """Return what a head reads, brought to the device when the first one asks."""
+        if inputs not in self._shards:
+            self._shards[inputs] = Shards(
+                self._vectors,
+                self._labels,
+                self.reading(inputs),
+                self.width_of(inputs),
+                self._dtype,
+                self._max_bytes,
+            )
+        return self._shards[inputs]

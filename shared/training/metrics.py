@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from shared.training.params import Task
 
@@ -55,3 +55,17 @@ def average_precision(
         ap_micro=float(average_precision_score(labels.ravel(), scores.ravel())),
         per_label=per_label,
     )
+
+
+def class_quality(
+    labels: npt.NDArray[np.float32], probabilities: npt.NDArray[np.floating]
+) -> dict[str, float]:
+    """Measure the most probable classes of (n, C) probabilities: accuracy, and mean F1 of classes.
+
+    A class that no row has nor gets is left out of the mean.
+    """
+    truth, said = labels.argmax(axis=1), probabilities.argmax(axis=1)
+    return {
+        "accuracy": float(accuracy_score(truth, said)),
+        "f1_macro": float(f1_score(truth, said, average="macro")),
+    }

@@ -11,15 +11,15 @@ from keras import ops
 from shared.training.backends import current_backend
 from shared.training.batches import Data, Slots
 from shared.training.head import Weights, initial_weights
+from shared.training.inputs import Rows
 from shared.training.layout import Row, n_trained, to_rows, to_weights
 from shared.training.network import ACTIVATIONS
 from shared.training.optimizers import Moments
-from shared.training.params import HeadParams, Structure
+from shared.training.params import HeadParams, InputParams, Structure
 from shared.training.schedule import Progress
 from shared.training.snapshot import Snapshot
 from shared.training.step import State
 
-Rows = npt.NDArray[np.int64]
 SHUFFLING = 1
 """What a seed is split by; first weights have 0."""
 ROWS_STEP = 1024
@@ -32,8 +32,12 @@ MEASURED_SHARE = 8
 
 @dataclass(frozen=True)
 class Shape:
-    """Name what a pack is compiled for: structure, widths from input to output, rows a step."""
+    """Name what the heads of a pack share: what they read, and what they are compiled for.
 
+    That is structure, widths from input to output, rows a step.
+    """
+
+    inputs: InputParams
     structure: Structure
     widths: tuple[int, ...]
     n_batch: int

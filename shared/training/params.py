@@ -20,6 +20,20 @@ class LayerParams:
 
 
 @dataclass(frozen=True)
+class InputParams:
+    """Describe what a head reads of a text's embeddings.
+
+    `encoders` names those whose vectors it reads, side by side; empty: all that there are. Each
+    vector is brought to length 1 by `l2_normalize`, then each of its numbers to mean 0 and
+    standard deviation 1 over the known texts by `standardize`.
+    """
+
+    encoders: tuple[str, ...] = ()
+    l2_normalize: bool = False
+    standardize: bool = False
+
+
+@dataclass(frozen=True)
 class HeadParams:
     """Describe one head and how it is trained: what a trial is about."""
 
@@ -32,6 +46,7 @@ class HeadParams:
     label_smoothing: float
     loss: Loss
     focal_gamma: float
+    inputs: InputParams = InputParams()
     task: Task = "multilabel"
 
     @property

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.training.backends import current_backend
+from shared.training.batches import Data
 from shared.training.head import Weights
+from shared.training.inputs import Rows
 from shared.training.matrix import Matrix
-from shared.training.pack import Head, Pack, Rows, Shape
-from shared.training.params import HeadParams
+from shared.training.pack import Head, Pack, Shape
+from shared.training.params import HeadParams, InputParams
 from shared.training.schedule import Ending, advance
+from shared.training.shards import Shards
 from shared.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -109,7 +112,7 @@ class Trainer:
         """
         while True:
             try:
-                ended = self._advance_resident() if self._matrix.is_resident else self._stream()
+                ended = self._advance_next()
             except Exception as error:
                 if not self._backend.is_out_of_memory(error):
                     raise
@@ -136,21 +139,27 @@ class Trainer:
     def logits(self, key: int, rows: Rows) -> npt.NDArray[np.float32]:
         """Return the (len(rows), L) logits of a head with its best weights for ascending rows."""
         pack, head = self._find(key)
-        if self._matrix.is_resident:
-            return pack.logits(head, self._matrix.whole, rows)
-        shards = range(self._matrix.n_shards)
+        shards = self._matrix.shards(pack.shape.inputs)
+        if shards.is_resident:
+            return pack.logits(head, shards.whole, rows)
         parts = [
             pack.logits(head, data, local)
-            for shard, data in self._matrix.stream(shards)
-            if len(local := self._matrix.within(rows, shard))
+            for shard, data in shards.stream(range(shards.n_shards))
+            if len(local := shards.within(rows, shard))
         ]
         return np.concatenate(parts)
 
-    def _advance_resident(self) -> list[Epoch]:
-        """Train the next pack until a head or more of it are through their rows."""
+    def _advance_next(self) -> list[Epoch]:
+        """Train the next pack; where its inputs are not resident, with all that read them."""
         pack = self._next_pack()
+        shards = self._matrix.shards(pack.shape.inputs)
+        if shards.is_resident:
+            return self._advance_resident(pack, shards.whole)
+        return self._stream(pack.shape.inputs, shards)
+
+    def _advance_resident(self, pack: Pack, data: Data) -> list[Epoch]:
+        """Train a pack until a head or more of it are through their rows."""
         running = [head for head in pack.heads if head.progress.ending is None]
-        data = self._matrix.whole
         pack.train(data, _steps_to_next_end(running))
         ended = [head for head in running if head.steps_left == 0]
         sums = pack.losses(ended, data, [head.valid_rows for head in ended])
@@ -160,25 +169,30 @@ class Trainer:
                 pack.begin(head, head.train_rows)
         return epochs
 
-    def _stream(self) -> list[Epoch]:
-        """Train all heads for one epoch, in step: a shard serves all before the next one comes."""
-        matrix, epochs = self._matrix, []
+    def _stream(self, inputs: InputParams, shards: Shards) -> list[Epoch]:
+        """Train all heads that read alike for one epoch, in step.
+
+        A shard serves all of them before the next one comes.
+        """
+        epochs: list[Epoch] = []
         running = {
             pack: [head for head in pack.heads if head.progress.ending is None]
             for pack in self._packs
+            if pack.shape.inputs == inputs
         }
+        self._packs = deque(sorted(self._packs, key=running.__contains__))  # others come first
         n_epochs = max(head.progress.epochs for heads in running.values() for head in heads)
-        order = np.random.default_rng(n_epochs).permutation(matrix.n_shards)
-        for shard, data in matrix.stream([int(shard) for shard in order]):
+        order = np.random.default_rng(n_epochs).permutation(shards.n_shards)
+        for shard, data in shards.stream([int(shard) for shard in order]):
             for pack, heads in running.items():
                 for head in heads:
-                    pack.begin(head, matrix.within(head.train_rows, shard))
+                    pack.begin(head, shards.within(head.train_rows, shard))
                 while any(head.steps_left for head in heads):
                     pack.train(data, _steps_to_next_end(heads))
         sums = {pack: np.zeros(len(heads)) for pack, heads in running.items()}
-        for shard, data in matrix.stream(range(matrix.n_shards)):
+        for shard, data in shards.stream(range(shards.n_shards)):
             for pack, heads in running.items():
-                rows = [matrix.within(head.valid_rows, shard) for head in heads]
+                rows = [shards.within(head.valid_rows, shard) for head in heads]
                 if any(map(len, rows)):
                     sums[pack] += pack.losses(heads, data, rows)
         for pack, heads in running.items():
@@ -233,8 +247,8 @@ class Trainer:
         if not self._backend.exact_shapes():
             units = (_padded_width(max(units)),) * len(units)
             n_batch = self._max_batch_size
-        widths = (self._matrix.n_inputs, *units, self._matrix.n_labels)
-        return Shape(params.structure, widths, n_batch)
+        widths = (self._matrix.width_of(params.inputs), *units, self._matrix.n_labels)
+        return Shape(params.inputs, params.structure, widths, n_batch)
 
     def _halve(self, error: Exception) -> None:
         if self.n_slots == 1:

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
+import yaml
 
 from shared.bundle import read_manifest
 from tests.acceptance.commands import FinishedRun, Tagsweep, processes_of, status_of
@@ -108,7 +110,7 @@ def test_lines_of_standard_input_are_predicted(tagsweep: Tagsweep, finished: Fin
     assert [row["text"] for row in rows] == ["good", "bad"]
 
 
-def test_the_stages_run_by_themselves_and_for_a_single_label(
+def test_the_stages_run_by_themselves_for_a_single_label_and_again_for_another_ensemble(
     tagsweep: Tagsweep, short_yaml: Path, prepared: Path
 ) -> None:
     folder = prepared
@@ -124,6 +126,14 @@ def test_the_stages_run_by_themselves_and_for_a_single_label(
     tagsweep("ensemble", folder, "--trial", other)
     assert "Nothing to do" in tagsweep("resume", folder, "--n-trials", 2).stdout
     assert _ensemble_trial(folder) == other
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["ensemble"] |= {"source": "greedy", "top_k": 2, "kernel": True}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    tagsweep("ensemble", folder)
+    made = json.loads((folder / "bundle" / "metrics.json").read_text())["ensemble"]
+    assert (made["source"], list(made["ways"])) == ("greedy", ["best", "top", "greedy", "kernel"])
+    assert sum(team["share"] for team in made["teams"]) == pytest.approx(1)
+    assert "defect" in tagsweep("predict", folder / "bundle", "--text", "It broke").stdout
 
 
 def _ensemble_trial(folder: Path) -> int:

@@ -46,6 +46,18 @@ def test_it_builds_for_cpu_and_gpu_from_one_pinned_base(
     assert inner == "cpu AS gpu"
 
 
+def test_each_target_has_the_pytorch_that_its_nodes_encode_with(
+    stages: dict[str, list[Instruction]],
+) -> None:
+    indexes = {
+        stage: re.findall(r"--index-url https://download\.pytorch\.org/whl/(\w+) torch", text)
+        for stage, instructions in stages.items()
+        for text in [" ".join(text for name, text in instructions if name == "RUN")]
+    }
+    assert indexes == {"cpu": ["cpu"], "gpu": ["cu129"]}
+    assert "pip uninstall --yes torch &&" in " ".join(_all(stages, "RUN")), "or it would stay"
+
+
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
 def test_no_target_is_root(stages: dict[str, list[Instruction]], target: str) -> None:
     users = [text for name, text in stages[target] if name == "USER"]
@@ -55,7 +67,7 @@ def test_no_target_is_root(stages: dict[str, list[Instruction]], target: str) ->
 
 def test_versions_are_those_that_are_tested(stages: dict[str, list[Instruction]]) -> None:
     installs = [text for text in _all(stages, "RUN") if "pip install" in text]
-    assert len(installs) == 3
+    assert len(installs) == 4
     for text in installs:
         assert re.search(r"--constraint (/opt/tagsweep/)?constraints\.txt", text)
 

@@ -35,8 +35,8 @@ def prepared() -> Prepared:
     rows = [np.arange(6), np.arange(6, 8), np.arange(8, 10)]
     return Prepared(
         Dataset((SECRET_TEXT,) * 10, labels, ("spam", "a|b"), "mails.csv"),
-        Encoder("mini", "folder", "revision", 16, None, "auto", None),
-        Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16),
+        {"mini": Encoder("mini", "folder", "revision", 16, None, "auto", None)},
+        {"mini": Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16)},
         Split(*rows, fingerprint="0123456789abcdef-rest"),
         ((rows[0], rows[1]),),
     )

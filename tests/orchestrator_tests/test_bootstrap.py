@@ -93,6 +93,16 @@ def test_intervals_of_averages_and_labels_are_of_the_same_resamples() -> None:
         assert 0 < low < high <= 1
 
 
+def test_the_accuracy_of_classes_has_the_interval_of_a_share() -> None:
+    scores = _scores(400, 2)
+    scores.labels[:, 1] = 1 - scores.labels[:, 0]
+    scores.probabilities[:, 1] = 0.5
+    share = ((scores.probabilities[:, 0] >= 0.5) == (scores.labels[:, 0] > 0)).mean()
+    low, high = intervals(scores, ("a", "b"), 0, "multiclass")["accuracy"]
+    assert low < share < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 400), rel=0.15)
+
+
 def test_a_label_without_a_positive_row_has_no_interval() -> None:
     scores = _scores(50, 2)
     scores.labels[:, 1] = 0

@@ -14,6 +14,8 @@ from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.study import FINGERPRINT
 
+WIDTHS = {"encoder": 384}
+
 
 def _run(folder: Path, **ensemble: Any) -> Run:
     space = {"n_layers": {"low": 1, "high": 1}, "activation": ["relu"]}
@@ -88,10 +90,10 @@ def test_without_a_complete_trial_it_says_what_to_do(tmp_path: Path) -> None:
 def test_members_of_a_trial_are_shared_by_all_ways_of_choosing(
     tmp_path: Path, study: Study
 ) -> None:
-    (best,) = candidates_of(_run(tmp_path), study, 384, "multilabel")
-    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, 384, "multilabel")
+    (best,) = candidates_of(_run(tmp_path), study, WIDTHS, "multilabel")
+    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, WIDTHS, "multilabel")
     assert (best.trial, best.key, best.params) == (3, first.key, first.params)
-    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, 384, "multilabel")
+    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, WIDTHS, "multilabel")
     assert other.key != best.key
 
 

@@ -31,7 +31,7 @@ SCORES = {
 @pytest.fixture(scope="module")
 def found() -> dict:
     config = DecisionsConfig(threshold="precision", floor=0.75)
-    found = describe_decisions(DECISIONS, config, SCORES, ("a", "b"))
+    found = describe_decisions(DECISIONS, config, SCORES, ("a", "b"), "multilabel")
     assert json.loads(json.dumps(found)) == found
     return found
 
@@ -59,3 +59,11 @@ def test_what_was_asked_for_is_said_in_words(found: dict) -> None:
         "note": None,
     }
     assert found["per_label"]["b"]["note"] == "a note"
+
+
+def test_classes_have_no_f1_at_thresholds() -> None:
+    one = LabelDecision(Curve("temperature", temperature=2.0), threshold=None)
+    decisions = Decisions((one, one), cross_fitted=LABELS.astype(np.float64))
+    found = describe_decisions(decisions, DecisionsConfig(), SCORES, ("a", "b"), "multiclass")
+    assert found["test"].keys() == {"uncalibrated", "calibrated"}
+    assert found["per_label"]["b"]["temperature"] == 2

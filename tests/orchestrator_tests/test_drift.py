@@ -31,6 +31,13 @@ def test_a_label_that_was_never_there_in_training_can_drift() -> None:
     assert label_drift(REFERENCE, _labels(500, 50, 5, 30), NAMES)["c"].p_value < 1e-6
 
 
+def test_classes_that_change_places_are_drift() -> None:
+    known = Reference(REFERENCE.vectors, np.array([500, 400, 100]), n_rows=1000)
+    classes = np.repeat([0, 1, 2], [80, 100, 20])
+    found = label_drift(known, np.eye(3, dtype=np.float32)[classes], NAMES)
+    assert [name for name, one in found.items() if one.p_value < 0.05] == ["a", "b"]
+
+
 def test_holm_adjusts_step_by_step_and_never_downwards() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

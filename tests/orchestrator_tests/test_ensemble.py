@@ -12,7 +12,7 @@ from orchestrator.evaluate import default_head, evaluate, logistic_regression, s
 from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
-from shared.training.params import HeadParams, LayerParams
+from shared.training.params import HeadParams, InputParams, LayerParams
 from workers import SearchArrays
 
 PARAMS = HeadParams(
@@ -27,6 +27,7 @@ PARAMS = HeadParams(
     focal_gamma=2.0,
 )
 CANDIDATE = Candidate(7, PARAMS, "key")
+WIDTHS = {"first": 3, "second": 5}
 ROWS = np.arange(120)
 SPLIT = Split(ROWS[:100], ROWS[100:], np.arange(120, 160), "f")
 FOLDS = [(np.setdiff1d(ROWS, ROWS[i::3]), ROWS[i::3]) for i in range(3)]
@@ -43,6 +44,7 @@ def _train(
     return train_teams(
         candidates,
         arrays.vectors,
+        WIDTHS,
         arrays.labels,
         FOLDS,
         training,
@@ -66,7 +68,7 @@ def team(arrays: SearchArrays, store: Path) -> Team:
 
 @pytest.fixture(scope="module")
 def ensemble(team: Team) -> Ensemble:
-    return join([team], [1.0])
+    return join([team], [1.0], WIDTHS)
 
 
 def test_there_is_a_member_a_fold_each_different(team: Team) -> None:
@@ -119,8 +121,9 @@ def test_teams_of_several_trials_come_in_the_order_of_the_candidates(
 
 
 def test_an_ensemble_is_its_teams_in_their_shares(team: Team, arrays: SearchArrays) -> None:
-    machine = kernel_team(arrays.vectors, arrays.labels, FOLDS, "multilabel", 0)
-    found = join([team, machine, team], [0.25, 0.75, 0.0])
+    encoders = tuple(WIDTHS)
+    machine = kernel_team(encoders, arrays.vectors, arrays.labels, FOLDS, "multilabel", 0)
+    found = join([team, machine, team], [0.25, 0.75, 0.0], WIDTHS)
     said = [
         np.mean([m(arrays.vectors).numpy() for m in t.members], axis=0) for t in (team, machine)
     ]
@@ -128,6 +131,40 @@ def test_an_ensemble_is_its_teams_in_their_shares(team: Team, arrays: SearchArra
     np.testing.assert_allclose(found.model(arrays.vectors).numpy(), expected, atol=1e-6)
     mixed = 0.25 * team.out_of_fold + 0.75 * machine.out_of_fold
     np.testing.assert_allclose(found.out_of_fold, mixed, rtol=1e-6)
+
+
+def test_members_standardize_by_the_rows_of_the_folds_and_no_others(
+    arrays: SearchArrays, tmp_path: Path
+) -> None:
+    inputs = InputParams(("second",), standardize=True)
+    candidate = replace(CANDIDATE, params=replace(PARAMS, inputs=inputs))
+    vectors = arrays.vectors.copy()
+    vectors[120:] += 100
+    (one,), (other,) = (
+        _train(replace(arrays, vectors=x), tmp_path / str(i), [candidate])
+        for i, x in enumerate((arrays.vectors, vectors))
+    )
+    np.testing.assert_array_equal(one.out_of_fold[:120], other.out_of_fold[:120])
+    test = arrays.vectors[120:, 3:]
+    np.testing.assert_array_equal(one.members[0](test).numpy(), other.members[0](test).numpy())
+
+
+def test_an_ensemble_reads_the_encoders_of_its_teams_and_no_others(
+    team: Team, arrays: SearchArrays, store: Path
+) -> None:
+    inputs = InputParams(("second",), l2_normalize=True)
+    candidate = Candidate(8, replace(PARAMS, inputs=inputs), "second")
+    (second,) = _train(arrays, store, [candidate])
+    x = arrays.vectors
+    alone = join([team, second], [0.0, 1.0], WIDTHS)
+    both = join([team, second], [0.5, 0.5], WIDTHS)
+    assert (alone.encoders, both.encoders) == (("second",), ("first", "second"))
+    said = [
+        np.mean([member(own).numpy() for member in one.members], axis=0)
+        for one, own in ((team, x), (second, x[:, 3:]))
+    ]
+    np.testing.assert_allclose(alone.model(x[:, 3:]).numpy(), said[1], atol=1e-6)
+    np.testing.assert_allclose(both.model(x).numpy(), np.mean(said, axis=0), atol=1e-6)
 
 
 def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
@@ -155,7 +192,7 @@ def test_the_classes_of_an_ensemble_and_a_logistic_regression_share_one_probabil
 ) -> None:
     vectors, labels = class_arrays.vectors, class_arrays.labels
     candidate = replace(CANDIDATE, params=replace(PARAMS, task="multiclass"))
-    ensemble = join(_train(class_arrays, tmp_path, [candidate]), [1.0])
+    ensemble = join(_train(class_arrays, tmp_path, [candidate]), [1.0], WIDTHS)
     for probabilities in (
         ensemble.model(vectors[120:]).numpy(),
         logistic_regression(vectors[:120], labels[:120], vectors[120:], "multiclass"),

@@ -11,6 +11,7 @@ from orchestrator.figures import (
     MAX_POINTS,
     budget_over_time,
     calibration,
+    confusion,
     label_precision,
     learning_curves,
     precision_recall,
@@ -105,6 +106,14 @@ def test_a_precision_recall_curve_goes_from_all_rows_to_none(scores: Scores) -> 
 def test_probabilities_that_hold_lie_on_the_diagonal(scores: Scores) -> None:
     curve = calibration(scores, ("a", "b", "c")).data[1]
     np.testing.assert_allclose(curve.x, curve.y, atol=0.08)
+
+
+def test_a_confusion_has_a_row_a_true_class_whose_shares_add_up_to_one() -> None:
+    labels, probabilities = np.eye(3)[[0, 0, 0, 1]], np.eye(3)[[0, 0, 1, 1]]
+    (cells,) = confusion(Scores(np.arange(4), labels, probabilities), ("a", "<b>", "c")).data
+    assert cells.y == ("a", "&lt;b&gt;", "c")
+    assert np.array(cells.text).tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert np.sum(cells.z, axis=1) == pytest.approx([1, 1, 0], abs=1e-3)
 
 
 def test_the_budget_fills_up_with_finished_trials() -> None:

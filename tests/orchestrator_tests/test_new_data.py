@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +7,11 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from orchestrator.new_data import describe, measure, quality
-from orchestrator.predict import Prediction, load_predictor
+from orchestrator.predict import Prediction, load_predictor, predict
 from shared.bundle import read_bundle
 from shared.data.dataset import Dataset
 from shared.errors import InputError
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import CLASSES, write_tiny_bundle
 
 THRESHOLDS = (0.5, 0.4, 0.6)
 
@@ -62,6 +63,18 @@ def test_what_no_row_tells_is_none_and_left_out_of_the_averages() -> None:
     unknown = found["per_label"]["b"]
     assert [unknown[key] for key in ("ap", "precision", "recall", "f1")] == [None] * 4
     assert found["f1_macro"] == found["per_label"]["a"]["f1"]
+
+
+def test_of_classes_the_share_of_rows_that_are_right_is_told_too(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle", **CLASSES)
+    predictor = load_predictor(read_bundle(tmp_path / "bundle"))
+    dataset = replace(_dataset(np.eye(2)[[0, 1, 1, 1]]), class_column="topic")
+    found = measure(predictor, dataset)
+    said = predict(predictor, dataset.texts).probabilities.argmax(axis=1)
+    assert found["accuracy"] == (said == [0, 1, 1, 1]).mean()
+    assert found["per_label"]["a"].keys() == {"ap", "precision", "recall", "f1", "support"}
+    assert f"4 rows, {found['accuracy']:.1%} of them right" in describe(found)
+    assert "Classes whose share has changed: none" in describe(found)
 
 
 def test_a_measurement_has_figures_and_drift_and_reads_well(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from orchestrator.predict import (
     write_csv,
 )
 from shared.bundle import Bundle, read_bundle
+from shared.decisions.take import take
 from shared.errors import InputError
 from tests.tiny_bundle import tiny_members, write_tiny_bundle
 
@@ -63,7 +64,10 @@ def test_decisions_follow_each_labels_threshold(predictor: Predictor) -> None:
 
 
 def test_another_version_of_the_encoder_is_refused(bundle: Bundle) -> None:
-    other = bundle.manifest.model_copy(update={"encoder_revision": "0" * 64})
+    (encoder,) = bundle.manifest.encoders
+    other = bundle.manifest.model_copy(
+        update={"encoders": (encoder.model_copy(update={"revision": "0" * 64}),)}
+    )
     with pytest.raises(InputError, match="needs encoder 'all-MiniLM-L6-v2' at 000000000000"):
         load_predictor(replace(bundle, manifest=other))
 
@@ -78,6 +82,19 @@ def test_texts_come_back_from_the_csv_as_they_were() -> None:
     rows = list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
     assert [row["text"] for row in rows] == texts
     assert rows[0] == {"text": texts[0], "a_probability": "0.250000", "a": "1"}
+
+
+def test_a_class_has_the_column_that_it_was_learnt_from() -> None:
+    probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+    file = io.StringIO()
+    prediction = Prediction(probabilities, take(probabilities, None))
+    write_csv(file, ["x", "y"], ["=a", "b"], prediction, "topic")
+    file.seek(0)
+    assert list(csv.reader(file)) == [
+        ["text", "'=a_probability", "b_probability", "topic"],
+        ["x", "0.250000", "0.750000", "b"],
+        ["y", "0.500000", "0.500000", "'=a"],
+    ]
 
 
 def test_no_text_is_a_formula_to_a_spreadsheet() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from optuna.storages import RDBStorage
 
 from orchestrator.restore import ENCODER, keep_data, restore
 from orchestrator.run import Run, define_run
-from shared.config import SweepConfig, with_values
+from shared.config import SweepConfig, parse_config, with_values
 from shared.data.encoder import resolve_encoder
 from shared.errors import InputError
 from shared.search.study import LABELS, STORE, open_study
@@ -38,7 +39,28 @@ def test_a_study_is_taken_up_with_nothing_but_its_store(
     dataset, _, embeddings = restored
     assert (list(dataset.texts), dataset.label_names) == (TEXTS, ("a", "b", "c"))
     np.testing.assert_array_equal(dataset.labels, arrays.labels)
-    np.testing.assert_array_equal(embeddings.vectors, arrays.vectors)
+    (embedded,) = embeddings.values()
+    np.testing.assert_array_equal(embedded.vectors, arrays.vectors)
+
+
+def test_each_of_several_encoders_gets_its_vectors_back(
+    storage: RDBStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
+) -> None:
+    encoders = ["all-MiniLM-L6-v2", {"max_seq_length": 64}]
+    config = parse_config({"encoders": encoders, "study": {"name": study_name}}, "here")
+    revision = resolve_encoder(config.encoder).revision
+    parts = {f"{ENCODER}: {name}": revision for name in config.all_encoders}
+    study = open_study(storage, study_name, config, "f", parts)
+    study.set_user_attr(STORE, str(tmp_path / "store"))
+    study.set_user_attr(LABELS, ["a", "b", "c"])
+    keep_data(str(tmp_path / "store"), "f", TEXTS, replace(arrays, widths=(3, 5)))
+    restored = restore(define_run(None, None, postgres_url, {"study": {"name": study_name}}))
+    assert restored
+    _, found, embeddings = restored
+    assert [one.max_seq_length for one in found.values()] == [None, 64]
+    assert [one.vectors.shape[1] for one in embeddings.values()] == [3, 5]
+    together = np.hstack([one.vectors for one in embeddings.values()])
+    np.testing.assert_array_equal(together, arrays.vectors)
 
 
 def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def test_the_headline_stands_beside_logistic_regression() -> None:
     assert "(logistic regression: 0.5000)" in headline(METRICS)
 
 
+def test_the_headline_of_classes_is_their_accuracy() -> None:
+    measured = {name: one | {"accuracy": 0.25} for name, one in METRICS.items()}
+    said = headline(measured)
+    assert said == "Accuracy on the test split: 0.2500 (logistic regression: 0.2500)"
+
+
 def test_a_report_that_cannot_be_written_does_not_lose_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

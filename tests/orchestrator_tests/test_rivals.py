@@ -12,6 +12,7 @@ from shared.sections import TrainingConfig
 from shared.training.params import HeadParams, LayerParams
 from workers import SearchArrays
 
+WIDTHS = {"first": 3, "second": 5}
 KNOWN, TEST = np.arange(120), np.arange(120, 160)
 FOLDS = [(np.setdiff1d(KNOWN, KNOWN[i::3]), KNOWN[i::3]) for i in range(3)]
 
@@ -27,6 +28,7 @@ def teams(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> lis
     trained = train_teams(
         [_candidate(4, 16), _candidate(9, 4)],
         arrays.vectors,
+        WIDTHS,
         arrays.labels,
         FOLDS,
         TrainingConfig(max_epochs=6),
@@ -35,7 +37,8 @@ def teams(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> lis
         lambda *_: None,
         lambda *_: None,
     )
-    return [*trained, kernel_team(arrays.vectors, arrays.labels, FOLDS, "multilabel", 0)]
+    first = arrays.vectors[:, :3]
+    return [*trained, kernel_team(("first",), first, arrays.labels, FOLDS, "multilabel", 0)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def measured(arrays: SearchArrays, teams: list[Team]) -> dict[str, Any]:
     choices = choose_each(teams, arrays.labels, FOLDS)
     dataset = Dataset(("text",) * 160, arrays.labels, ("a", "b", "c"), "texts.csv")
     split = Split(KNOWN[:100], KNOWN[100:], TEST, "f")
-    return measure_each(choices, teams, arrays.vectors, dataset, split, seed=0)
+    return measure_each(choices, teams, arrays.vectors, WIDTHS, dataset, split, seed=0)
 
 
 def test_a_kernel_machine_is_no_trial(arrays: SearchArrays, teams: list[Team]) -> None:

@@ -10,8 +10,8 @@ from shared.errors import InputError
 from shared.paths import RunPaths
 
 KEY = "0123"
-MANIFEST = """{"schema_version": 3, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},
-"label_names": ["a"], "thresholds": [0.5], "encoder": {}, "encoder_revision": "r",
+MANIFEST = """{"schema_version": 4, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},
+"label_names": ["a"], "class_column": null, "thresholds": [0.5], "encoders": [],
 "files": {"metrics.json": "hash", "../secret": "hash"}}"""
 
 

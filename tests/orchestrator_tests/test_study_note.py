@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def searching(tmp_path: Path) -> str:
 )
 def test_it_says_what_is_searched_and_how_to_go_on(searching: str, fact: str) -> None:
     assert fact in searching.splitlines()
+
+
+def test_classes_are_called_so_and_their_accuracy_comes_first(tmp_path: Path) -> None:
+    prepared = showcase.prepared()
+    prepared = replace(prepared, dataset=replace(prepared.dataset, class_column="kind"))
+    metrics = showcase.metrics()
+    metrics["decisions"] = {"test": {}}
+    metrics["test"]["accuracy"] = metrics["logistic_regression"]["accuracy"] = 0.625
+    run = showcase.run_at(tmp_path, "mails")
+    note = describe_result(run, prepared, metrics, "s3://there/bundle")
+    assert "## Classes" in note
+    assert "| class | rows | prevalence |" in note
+    assert "| ensemble | **0.6250** | 0.7500 | 0.7500 |" in note
+    assert "thresholds" not in note
 
 
 def test_it_says_no_text_and_no_password(searching: str) -> None:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from shared.bundle import read_bundle, read_manifest, read_metrics
+from shared.bundle import SCHEMA, read_bundle, read_manifest, read_metrics
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.sections import EncoderConfig
@@ -40,8 +40,9 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
     read = read_bundle(bundle)
     assert read.manifest.label_names == ("a", "b")
     assert read.manifest.thresholds == (0.5, 0.4)
-    assert read.manifest.encoder_revision == encoder.revision
-    assert read.manifest.encoder == EncoderConfig()
+    assert read.manifest.task == "multilabel"
+    (bundled,) = read.manifest.encoders
+    assert (bundled.config, bundled.revision) == (EncoderConfig(), encoder.revision)
     assert read.metrics == METRICS
     np.testing.assert_array_equal(read.reference.vectors, tiny_reference().vectors)
     assert (read.reference.positives.tolist(), read.reference.n_rows) == ([16, 4], 40)
@@ -56,8 +57,8 @@ def test_what_is_written_is_read(bundle: Path, encoder: Encoder) -> None:
 def test_a_bundle_binds_its_reader_to_no_backend_but_a_quantised_one(
     bundle: Path, encoder: Encoder, backend: str, kept: str
 ) -> None:
-    write_tiny_bundle(bundle, encoder=replace(encoder, backend=backend))
-    assert read_manifest(bundle).encoder.backend == kept
+    write_tiny_bundle(bundle, encoders=[replace(encoder, backend=backend)])
+    assert read_manifest(bundle).encoders[0].config.backend == kept
 
 
 def test_a_bundle_names_no_path_of_its_writer(bundle: Path, encoder: Encoder) -> None:
@@ -117,10 +118,12 @@ def _change_manifest(bundle: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.mark.parametrize(("schema", "advice"), [(2, "Remove it, and make it anew"), (4, "Upgrade")])
+@pytest.mark.parametrize(
+    ("schema", "advice"), [(SCHEMA - 1, "Remove it, and make it anew"), (SCHEMA + 1, "Upgrade")]
+)
 def test_a_bundle_of_another_schema_says_what_to_do(bundle: Path, schema: int, advice: str) -> None:
     _change_manifest(bundle, schema_version=schema, unheard_of="x")
-    with pytest.raises(InputError, match=f"has schema {schema}, .* reads 3. {advice}"):
+    with pytest.raises(InputError, match=f"has schema {schema}, .* reads {SCHEMA}. {advice}"):
         read_bundle(bundle)
 
 

@@ -4,14 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
 from orchestrator.predict import load_predictor, predict
-from shared.bundle import read_bundle, read_manifest
+from shared.bundle import BundledEncoder, read_bundle, read_manifest
 from shared.card import model_card
 from shared.sections import EncoderConfig
-from tests.tiny_bundle import METRICS, metrics_of, write_tiny_bundle
+from tests.tiny_bundle import CLASSES, METRICS, metrics_of, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,10 @@ def test_the_hub_reads_its_front_matter(bundle: Path) -> None:
 def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert "`texts.csv`: 50 labelled texts, of which 40 served" in card
-    assert "| weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
+    assert "| average precision, weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
     assert "| a | 20 | 40.0% | 0.5 | temperature | 0.9000 | 0.7000 to 0.9600 |" in card
     assert "| b | 5 | 10.0% | 0.4 | none | no positive text |  |" in card
-    assert "first 256 tokens of a text count; 3 of the texts were longer" in card
+    assert "`all-MiniLM-L6-v2` reads the first 256 tokens of a text; 3 of the texts" in card
 
 
 def test_it_says_what_decisions_were_chosen_for_and_what_good_they_do(bundle: Path) -> None:
@@ -47,12 +48,43 @@ def test_it_says_what_decisions_were_chosen_for_and_what_good_they_do(bundle: Pa
     assert "- b: 5 of 50." in card
 
 
+def test_classes_have_no_thresholds_but_an_accuracy_and_one_answer(bundle: Path) -> None:
+    manifest = read_manifest(bundle).model_copy(update=CLASSES)
+    card = model_card(manifest, CLASSES["metrics"])
+    assert "multi-class-classification" in card
+    assert "which of these classes a text has, with probabilities that add up to 1: a, b." in card
+    assert "accuracy: **0.6000**" in card
+    assert "| F1, macro | 0.5000 |  | 0.5000 |" in card
+    assert "## Probabilities\n\nHow far the probabilities are" in card
+    assert "Thresholds" not in card
+    assert "| a | 20 | 40.0% | 0.9000 | 0.7000 to 0.9600 |" in card
+    (code,) = re.findall(r"^print\(.*\)$", card, flags=re.MULTILINE)
+    said: list[str] = []
+    known = {"manifest": dict(manifest), "probabilities": np.array([0.2, 0.8])}
+    exec(code, known | {"print": said.append})  # noqa: S102  what the card has its reader run
+    assert said == ["b"]
+
+
 def test_an_encoder_in_a_folder_is_not_taken_for_one_of_the_hub(
     bundle: Path, tmp_path: Path
 ) -> None:
-    local = EncoderConfig(name=str(tmp_path))
-    manifest = read_manifest(bundle).model_copy(update={"encoder": local})
+    local = BundledEncoder(config=EncoderConfig(name=str(tmp_path)), revision="r")
+    manifest = read_manifest(bundle).model_copy(update={"encoders": (local,)})
     assert "base_model" not in model_card(manifest, METRICS)
+
+
+def test_the_vectors_of_several_encoders_are_put_side_by_side(bundle: Path) -> None:
+    (one,) = read_manifest(bundle).encoders
+    other = EncoderConfig(name="some/other", max_seq_length=64, prompt="query: ")
+    both = (one, BundledEncoder(config=other, revision="r"))
+    card = model_card(read_manifest(bundle).model_copy(update={"encoders": both}), METRICS)
+    assert "on the embeddings of `all-MiniLM-L6-v2` and `some/other (max_seq_length=64" in card
+    assert ModelCard(card).data.base_model == [
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "some/other",
+    ]
+    assert "encoder_1.max_seq_length = 64\nvectors = np.hstack([encoder_0.encode(" in card
+    assert """encoder_1.encode(["Some text"], prompt='query: ')])""" in card
 
 
 def test_a_labels_name_is_no_markup(bundle: Path) -> None:
@@ -76,7 +108,8 @@ def test_ten_lines_of_python_predict_as_tagsweep_does(bundle: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
     predictor = load_predictor(read_bundle(bundle))
-    code = code.replace(repr(predictor.encoder.name), repr(predictor.encoder.location))
+    (encoder,) = predictor.encoders
+    code = code.replace(repr(encoder.name), repr(encoder.location))
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=True
     )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.config import SweepConfig, dump_config, load_config, parse_config, with_values
 from shared.errors import InputError
-from shared.sections import Range, Section
+from shared.space_section import Range, Section
 
 
 def _fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -44,6 +44,14 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
         ({"space": {"dropout": {"low": 0, "high": 1}}}, r"dropout must lie in \[0, 1\)"),
         ({"space": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, "must lie above 0"),
         ({"space": {"max_units": 10}}, "max_units must not be below min_units"),
+        (
+            {"data": {"class_column": "c"}, "decisions": {"threshold": "cost"}},
+            "the file: decisions.threshold is for labels",
+        ),
+        (
+            {"data": {"class_column": "c"}, "decisions": {"calibration": "isotonic"}},
+            "decisions.calibration must be auto, none or temperature",
+        ),
         ({"study": {"objective": "loss"}}, "study.objective.0: .* but got 'loss'"),
         ({"study": {"objective": []}}, "study.objective: .* at least 1 item"),
         (
@@ -58,6 +66,16 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
         ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
         ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),
+        ({"encoders": [{"nmae": "a"}]}, "unknown key 'encoders.0.nmae'; did you mean 'name'?"),
+        ({"encoders": ["a", 1]}, "encoders.1: .* but got 1"),
+        (
+            {"encoders": ["a", "b", {"name": "a", "backend": "openvino-int8"}]},
+            "encoders must differ in name, max_seq_length or prompt, but 'a' is there 2 times",
+        ),
+        (
+            {"encoders": ["a"], "space": {"concatenate": [True]}},
+            "space.concatenate needs two encoders or more, but `encoders` has 1",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(values: Any, message: str) -> None:
@@ -117,3 +135,20 @@ def test_a_scalar_number_in_scientific_notation_is_a_number() -> None:
 
 def test_a_range_may_be_one_value() -> None:
     assert Range[float](low=0.1, high=0.1).low == 0.1
+
+
+def test_what_one_of_the_encoders_does_not_say_comes_from_the_encoder() -> None:
+    values = {
+        "encoder": {"name": "a", "batch_tokens": 512},
+        "encoders": ["b", {"max_seq_length": 64}, {"prompt": "query: ", "batch_tokens": 8}],
+    }
+    config = parse_config(values, "x")
+    assert list(config.all_encoders) == ["b", "a (max_seq_length=64)", "a (prompt='query: ')"]
+    assert [one.batch_tokens for one in config.encoders] == [512, 512, 8]
+    assert parse_config(config.model_dump(mode="json"), "x") == config
+
+
+def test_an_encoder_named_on_the_command_line_is_the_only_one() -> None:
+    config = parse_config({"encoders": ["a", "b"]}, "x")
+    assert list(with_values(config, {"encoder": {"name": "c"}}).all_encoders) == ["c"]
+    assert list(with_values(config, {"study": {"n_trials": 3}}).all_encoders) == ["a", "b"]

@@ -10,7 +10,8 @@ from optuna.trial import FixedTrial
 from shared.config import SweepConfig, with_values
 from shared.search.space import suggest
 from shared.search.study import open_study
-from shared.sections import SpaceConfig, WorkersConfig
+from shared.sections import WorkersConfig
+from shared.space_section import SpaceConfig
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer
@@ -48,7 +49,7 @@ def trainer(arrays: SearchArrays) -> Trainer:
 @pytest.fixture
 def params() -> HeadParams:
     trial = FixedTrial({"n_layers": 1, "n_units_l0": 16, "dropout0": 0.1, "batch_size": 16})
-    return suggest(trial, SpaceConfig(activation=("relu",), min_units=8), 16)
+    return suggest(trial, SpaceConfig(activation=("relu",), min_units=8), {"encoder": 16})
 
 
 @pytest.fixture

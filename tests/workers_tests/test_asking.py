@@ -31,7 +31,7 @@ def make_asker(
 ) -> Callable[[int], Asker]:
     """Return a function that makes an asker so many trials ahead."""
     return lambda n_ahead: Asker(
-        study, storage, heartbeat, spec, "worker-0", n_inputs=8, n_ahead=n_ahead
+        study, storage, heartbeat, spec, "worker-0", widths={"encoder": 8}, n_ahead=n_ahead
     )
 
 

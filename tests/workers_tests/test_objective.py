@@ -26,6 +26,12 @@ from workers import SearchArrays, WorkerSpec
 from workers.objective import open_bench, run_trials, trial_seed
 
 
+def _trainer(spec: WorkerSpec, arrays: SearchArrays, n_slots: int = 1) -> Trainer:
+    widths = arrays.widths_by_name(spec.config)
+    matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
+    return Trainer(matrix, spec.config.training, n_slots, 128)
+
+
 def _run(
     storage: RDBStorage,
     spec: WorkerSpec,
@@ -35,7 +41,7 @@ def _run(
 ) -> list[FrozenTrial]:
     """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
     study = load_study(storage, spec.study_name, spec.config, worker=0)
-    trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, n_slots, 128)
+    trainer = _trainer(spec, arrays, n_slots)
     bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
     n_looks = 0
 
@@ -181,7 +187,7 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
             time.sleep(0.3)
         return False
 
-    trainer = Trainer(Matrix(arrays.vectors, arrays.labels), spec.config.training, 1, 128)
+    trainer = _trainer(spec, arrays)
     bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
     run_trials(bench, take_the_first)
     first, second = study.trials

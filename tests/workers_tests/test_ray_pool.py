@@ -18,7 +18,6 @@ from shared.search.liveness import workers_of_running
 from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
 from shared.sections import WorkersConfig
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
-from workers.ray_pool import count_workers
 
 PATIENCE_S = 120
 ONE = {"max": 1}
@@ -142,22 +141,6 @@ def test_a_pool_that_never_started_leaves_no_process_and_no_handler() -> None:
         pool.stop()
     assert not any("ray" in child.name() for child in psutil.Process().children(recursive=True))
     assert signal.getsignal(signal.SIGTERM) is on_sigterm
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({}, 8),
-        ({"max": 3}, 3),
-        ({"cpus_per_worker": 2}, 4),
-        ({"cpus_per_worker": 16, "min": 2}, 2),
-        ({"gpus_per_worker": 0.25}, 8),
-        ({"gpus_per_worker": 1}, 2),
-        ({"gpus_per_worker": 0.5, "max": 9}, 9),
-    ],
-)
-def test_workers_fill_the_cores_or_the_gpus(config: dict[str, float], expected: int) -> None:
-    assert count_workers(WorkersConfig.model_validate(config), n_cpus=8, n_gpus=2.0) == expected
 
 
 def _worker_process() -> psutil.Process:

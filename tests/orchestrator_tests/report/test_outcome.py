@@ -3,6 +3,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from orchestrator.evaluate import evaluate
 from orchestrator.report.outcome import N_MISTAKES, Outcome, tell_outcome
 from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
@@ -40,6 +41,17 @@ def test_decisions_are_judged_at_each_labels_threshold() -> None:
     assert (a.prevalence, a.threshold, a.precision, a.recall, a.f1) == (0.5, 0.5, 0.5, 0.5, 0.5)
     assert (b.threshold, b.precision, b.recall) == (0.3, 1.0, 1.0)
     assert _tell(threshold=0.95).labels[0].precision == 0, "no row is said to have it"
+
+
+def test_a_class_is_decided_by_the_most_probable_one_and_has_no_threshold() -> None:
+    labels = np.stack([LABELS[:, 0], 1 - LABELS[:, 0]], axis=1)
+    scores = {"test": Scores(np.array([3, 5, 8, 9]), labels, PROBABILITIES)}
+    metrics = evaluate(scores, NAMES, "multiclass") | {"decisions": {}, "ensemble": ALONE}
+    outcome = tell_outcome(scores, metrics, NAMES, None, None, 0, 1)
+    a, b = outcome.labels
+    assert (a.threshold, a.precision, a.recall, b.recall) == (None, 0.5, 0.5, 0.5)
+    assert [mistake.row for mistake in a.mistakes] == [mistake.row for mistake in b.mistakes]
+    assert outcome.averages["ensemble"]["accuracy"] == 0.5
 
 
 def test_mistakes_are_told_by_row_the_most_confident_first() -> None:

@@ -20,7 +20,6 @@ from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
 from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
-from shared.sections import EncoderConfig
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import decisions_of
@@ -80,9 +79,9 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         created=datetime.now(UTC),
         versions={"keras": "3"},
         label_names=NAMES,
+        class_column=None,
         thresholds=(0.5, 0.5),
-        encoder=EncoderConfig(),
-        encoder_revision="r",
+        encoders=(),
         params={},
         files={},
     )
@@ -206,6 +205,25 @@ def test_decisions_are_reported_with_what_calibration_changed(ensembled: Run, st
     assert "temperature 2.00, fear: none" in shown
     assert "<b>fear</b>: 5 of 50." in shown
     assert 'id="uncalibrated"' in shown
+
+
+def test_classes_are_reported_with_their_one_calibration(ensembled: Run, study: Study) -> None:
+    bundle, of_classes = ensembled.paths.bundle, {"accuracy": 0.625, "f1_macro": 0.5}
+    manifest, metrics = (
+        json.loads((bundle / name).read_text()) for name in ("manifest.json", "metrics.json")
+    )
+    manifest |= {"class_column": "mood", "thresholds": None}
+    for name in ("test", "logistic_regression", "default_head"):
+        metrics[name] |= of_classes
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "metrics.json").write_text(json.dumps(metrics))
+    run = replace(
+        ensembled, config=with_values(ensembled.config, {"data": {"class_column": "mood"}})
+    )
+    write_report(run, study)
+    assert "<h2>Probabilities</h2>" in _shown(run)
+    assert "Calibration: temperature 2.00." in _shown(run)
+    assert "Thresholds were chosen" not in _shown(run)
 
 
 def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,10 @@ from starlette.testclient import TestClient
 from orchestrator.predict import Prediction
 from orchestrator.serving.app import MAX_BODY_BYTES, create_app
 from orchestrator.serving.messages import MAX_CHARACTERS, MAX_TEXTS
+from shared.training.params import Task
+
+CLASSES: Task = "multiclass"
+CLASS = np.array([[False, True]])
 
 
 def _predict(texts: Sequence[str]) -> Prediction:
@@ -19,7 +24,7 @@ def _predict(texts: Sequence[str]) -> Prediction:
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    app = create_app(_predict, ("a", "b"))
+    app = create_app(_predict, ("a", "b"), "multilabel")
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -32,6 +37,16 @@ def test_each_text_gets_each_label_in_order(client: TestClient) -> None:
     assert first["a"] == {"probability": pytest.approx(0.003), "decision": False}
     assert second["a"] == {"probability": pytest.approx(0.005), "decision": True}
     assert second["b"] == {"probability": 0.5, "decision": True}
+
+
+def test_each_text_gets_its_class_and_the_probability_of_each() -> None:
+    app = create_app(lambda texts: replace(_predict(texts), decisions=CLASS), ("a", "b"), CLASSES)
+    with TestClient(app) as client:
+        (answer,) = client.post("/predict", json={"texts": ["xyz"]}).json()["predictions"]
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert answer == {"class_name": "b", "probabilities": {"a": pytest.approx(0.003), "b": 0.5}}
+    assert "ClassPrediction" in schemas
+    assert "LabelPrediction" not in schemas
 
 
 @pytest.mark.parametrize(

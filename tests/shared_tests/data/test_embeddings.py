@@ -1,7 +1,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from shared.data import embeddings
+from shared.data import embeddings, encoding
 from shared.data.backends import Choice
 from shared.data.embeddings import embed, embeddings_key, encode_texts
-from shared.data.encoder import Encoder, encode_sorted, load_encoder, resolve_encoder
+from shared.data.encoder import Encoder, load_encoder, resolve_encoder
+from shared.data.encoding import Chunk, Encoded, Encoding, encode_chunk, encoding_here
 from shared.sections import EncoderConfig
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
@@ -28,13 +30,11 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the texts that are really encoded, in the order in which they are."""
     seen: list[str] = []
 
-    def record(
-        model: SentenceTransformer, encoder: Encoder, texts: Sequence[str], n_tokens: np.ndarray
-    ) -> np.ndarray:
-        seen.extend(texts)
-        return encode_sorted(model, encoder, texts, n_tokens)
+    def record(model: SentenceTransformer, encoder: Encoder, chunk: Chunk) -> Encoded:
+        seen.extend(chunk)
+        return encode_chunk(model, encoder, chunk)
 
-    monkeypatch.setattr(embeddings, "encode_sorted", record)
+    monkeypatch.setattr(encoding, "encode_chunk", record)
     monkeypatch.setattr(embeddings, "CHUNK", 2)
     return seen
 
@@ -54,7 +54,7 @@ def test_vectors_are_the_encoders_in_the_order_of_the_texts(
     assert (made.n_truncated, made.max_seq_length) == (0, 256)
 
 
-def test_each_distinct_text_is_encoded_once_the_one_of_most_tokens_first(
+def test_each_distinct_text_is_encoded_once_the_longest_first(
     tmp_path: Path, encoder: Encoder, encoded: list[str]
 ) -> None:
     embed([*TEXTS, "counterintuitively"], encoder, tmp_path, ignore)
@@ -98,6 +98,48 @@ def test_an_interrupted_call_goes_on_at_its_last_chunk(
     made = embed(TEXTS, encoder, tmp_path, lambda *call: calls.append(call))
     assert encoded == ["b"]
     assert calls == [(4, 5), (5, 5)]
+    np.testing.assert_allclose(made.vectors, load_encoder(encoder).encode(TEXTS), atol=1e-5)
+
+
+@contextmanager
+def backwards(encoder: Encoder, chunks: Sequence[Chunk]) -> Iterator[Encoding]:
+    """Encode as several processes do: in another order than the one of the chunks."""
+    with encoding_here(encoder, chunks) as (loaded, encoded):
+        yield loaded, reversed(list(encoded))
+
+
+def test_chunks_may_get_done_in_any_order_and_none_is_made_again(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        embed(TEXTS, encoder, tmp_path, lambda done, _: 1 / (done - 3), backwards)
+    encoded.clear()
+    calls: list[tuple[int, int]] = []
+    made = embed(TEXTS, encoder, tmp_path, lambda *call: calls.append(call))
+    assert encoded == ["the longest text of them all", "a longer text"]
+    assert calls == [(3, 5), (5, 5)]
+    np.testing.assert_allclose(made.vectors, load_encoder(encoder).encode(TEXTS), atol=1e-5)
+
+
+def test_texts_that_are_cut_are_counted_over_an_interruption_too(
+    tmp_path: Path, encoded: list[str]
+) -> None:
+    short = resolve_encoder(EncoderConfig(max_seq_length=4))
+    with pytest.raises(ZeroDivisionError):
+        embed(TEXTS, short, tmp_path, lambda done, _total: 1 / (2 - done))
+    encoded.clear()
+    assert embed(TEXTS, short, tmp_path, ignore).n_truncated == 2
+    assert encoded == ["one more", "a", "b"]
+
+
+def test_a_call_that_has_all_chunks_makes_the_last_one_again(
+    tmp_path: Path, encoder: Encoder, encoded: list[str]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        embed(TEXTS, encoder, tmp_path, lambda done, total: 1 / (total - done))
+    encoded.clear()
+    made = embed(TEXTS, encoder, tmp_path, ignore)
+    assert encoded == ["b"]
     np.testing.assert_allclose(made.vectors, load_encoder(encoder).encode(TEXTS), atol=1e-5)
 
 
@@ -149,11 +191,11 @@ def test_the_cache_says_what_was_chosen_and_is_taken_whatever_is_chosen_later(
         chosen = replace(encoder, backend="torch-bf16")
         return Choice("torch-bf16", 2.5, 0.9999, 5), load_encoder(chosen)
 
-    monkeypatch.setattr(embeddings, "choose_backend", choose)
+    monkeypatch.setattr(encoding, "choose_backend", choose)
     made = embed(TEXTS, encoder, tmp_path, ignore)
     facts = json.loads((tmp_path / f"{made.key}.json").read_text())
     assert (facts["backend"], facts["speedup"], facts["cosine_min"]) == ("torch-bf16", 2.5, 0.9999)
-    monkeypatch.delattr(embeddings, "choose_backend")
+    monkeypatch.delattr(encoding, "choose_backend")
     np.testing.assert_array_equal(embed(TEXTS, encoder, tmp_path, ignore).vectors, made.vectors)
 
 

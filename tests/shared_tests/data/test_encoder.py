@@ -1,4 +1,3 @@
-import json
 import shutil
 import subprocess
 import sys
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from sentence_transformers import SentenceTransformer
 
 from shared.data.backends import available
@@ -22,6 +20,7 @@ from shared.data.encoder import (
 )
 from shared.errors import InputError
 from shared.sections import EncoderConfig
+from tests.tiny_encoder import write_tiny_encoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -137,21 +136,7 @@ def test_a_length_beyond_the_encoders_is_refused() -> None:
 
 @pytest.fixture
 def static_encoder(tmp_path: Path) -> Path:
-    """Return a folder as model2vec writes it: a table of float16 vectors and a tokenizer."""
-    packaged = Path(resolve_encoder(EncoderConfig()).location)
-    folder = tmp_path / "static"
-    folder.mkdir()
-    shutil.copy(packaged / "tokenizer.json", folder)
-    table = np.random.default_rng(0).normal(size=(30522, 16)).astype(np.float16)
-    save_file({"embeddings": table}, folder / "model.safetensors")
-    (folder / "config.json").write_text('{"model_type": "model2vec", "normalize": true}')
-    kind = "sentence_transformers.models"
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"{kind}.{name}"}
-        for i, (path, name) in enumerate([(".", "StaticEmbedding"), ("1_Normalize", "Normalize")])
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    return folder
+    return write_tiny_encoder(tmp_path / "static")
 
 
 def test_a_static_encoder_of_model2vec_embeds_texts_of_any_length(static_encoder: Path) -> None:

@@ -19,7 +19,7 @@ def _decide(labels: np.ndarray = LABELS, **settings: Any) -> Decisions:
 
 def _decided(found: Decisions) -> np.ndarray:
     calibrated = [curve(scores) for curve, scores in zip(found.curves, SURER.T, strict=True)]
-    return np.transpose(calibrated) >= found.thresholds
+    return np.transpose(calibrated) >= np.array(found.thresholds)
 
 
 def test_each_label_is_calibrated_by_what_was_chosen_for_it() -> None:
@@ -54,6 +54,7 @@ def test_a_floor_out_of_reach_is_said_and_the_most_precise_threshold_taken() -> 
     first, second = _decide(chance, threshold="precision", floor=0.99).labels
     for one in (first, second):
         assert one.note == ("no threshold reaches a precision of 0.99: it has the most precise one")
+        assert one.threshold is not None
         assert 0 < one.threshold < 1
 
 
@@ -76,3 +77,15 @@ def test_a_label_of_too_few_rows_keeps_its_probabilities_and_a_plain_threshold(
     assert f"of {N_ROWS} rows have it, and it takes 10 with and without" in str(rare.note)
     assert common.note is None
     np.testing.assert_array_equal(found.cross_fitted[:, 0], SURER[:, 0])
+
+
+@pytest.mark.parametrize(("method", "is_tempered"), [("auto", True), ("none", False)])
+def test_classes_get_one_temperature_and_no_thresholds(method: str, is_tempered: bool) -> None:
+    classes = np.column_stack([LABELS[:, 0], 1 - LABELS[:, 0]])
+    said = np.column_stack([SURER[:, 0], 1 - SURER[:, 0]])
+    found = decide(classes, said, DecisionsConfig(calibration=method), "multiclass", seed=1)
+    assert found.thresholds is None
+    first, second = found.curves
+    assert first == second
+    assert first.temperature == pytest.approx(2 if is_tempered else 1, rel=0.2)
+    np.testing.assert_allclose(found.cross_fitted.sum(axis=1), 1, atol=1e-6)

@@ -23,7 +23,7 @@ def test_rows_fewer_than_bins_are_a_bin_each() -> None:
 
 
 def test_brier_score_and_log_loss_are_scikit_learns() -> None:
-    found, labels = trueness(LABELS, TRUE), range(2)
+    found, labels = trueness(LABELS, TRUE, "multilabel"), range(2)
     briers = [brier_score_loss(LABELS[:, i], TRUE[:, i]) for i in labels]
     assert found["brier"] == pytest.approx(np.mean(briers))
     losses = [log_loss(LABELS[:, i], TRUE[:, i]) for i in labels]
@@ -40,3 +40,12 @@ def test_f1_is_scikit_learns() -> None:
 def test_a_label_that_no_row_has_or_gets_is_left_out() -> None:
     labels, decisions = np.array([[1, 0], [0, 0]]), np.array([[True, False], [True, False]])
     assert f1(labels, decisions) == pytest.approx({"f1_macro": 2 / 3, "f1_micro": 2 / 3})
+
+
+def test_classes_are_measured_by_their_most_probable_one() -> None:
+    labels = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1]])
+    found = trueness(labels, probabilities, "multiclass")
+    assert found["ece"] == pytest.approx((0.4 + 0.5) / 2)
+    assert found["brier"] == pytest.approx((0.16 + 0.09 + 0.01 + 0.25 + 0.36 + 0.01) / 2)
+    assert found["log_loss"] == pytest.approx(-np.log([0.6, 0.4]).mean())

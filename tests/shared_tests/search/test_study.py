@@ -5,7 +5,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from shared.config import SweepConfig, with_values
+from shared.config import SweepConfig, parse_config, with_values
 from shared.errors import InputError
 from shared.search.study import (
     load_study,
@@ -39,6 +39,7 @@ def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study
             "encoder.backend was 'auto' and is 'openvino-int8'",
         ),
         ({"space": {"min_units": 10}}, "space.min_units was 48 and is 10"),
+        ({"space": {"standardize": (True,)}}, r"space.standardize was \[False\] and is \[True\]"),
         ({"data": {"label_columns": ("a",)}}, "data.label_columns"),
         ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
         (
@@ -117,3 +118,12 @@ def test_progress_counts_each_state_and_finds_the_best(
     assert (progress.running, progress.waiting, progress.finished) == (1, 1, 4)
     assert progress.best is not None
     assert progress.best.number == 1
+
+
+def test_a_study_goes_on_with_the_same_encoders_alone(storage: RDBStorage, study_name: str) -> None:
+    first = parse_config({"encoders": ["a", "b"]}, "x")
+    open_study(storage, study_name, first, "f")
+    same = parse_config({"encoders": ["a", {"name": "b", "backend": "torch"}]}, "x")
+    open_study(storage, study_name, same, "f")
+    with pytest.raises(InputError, match=r"encoders was \['a', 'b'\] and is \['b', 'a'\]"):
+        open_study(storage, study_name, parse_config({"encoders": ["b", "a"]}, "x"), "f")

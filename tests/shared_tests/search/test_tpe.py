@@ -22,9 +22,10 @@ from shared.search.bulk_write import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler
-from shared.sections import SpaceConfig
+from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
+WIDTHS = {"encoder": 384}
 SPACE: dict[str, BaseDistribution] = {
     "float": FloatDistribution(-1.0, 2.0),
     "log": FloatDistribution(1e-4, 1e-1, log=True),
@@ -59,7 +60,7 @@ def test_the_densities_are_those_of_optuna(seed: int, n: int) -> None:
 
 
 def _suggest_next(study: Study, n_asks: int) -> list[HeadParams]:
-    return [suggest(study.ask(), SpaceConfig(), 384) for _ in range(n_asks)]
+    return [suggest(study.ask(), SpaceConfig(), WIDTHS) for _ in range(n_asks)]
 
 
 def _same(ours: list[HeadParams], optunas: list[HeadParams]) -> bool:
@@ -79,7 +80,7 @@ def _suggest_next_of(history: History, first: int, n_asks: int) -> list[HeadPara
     params = []
     for number in range(first, first + n_asks):
         trial = history.begin(Begun(number, number))
-        params.append(suggest(trial, SpaceConfig(), 384))
+        params.append(suggest(trial, SpaceConfig(), WIDTHS))
         history.end_of_asking(number)
     return params
 
@@ -90,7 +91,7 @@ def _filled(n_trials: int, seed: int) -> Study:
     values = np.random.default_rng(rng).random(n_trials)
     for i, value in enumerate(values):
         trial = study.ask()
-        suggest(trial, SpaceConfig(), 384)
+        suggest(trial, SpaceConfig(), WIDTHS)
         trial.report(float(value), i % 5)
         if i % 3:
             study.tell(trial, float(value))
@@ -150,4 +151,4 @@ def test_outside_of_a_history_it_is_optunas_sampler() -> None:
     study = _filled(60, 7)
     study.sampler = FastTPESampler(7, n_startup_trials=10)
     trial: Trial = study.ask()
-    assert _same([suggest(trial, SpaceConfig(), 384)], expected[:1])
+    assert _same([suggest(trial, SpaceConfig(), WIDTHS)], expected[:1])

@@ -10,6 +10,8 @@ from shared.training.trainer import Epoch, Trainer
 from workers import SearchArrays
 
 MakeTrainer = Callable[..., Trainer]
+WIDTHS = {"first": 3, "second": 5}
+"""Two encoders' parts of the vectors."""
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,22 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from shared.training.head import build_head, initial_weights, with_probabilities
-from shared.training.params import HeadParams, LayerParams, Task
+from shared.training.head import (
+    build_head,
+    from_embeddings,
+    initial_weights,
+    with_probabilities,
+)
+from shared.training.inputs import columns_of, find_reading
+from shared.training.params import HeadParams, InputParams, LayerParams, Task
+from tests.shared_tests.training.conftest import WIDTHS
+from workers import SearchArrays
 
 
 def test_layers_follow_the_parameters(params: HeadParams) -> None:
@@ -59,3 +68,33 @@ def test_probabilities_are_the_sigmoid_or_the_softmax_of_the_logits(
     logits = keras.ops.convert_to_numpy(head(x))
     probabilities = keras.ops.convert_to_numpy(with_probabilities(head, task)(x))
     np.testing.assert_allclose(probabilities, expected(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        InputParams(("second",), standardize=True),
+        InputParams(("first", "second"), l2_normalize=True),
+        InputParams(("first", "second"), l2_normalize=True, standardize=True),
+    ],
+)
+def test_a_head_behind_its_reading_takes_embeddings_as_they_come(
+    params: HeadParams, inputs: InputParams, arrays: SearchArrays, tmp_path: Path
+) -> None:
+    x = arrays.vectors
+    reading = find_reading(inputs, WIDTHS, x, arrays.folds[0][0])
+    read = reading(x)
+    head = build_head(params, read.shape[1], 3, initial_weights(params, read.shape[1], 3, seed=1))
+    from_embeddings(head, reading).save(tmp_path / "head.keras")
+    loaded = keras.models.load_model(tmp_path / "head.keras", compile=False, safe_mode=True)
+    own = columns_of(inputs.encoders, WIDTHS, x)
+    logits, expected = (keras.ops.convert_to_numpy(y) for y in (loaded(own), head(read)))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_a_head_that_reads_embeddings_as_they_are_has_nothing_before_it(
+    params: HeadParams, arrays: SearchArrays
+) -> None:
+    head = build_head(params, 8, 3, initial_weights(params, 8, 3, seed=1))
+    reading = find_reading(InputParams(), WIDTHS, arrays.vectors, arrays.folds[0][0])
+    assert from_embeddings(head, reading) is head

@@ -13,7 +13,7 @@ from shared.sections import TrainingConfig
 from shared.training.backends import current_backend
 from shared.training.head import build_head
 from shared.training.matrix import Matrix
-from shared.training.params import HeadParams, LayerParams
+from shared.training.params import HeadParams, InputParams, LayerParams
 from shared.training.schedule import MIN_DELTA, Ending
 from shared.training.step import State
 from shared.training.trainer import Trainer
@@ -319,9 +319,9 @@ def test_one_head_that_does_not_fit_is_a_clear_error(
 def test_a_matrix_in_shards_trains_as_well_as_a_whole_one(
     params: HeadParams, make_trainer: MakeTrainer, arrays: SearchArrays
 ) -> None:
-    shards = Matrix(arrays.vectors, arrays.labels, max_bytes=2000)
-    assert shards.n_shards > 4
-    trainer, whole = make_trainer(2, shards), make_trainer(2)
+    matrix = Matrix(arrays.vectors, arrays.labels, max_bytes=2000)
+    assert matrix.shards(InputParams()).n_shards > 4
+    trainer, whole = make_trainer(2, matrix), make_trainer(2)
     for each in (trainer, whole):
         _add(each, arrays, params, replace(params, batch_size=8))
     streamed, resident = _values(trainer), _values(whole)

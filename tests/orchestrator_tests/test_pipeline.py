@@ -1,0 +1,70 @@
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages import RDBStorage
+from rich.console import Console
+
+from orchestrator.pipeline import run_all
+from orchestrator.predict import embed_texts, load_predictor, predict
+from orchestrator.run import Run, define_run
+from shared.bundle import read_bundle
+from shared.config import dump_config, parse_config
+from tests.tiny_encoder import write_tiny_encoder
+
+WIDTHS = {"small": 16, "large": 24}
+TEXTS = ["The lid came off after two days", "could not be happier", "the lid came off"]
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a finished run whose study chose among two encoders, and what is done with them."""
+    folder = tmp_path_factory.mktemp("encoders")
+    names = [
+        str(write_tiny_encoder(folder / name, width, seed=width)) for name, width in WIDTHS.items()
+    ]
+    reviews = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=300)
+    reviews.to_csv(folder / "reviews.csv", index=False)
+    choice = [False, True]
+    values = {
+        "data": {"csv": folder / "reviews.csv"},
+        "encoders": names,
+        "space": {"concatenate": choice, "l2_normalize": choice, "standardize": choice},
+        "study": {"name": f"encoders-{os.urandom(4).hex()}", "n_trials": 8},
+        "training": {"max_epochs": 4},
+        "ensemble": {"n_folds": 2},
+        "workers": {"pool": "inline"},
+    }
+    (folder / "sweep.yaml").write_text(dump_config(parse_config(values, "here")))
+    defined = define_run(folder / "sweep.yaml", folder / "run", postgres_url, {})
+    run_all(defined, Console(quiet=True))
+    return defined
+
+
+def test_the_study_chooses_among_encoders_and_all_of_them(run: Run, storage: RDBStorage) -> None:
+    trials = optuna.load_study(storage=storage, study_name=run.study_name).trials
+    small, large = run.config.all_encoders
+    distributions = trials[0].distributions
+    assert distributions["encoder"].choices == (small, large, f"{small} + {large}")
+    assert {"l2_normalize", "standardize"} <= distributions.keys()
+    assert len({trial.params["encoder"] for trial in trials}) > 1
+
+
+def test_the_bundle_embeds_as_its_best_trial_did_and_predicts_as_its_members(run: Run) -> None:
+    bundle = read_bundle(run.paths.bundle)
+    names = [one.config.full_name for one in bundle.manifest.encoders]
+    assert " + ".join(names) == bundle.metrics["search"]["best_params"]["encoder"]
+    assert list(bundle.metrics["data"]["encoders"]) == names
+    predictor = load_predictor(bundle)
+    vectors = embed_texts(predictor, TEXTS)
+    assert vectors.shape == (3, sum(WIDTHS[Path(name).name] for name in names))
+    files = sorted(Path(run.store).glob("ensemble/*/fold-*.keras"))
+    members = [keras.models.load_model(path, compile=False, safe_mode=True) for path in files]
+    assert len(members) == 2
+    expected = np.mean([keras.ops.convert_to_numpy(one(vectors)) for one in members], axis=0)
+    np.testing.assert_allclose(predict(predictor, TEXTS).probabilities, expected, atol=1e-6)
+    assert bundle.reference.vectors.shape[1] == vectors.shape[1]

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from orchestrator.prepare import Prepared, prepare
+from orchestrator.run import Run, define_run
+from shared.errors import InputError
+from tests.tiny_encoder import write_tiny_encoder
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the folders of two encoders, of 3 and 5 columns."""
+    folder = tmp_path_factory.mktemp("encoders")
+    return [str(write_tiny_encoder(folder / str(width), width)) for width in (3, 5)]
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path, names: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    options = {"data": {"csv": checkout / "examples" / "reviews.csv"}}
+    one = define_run(None, tmp_path_factory.mktemp("run"), None, options)
+    return Run(one.paths, one.config.model_copy(update={"encoders": _encoders(one, names)}))
+
+
+def _encoders(run: Run, names: list[str]) -> tuple[object, ...]:
+    return tuple(run.config.encoder.model_copy(update={"name": name}) for name in names)
+
+
+@pytest.fixture(scope="module")
+def prepared(run: Run) -> Prepared:
+    return prepare(run, Console(quiet=True))
+
+
+def test_each_encoder_embeds_the_texts_once_and_their_vectors_lie_side_by_side(
+    run: Run, prepared: Prepared, names: list[str]
+) -> None:
+    assert prepared.widths == dict(zip(names, (3, 5), strict=True))
+    assert prepared.vectors.shape == (len(prepared.dataset.texts), 8)
+    for name, columns in zip(names, (slice(0, 3), slice(3, 8)), strict=True):
+        vectors = prepared.embeddings[name].vectors
+        np.testing.assert_array_equal(prepared.vectors[:, columns], vectors)
+    before = {path: path.stat().st_mtime_ns for path in run.paths.embeddings.iterdir()}
+    assert prepare(run, Console(quiet=True)).fingerprint == prepared.fingerprint
+    assert {path: path.stat().st_mtime_ns for path in run.paths.embeddings.iterdir()} == before
+
+
+def test_what_one_encoder_makes_is_no_copy(prepared: Prepared, names: list[str]) -> None:
+    second = prepared.only(names[1:])
+    assert second.vectors is prepared.embeddings[names[1]].vectors
+    assert second.widths == {names[1]: 5}
+    assert prepared.only(names) is prepared
+
+
+def test_the_fingerprint_is_that_of_all_encoders_in_their_order(
+    prepared: Prepared, names: list[str]
+) -> None:
+    orders = (names, names[::-1], names[:1], names[1:])
+    assert len({prepared.only(order).fingerprint for order in orders}) == 4
+    assert [part for part in prepared.parts if "encoder" in part] == [
+        f"the encoder's files: {name}" for name in names
+    ]
+    assert "the encoder's files" in prepared.only(names[:1]).parts
+
+
+def test_two_names_of_one_encoder_are_refused(run: Run) -> None:
+    same = ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"]
+    twice = run.config.model_copy(update={"encoders": _encoders(run, same)})
+    with pytest.raises(InputError, match="'all-MiniLM-L6-v2' and .* are the same encoder"):
+        prepare(Run(run.paths, twice), Console(quiet=True))
