@@ -124,13 +124,14 @@ class Changes:
     def read(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
         """Return trial_id, number and state of trials that are new, or were unfinished before.
 
-        They are returned again until they are accepted: what is read of them next may fail.
+        They come in the order of their ids, and are returned again until they are accepted: what is
+        read of them next may fail.
         """
         changed = select(TrialModel.trial_id, TrialModel.number, TrialModel.state).where(
             TrialModel.study_id == self._study_id,
             (TrialModel.trial_id > self._newest) | among(TrialModel.trial_id, self._unfinished),
         )
-        return connection.execute(changed).all()
+        return connection.execute(changed.order_by(TrialModel.trial_id)).all()
 
     def accept(self, rows: Sequence[Row[Any, Any, Any]]) -> None:
         """Take it that these changes are known."""

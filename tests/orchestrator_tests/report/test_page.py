@@ -157,7 +157,7 @@ def test_the_ways_of_making_the_ensemble_stand_beside_each_other(
 ) -> None:
     write_report(ensembled, study)
     page = " ".join(_shown(ensembled).split())
-    assert "Members of trial 1 (75 %), the kernel machine (25 %)." in page
+    assert "The ensemble has members of trial 1 (75 %), the kernel machine (25 %)." in page
     assert "<td>greedy selection (taken)</td><td>0.7200</td><td>0.7200</td>" in page
     assert "<td>+0.0100 [+0.0020, +0.0200]</td><td>0.012</td>" in page
 
