@@ -1,5 +1,6 @@
-"""Be one of several processes that race for the last trials of one study after the other."""
+"""Be several processes that race for the last trials of one study after the other."""
 
+import multiprocessing
 import sys
 import time
 
@@ -12,7 +13,21 @@ from shared.search.study import load_study
 from shared.sections import StudyConfig
 
 
-def main(url: str, names: list[str], number: int, n_racers: int) -> None:
+def main(url: str, n_racers: int, names: list[str]) -> None:
+    """Be as many processes, forked where all is imported; exit with 1 where one has failed."""
+    context = multiprocessing.get_context("fork")
+    racers = [
+        context.Process(target=race, args=(url, names, number, n_racers))
+        for number in range(n_racers)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    sys.exit(any(racer.exitcode for racer in racers))
+
+
+def race(url: str, names: list[str], number: int, n_racers: int) -> None:
     """Pull trials, every other racer failing the first ones, until each budget is spent."""
     storage = open_storage(url)
     first = load_study(storage, names[0], SweepConfig(), worker=0)
@@ -37,4 +52,4 @@ def budget(round_: int) -> StudyConfig:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[4].split(","), int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","))
