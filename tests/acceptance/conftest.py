@@ -1,32 +1,32 @@
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep
+from tests.acceptance.commands import FinishedRun, Tagsweep
+from tests.acceptance.forks import Forks
 
 N_ROWS = 500
 SHORT = "training: {max_epochs: 20}\nensemble: {n_folds: 2}\n"
 
 
 @pytest.fixture(scope="session")
-def tagsweep() -> Tagsweep:
+def forks() -> Iterator[Forks]:
+    with Forks() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tagsweep(forks: Forks) -> Tagsweep:
     """Return a function that runs the command as a user would, and requires its exit code."""
 
     def run(
         *arguments: object, code: int = 0, stdin: str = "", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [TAGSWEEP, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            check=False,
-            timeout=500,
-        )
+        done = forks.run(["tagsweep", *map(str, arguments)], stdin, cwd)
         assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
