@@ -31,36 +31,44 @@ def main(
     n_trials: Annotated[int, typer.Option(help="Trials of each search.")] = 20,
     n_seeds: Annotated[int, typer.Option(help="Splits, each with a search of its own.")] = 3,
 ) -> None:
-    """Print and keep one JSON line; see benchmarks/README.md for what its keys mean."""
+    """Print and keep one JSON line after each seed; see benchmarks/README.md for its keys."""
     said: dict[str, list[Said]] = {}
-    problems, ways = [], []
+    problems, ensembles = [], []
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
-            run = _run(data, Path(folder), seed, n_trials, DEFAULT)
-            problem = _problem(run)
-            found = {
-                "logistic_regression": rivals.logistic_regression(problem),
-                "setfit_head": rivals.setfit_head(problem),
-                "article": rivals.article(problem, n_trials),
-            }
-            run_search(run, console)
-            found["default"], _ = _ensemble(run, problem)
-            found["best"], metrics = _ensemble(
-                _run(data, Path(folder), seed, n_trials, BEST), problem
-            )
+            problem, found, ensemble = _let_all_say(data, Path(folder), seed, n_trials)
             problems.append(problem)
-            ways.append(metrics["ensemble"])
+            ensembles.append(ensemble)
             for name, one in found.items():
                 said.setdefault(name, []).append(one)
                 console.print(seed, name, measure(one, problem))
-    publish(
-        f"quality_{data.stem}",
-        {name: _by_measure(all_said, problems) for name, all_said in said.items()}
-        | compare(said["best"], said["article"], problems)
-        | {"default_against_article": compare(said["default"], said["article"], problems)}
-        | {"ensembles": ways, "best_options": BEST}
-        | {"data": data.name, "n_trials": n_trials, "seeds": [p.seed for p in problems]},
-    )
+            compared = compare(said["best"], said["article"], problems)
+            default = compare(said["default"], said["article"], problems)
+            publish(
+                f"quality_{data.stem}",
+                {name: _by_measure(all_said, problems) for name, all_said in said.items()}
+                | compared
+                | {"default_against_article": default, "ensembles": ensembles}
+                | {"data": data.name, "n_trials": n_trials, "seeds": [p.seed for p in problems]}
+                | {"best_options": BEST},
+            )
+
+
+def _let_all_say(
+    data: Path, folder: Path, seed: int, n_trials: int
+) -> tuple[Problem, dict[str, Said], dict[str, Any]]:
+    """Train all contenders on one split; return what they say, and how `best` was made."""
+    run = _run(data, folder, seed, n_trials, DEFAULT)
+    problem = _problem(run)
+    found = {
+        "logistic_regression": rivals.logistic_regression(problem),
+        "setfit_head": rivals.setfit_head(problem),
+        "article": rivals.article(problem, n_trials),
+    }
+    run_search(run, console)
+    found["default"], _ = _ensemble(run, problem)
+    found["best"], metrics = _ensemble(_run(data, folder, seed, n_trials, BEST), problem)
+    return problem, found, metrics["ensemble"]
 
 
 def _run(data: Path, folder: Path, seed: int, n_trials: int, ensemble: dict[str, Any]) -> Run:
