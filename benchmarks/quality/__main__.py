@@ -76,6 +76,7 @@ def _run(data: Path, folder: Path, seed: int, n_trials: int, ensemble: dict[str,
         "data": {"csv": data.absolute()},
         "study": {"seed": seed, "name": f"seed-{seed}", "n_trials": n_trials},
         "ensemble": ensemble,
+        "workers": {"pool": "inline"},
     }
     return define_run(None, folder / "run", None, options)
 
