@@ -169,8 +169,8 @@ def test_a_study_goes_on_without_its_driver_and_on_another_machine(
 def test_time_ends_a_search(
     tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
 ) -> None:
-    tagsweep(*command, "--n-trials", 100_000, "--timeout", 12)
+    tagsweep(*command, "--n-trials", 100_000, "--timeout", 20)
     status = status_of(tagsweep, prepared)
     assert status["stage"] == "done"
     assert 0 < status["finished"] < 100_000
-    assert "Nothing to do" in tagsweep(*command, "--n-trials", 100_000, "--timeout", 12).stdout
+    assert "Nothing to do" in tagsweep(*command, "--n-trials", 100_000, "--timeout", 20).stdout

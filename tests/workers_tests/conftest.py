@@ -42,7 +42,7 @@ def make_spec(postgres_url: str, storage: RDBStorage, study_name: str, tmp_path:
 
 @pytest.fixture
 def trainer(arrays: SearchArrays) -> Trainer:
-    matrix = Matrix(arrays.vectors, arrays.labels)
+    matrix = Matrix(arrays.vectors, arrays.labels, widths={"encoder": arrays.vectors.shape[1]})
     return Trainer(matrix, SweepConfig().training, n_slots=1, max_batch_size=32)
 
 
