@@ -58,7 +58,7 @@ def _run(
     should_stop: Callable[[CountingTrainer], bool] = lambda _: False,
 ) -> CountingTrainer:
     study = load_study(storage, spec.study_name, spec.config, worker=0)
-    widths = dict.fromkeys(spec.config.all_encoders, arrays.vectors.shape[1])
+    widths = arrays.widths_by_name(spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
     trainer = CountingTrainer(matrix, spec.config.training, 1, 128)
     bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")

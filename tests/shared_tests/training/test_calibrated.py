@@ -4,6 +4,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from sklearn.metrics import average_precision_score
 
 from shared.decisions.calibration import Curve
@@ -26,8 +27,8 @@ def model() -> keras.Model:
 
 
 def _said(model: keras.Model) -> np.ndarray:
-    said: np.ndarray = model(np.repeat(EVERYWHERE[:, None], 3, axis=1).astype(np.float32)).numpy()
-    return said
+    everywhere = np.repeat(EVERYWHERE[:, None], 3, axis=1).astype(np.float32)
+    return np.asarray(ops.convert_to_numpy(model(everywhere)))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,6 @@ def test_it_loads_in_safe_mode(model: keras.Model, tmp_path: Path) -> None:
 
 def test_probabilities_of_classes_still_add_up_to_1(model: keras.Model) -> None:
     classes = np.array([[0.7, 0.2, 0.1], [1, 0, 0], [0.3, 0.3, 0.4]], dtype=np.float32)
-    said = calibrated(model, (WARM,) * 3, "multiclass")(classes).numpy()
+    said = ops.convert_to_numpy(calibrated(model, (WARM,) * 3, "multiclass")(classes))
     np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(said, temper(classes, WARM.temperature), atol=1e-6)
