@@ -29,9 +29,17 @@ class Assembled:
 
 
 def assemble(
-    run: Run, prepared: Prepared, candidates: Sequence[Candidate], console: Console, events: Events
+    run: Run,
+    prepared: Prepared,
+    candidates: Sequence[Candidate],
+    has_kernel: bool,
+    console: Console,
+    events: Events,
 ) -> Assembled:
-    """Train the candidates' members, and join them as `ensemble.source` says."""
+    """Train the candidates' members, with a kernel machine or not, and join them.
+
+    `ensemble.source` says how.
+    """
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors, widths, labels = prepared.vectors, prepared.widths, dataset.labels
     seed = config.study.seed
@@ -54,7 +62,7 @@ def assemble(
             ),
         )
         update(n_members, "")
-    if config.ensemble.kernel:
+    if has_kernel:
         encoders = candidates[0].params.inputs.encoders
         own = columns_of(encoders, widths, vectors)
         teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))

@@ -42,6 +42,11 @@ def choose(study: Study, number: int | None) -> None:
         study.set_user_attr(CHOSEN_TRIAL, number)
 
 
+def is_alone(study: Study) -> bool:
+    """Say whether the ensemble is to be made of one chosen trial, and of nothing else."""
+    return study.user_attrs.get(CHOSEN_TRIAL) is not None
+
+
 def candidates_of(run: Run, study: Study, widths: Widths, task: Task) -> list[Candidate]:
     """Return the trials to train members of, the best first; raise as `best_trials` does."""
     return [

@@ -10,7 +10,7 @@ from optuna.study import Study
 from rich.console import Console
 
 from orchestrator.bootstrap import intervals
-from orchestrator.candidates import best_trials, candidates_of, ensemble_key
+from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.decisions import describe_decisions
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
@@ -54,7 +54,8 @@ def ensemble(
     names, seed = dataset.label_names, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
     candidates = candidates_of(run, study, prepared.widths, dataset.task)
-    assembled = assemble(run, prepared, candidates, console, events)
+    has_kernel = config.ensemble.kernel and not is_alone(study)
+    assembled = assemble(run, prepared, candidates, has_kernel, console, events)
     trained = assembled.ensemble
     read = prepared.only(trained.encoders)
     vectors = read.vectors

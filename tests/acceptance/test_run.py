@@ -136,6 +136,9 @@ def test_the_stages_run_by_themselves_for_a_single_label_and_again_for_another_e
     assert (made["source"], list(made["ways"])) == ("greedy", ["best", "top", "greedy", "kernel"])
     assert sum(team["share"] for team in made["teams"]) == pytest.approx(1)
     assert "defect" in tagsweep("predict", folder / "bundle", "--text", "It broke").stdout
+    tagsweep("ensemble", folder, "--trial", other)
+    made = json.loads((folder / "bundle" / "metrics.json").read_text())["ensemble"]
+    assert made["teams"] == [{"trial": other, "share": 1.0}]
 
 
 def _ensemble_trial(folder: Path) -> int:
