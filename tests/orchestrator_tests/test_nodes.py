@@ -16,7 +16,17 @@ def _running(worker: str, node: str, step: int | None, **times_s: float) -> Runn
 
 
 def _followed(*running: RunningTrial, trained: tuple[Training, ...] = ()) -> Followed:
-    return Followed(Counter(), (), (), running, (), trained, NOW_S)
+    return Followed(
+        counts=Counter(),
+        improvements=(),
+        best_values=(),
+        front=(),
+        failures=(),
+        running=running,
+        finished=(),
+        trained=trained,
+        now_s=NOW_S,
+    )
 
 
 def test_workers_of_the_same_name_on_two_nodes_are_two() -> None:

@@ -54,7 +54,7 @@ def test_other_decisions_are_another_bundle_of_the_same_members(
     study.set_user_attr(FINGERPRINT, "f")
     study.tell(study.ask(), 0.5)
     run = Run(RunPaths(tmp_path), SweepConfig())
-    search = {"key": ensemble_key(run, study), "complete": 1, "pruned": 0}
+    search = {"key": ensemble_key(run, study), "trial": 0, "complete": 1, "pruned": 0}
     decisions = {"asked": run.config.decisions.model_dump(mode="json")}
     run.paths.bundle.mkdir()
     metrics = json.dumps({"search": search, "decisions": decisions})
