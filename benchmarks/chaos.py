@@ -97,7 +97,7 @@ def _search(
 
 
 def _start(run: Path, url: str) -> subprocess.Popen[bytes]:
-    command = [TAGSWEEP, "search", str(run), "--quiet"]
+    command = [str(TAGSWEEP), "search", str(run), "--quiet"]
     return subprocess.Popen(command, env=os.environ | {"TAGSWEEP_STORAGE": url})
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -73,8 +74,7 @@ def _contenders(max_tokens: int) -> dict[str, Encode]:
     contenders: dict[str, Encode] = {DEFAULT: model.encode}
     for name in names:
         other = replace(encoder, backend=name)
-        loaded = load_encoder(other)
-        contenders[name] = lambda texts, loaded=loaded, other=other: encode(loaded, other, texts)
+        contenders[name] = partial(encode, load_encoder(other), other)
     return contenders
 
 

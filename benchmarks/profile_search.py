@@ -43,7 +43,8 @@ class Profile:
         """Sum up by name; TensorFlow's and Ray's own threads have none that Python knows."""
         found: Counter[str] = Counter()
         for thread, seconds in self.seconds.items():
-            found[self.names.get(thread, "native threads").rstrip("_-0123456789")] += seconds
+            name = self.names.get(thread, "native threads").rstrip("_-0123456789")
+            found[name] += seconds  # type: ignore[assignment]  # Counter is typed for whole numbers
         return found
 
 
@@ -54,10 +55,10 @@ def main(
     """Search emotions.csv, and watch every worker's threads from its birth."""
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         run, tagsweep = Path(folder) / "run", BIN / "tagsweep"
-        prepare = ["prepare", "--data", DATA, "--run-dir", run, "--quiet"]
+        prepare = ["prepare", "--data", str(DATA), "--run-dir", str(run), "--quiet"]
         subprocess.run([tagsweep, *prepare], check=True)
         budget = ["--n-trials", str(n_trials), "--n-workers", str(n_workers)]
-        search = subprocess.Popen([tagsweep, "search", run, *budget, "--quiet"])
+        search = subprocess.Popen([tagsweep, "search", str(run), *budget, "--quiet"])
         profiles = _watch(search)
     publish("search_profile", {"n_trials": n_trials, "n_workers": n_workers} | _summary(profiles))
 
@@ -80,7 +81,7 @@ def _watch(search: subprocess.Popen[bytes]) -> list[Profile]:
 
 def _names_of_threads(pid: int) -> dict[int, str]:
     """Ask py-spy; a process that is just ending answers nothing."""
-    command = [BIN / "py-spy", "dump", "--pid", str(pid), "--json"]
+    command = [str(BIN / "py-spy"), "dump", "--pid", str(pid), "--json"]
     dumped = subprocess.run(command, capture_output=True, text=True, check=False)
     if dumped.returncode:
         return {}
@@ -92,7 +93,9 @@ def _names_of_threads(pid: int) -> dict[int, str]:
 
 
 def _summary(profiles: list[Profile]) -> dict[str, Any]:
-    seconds = sum((profile.by_name() for profile in profiles), Counter[str]())
+    seconds: Counter[str] = Counter()
+    for profile in profiles:
+        seconds += profile.by_name()
     start_s = sum(profile.start_s or 0.0 for profile in profiles)
     coordination_s = sum(seconds[name] for name in COORDINATION)
     return {

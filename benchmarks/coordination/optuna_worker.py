@@ -8,7 +8,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage
 from optuna.trial import Trial, TrialState
 
-from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
+from benchmarks.coordination.task import WIDTHS, Measured, Task, now, value_of
 from shared.search.pruning import build_pruner
 from shared.search.space import suggest
 
@@ -54,7 +54,7 @@ def work(task: Task, storage: BaseStorage, number: int, wait: Callable[[], None]
 def _ask(study: optuna.Study, task: Task, measured: Measured) -> Trial:
     asked = now()
     trial = study.ask()
-    suggest(trial, task.config.space, N_INPUTS)
+    suggest(trial, task.config.space, WIDTHS)
     measured.asks.append(now() - asked)
     return trial
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
-from shared.search import bulk_write
+from shared.search import budget, bulk_write
 from shared.search.storage import opened_storage
 from shared.search.study import load_study
 from shared.training.metrics import AveragePrecision
@@ -88,7 +88,7 @@ def _work(task: Task, number: int) -> None:
 def _measure(measured: Measured) -> None:
     """Time each asking, from the first query to the trials' being at hand, and each reporting."""
     asked = threading.local()
-    ask, suggest, write = asking.ask, asking.Asker._suggest, bulk_write.write_reports
+    ask, suggest, write = budget.ask, asking.Asker._suggest, bulk_write.write_reports
 
     def timed_ask(*arguments: Any) -> Any:
         asked.at = now()
@@ -105,7 +105,10 @@ def _measure(measured: Measured) -> None:
         measured.report_s += now() - started
         measured.n_values += sum(len(report.values) for report in reports)
 
-    objective.average_precision = lambda *_: AveragePrecision(0.5, 0.5, 0.5, {})
-    asking.ask = timed_ask
-    asking.Asker._suggest = timed_suggest  # type: ignore[method-assign]
-    reporting.write_reports = timed_write
+    for where, name, instead in (
+        (objective, "average_precision", lambda *_: AveragePrecision(0.5, 0.5, 0.5, {})),
+        (asking, "ask", timed_ask),
+        (asking.Asker, "_suggest", timed_suggest),
+        (reporting, "write_reports", timed_write),
+    ):
+        setattr(where, name, instead)

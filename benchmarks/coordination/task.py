@@ -18,6 +18,7 @@ from shared.search.space import suggest
 from shared.search.study import open_study
 
 N_INPUTS = 384
+WIDTHS = {"encoder": N_INPUTS}
 BATCH = 500
 
 
@@ -71,7 +72,7 @@ def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
             begun = begin_trials(connection, study._study_id, n, before, {})
         params, reports = {}, []
         for one in begun:
-            suggest(history.begin(one), task.config.space, N_INPUTS)
+            suggest(history.begin(one), task.config.space, WIDTHS)
             params[one.trial_id] = history.end_of_asking(one.trial_id)
             values = {step: value_of(one.number, step) for step in range(task.n_steps)}
             state = TrialState.COMPLETE if one.number % 3 else TrialState.PRUNED

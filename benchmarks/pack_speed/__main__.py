@@ -24,8 +24,8 @@ def main() -> None:
     if options.rows:
         from benchmarks.pack_speed.rows import measure_rows
 
-        found = [measure_rows(options.backend, n, options.n_inputs) for n in options.rows]
-        publish(f"pack_rows_{options.backend}", {"backend": options.backend, "rows": found})
+        rows = [measure_rows(options.backend, n, options.n_inputs) for n in options.rows]
+        publish(f"pack_rows_{options.backend}", {"backend": options.backend, "rows": rows})
         return
     from benchmarks.pack_speed.device import describe_device
     from benchmarks.pack_speed.packs import measure_packs

@@ -72,7 +72,7 @@ def _let_all_say(
 
 
 def _run(data: Path, folder: Path, seed: int, n_trials: int, ensemble: dict[str, Any]) -> Run:
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "data": {"csv": data.absolute()},
         "study": {"seed": seed, "name": f"seed-{seed}", "n_trials": n_trials},
         "ensemble": ensemble,

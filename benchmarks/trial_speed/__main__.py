@@ -45,12 +45,12 @@ def main(
 
 def _prepare(data: Path, folder: Path, seed: int) -> None:
     """Embed the texts and split the rows, as tagsweep does, for all contenders."""
-    options = {"data": {"csv": data.absolute()}, "study": {"seed": seed}}
+    options: dict[str, dict[str, Any]] = {"data": {"csv": data.absolute()}, "study": {"seed": seed}}
     run = define_run(None, folder / RUN, None, options)
     run_prepare(run, console)
     prepared = prepare(run, Console(quiet=True))
     x, y, split = prepared.vectors, prepared.dataset.labels, prepared.split
-    rows = {"x": x[split.train], "y": y[split.train]}
+    rows: dict[str, Any] = {"x": x[split.train], "y": y[split.train]}
     rows |= {"x_valid": x[split.valid], "y_valid": y[split.valid]}
     np.savez(folder / "arrays.npz", **rows)
 

@@ -61,7 +61,7 @@ def search(folder: Path, n_trials: int, seed: int) -> Found:
     ended = time.time()
     if results.errors:
         raise results.errors[0]
-    best = min(float(result.metrics_dataframe["val_loss"].min()) for result in results)
+    best = float(results.get_dataframe("val_loss", "min")["val_loss"].min())
     ray.shutdown()
     return Found(started, ended, len(results), best)
 
