@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
+# Two files at a time: half of a sweep is waiting for processes to start.
+PYTEST = $(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test lint audit clean
@@ -9,8 +11,8 @@ demo: .venv/demo  ## search heads for the shipped example
 
 test: .venv/test  ## run every test, the numeric core's on JAX too, and require their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	KERAS_BACKEND=jax $(BIN)/coverage run -m pytest tests/shared_tests/training tests/workers_tests/test_worker.py
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) tests/shared_tests/training tests/workers_tests/test_worker.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,6 @@ import trustme
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60
-SOCKETS = Path("/tmp/ray/session_latest/sockets")  # noqa: S108  where Ray has them
 
 
 def free_port() -> int:
@@ -37,6 +37,12 @@ class RayCluster:
     port: int = field(default_factory=free_port)
     dashboard_port: int = field(default_factory=free_port)
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="ray-")))
+
+    @property
+    def session(self) -> Path:
+        """The folder of the cluster's logs and sockets."""
+        return self.folder / "session_latest"
 
     @property
     def address(self) -> str:
@@ -50,6 +56,7 @@ class RayCluster:
         self._start(
             "--head", f"--port={self.port}", f"--dashboard-port={self.dashboard_port}",
             "--include-dashboard=true", "--num-cpus=0", f"--node-ip-address={self.host}",
+            f"--temp-dir={self.folder}",
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_S
         while not _answers(f"{self.dashboard}/api/version"):
@@ -58,14 +65,14 @@ class RayCluster:
 
     def add_node(self, prefix: tuple[str, ...] = (), host: str = "") -> subprocess.Popen[bytes]:
         """Start a node, and wait for its socket: at once, two would take the same name for it."""
-        n_before = len(list(SOCKETS.glob("raylet*")))
+        n_before = len(self._sockets())
         node = self._start(
             f"--address={self.address}", "--num-cpus=1", "--dashboard-agent-listen-port=0",
             *([f"--node-ip-address={host}"] if host else []),
             prefix=prefix,
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_S
-        while len(list(SOCKETS.glob("raylet*"))) == n_before:
+        while len(self._sockets()) == n_before:
             assert time.monotonic() < deadline
             assert node.poll() is None
             time.sleep(0.2)
@@ -76,6 +83,10 @@ class RayCluster:
             node.terminate()
         for node in self.nodes:
             node.wait(PATIENCE_S)
+        shutil.rmtree(self.folder)
+
+    def _sockets(self) -> list[Path]:
+        return list((self.session / "sockets").glob("raylet*"))
 
     def _start(self, *options: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         # Nodes of one machine would take each other's ports from the default ranges.

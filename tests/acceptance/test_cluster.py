@@ -186,7 +186,12 @@ def test_a_launched_run_is_found_again(
 
 
 def test_the_password_is_seen_nowhere(
-    launched: str, folder: Path, url: str, environment: dict[str, str], watch: Watch
+    launched: str,
+    folder: Path,
+    url: str,
+    environment: dict[str, str],
+    cluster: RayCluster,
+    watch: Watch,
 ) -> None:
     storage = open_storage(url)
     study = optuna.load_study(study_name=STUDY, storage=storage)
@@ -198,7 +203,7 @@ def test_the_password_is_seen_nowhere(
     ).stdout
     assert "Worker.run" in listings
     assert f"--study-name {STUDY}" in listings
-    ray_logs = [path for path in Path("/tmp/ray/session_latest/logs").rglob("*") if path.is_file()]  # noqa: S108
+    ray_logs = [path for path in (cluster.session / "logs").rglob("*") if path.is_file()]
     assert any("raylet" in path.name for path in ray_logs)
     seen = [launched, attributes, listings, *watch.seen]
     seen += [path.read_text(errors="replace") for path in ray_logs]
