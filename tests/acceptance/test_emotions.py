@@ -13,8 +13,8 @@ from selenium.webdriver import Chrome
 from tests.acceptance.browser import open_browser, screenshot
 from tests.acceptance.commands import Tagsweep, start, status_of
 
-PATIENCE_S = 60
-SEARCH_S = 25
+PATIENCE_S = 120
+N_TRIALS = 30
 PLOT = """
 const plot = document.getElementById(`user-defined-plot:${arguments[0]}`);
 return plot ? plot.querySelectorAll(".trace path").length : 0;
@@ -42,13 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def command(emotions_csv: Path, folder: Path) -> tuple[object, ...]:
     data = ("--data", emotions_csv, "--text-column", "text")
-    limits = ("--n-trials", 5000, "--timeout", SEARCH_S, "--n-workers", 2)
-    return ("run", *data, *limits, "--run-dir", folder)
+    return ("run", *data, "--n-trials", N_TRIALS, "--n-workers", 2, "--run-dir", folder)
 
 
 @pytest.fixture(scope="module")
 def process(command: tuple[object, ...], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a sweep of so many seconds with its dashboard, and stop it if it still runs."""
+    """Start a sweep with its dashboard, and stop it if it still runs."""
     process = start(*command, "--dashboard", cwd=folder.parent)
     yield process
     process.terminate()
