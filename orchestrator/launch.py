@@ -23,10 +23,7 @@ from shared.errors import InputError, TagsweepError
 PACKAGES = ("orchestrator", "workers", "shared")
 POLL_S = 1.0
 """How often the job's state and log are read."""
-START_S = 120.0
-"""How long a cluster that answers may take until it can run a job."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-_NO_AGENT = "No available agent"
 _PROGRESS = re.compile(r"^(Embedding|Search|Ensemble): (\d+)/(\d+) ?(.*)$")
 """What `tagsweep run` writes of its progress where there is no terminal."""
 
@@ -190,23 +187,15 @@ def _submit(client: Any, run: Run, job_id: str, folder: Path) -> None:
         "python -m orchestrator run sweep.yaml --ray-address auto"
         f' --study-name {name} --run-dir "$HOME"/tagsweep/{name}'
     )
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            client.submit_job(
-                entrypoint=command,
-                submission_id=job_id,
-                runtime_env={"working_dir": str(folder), "py_modules": code},
-                metadata={"study": run.study_name},
-            )
-        except RuntimeError as error:
-            # A head that has just started answers before the agent that runs jobs is there.
-            if _NO_AGENT not in str(error) or time.monotonic() > deadline:
-                reason = " ".join(str(error).split())
-                raise TagsweepError(f"The job was refused: {reason}") from error
-            time.sleep(POLL_S)
-        else:
-            return
+    try:
+        client.submit_job(
+            entrypoint=command,
+            submission_id=job_id,
+            runtime_env={"working_dir": str(folder), "py_modules": code},
+            metadata={"study": run.study_name},
+        )
+    except RuntimeError as error:
+        raise TagsweepError(f"The job was refused: {' '.join(str(error).split())}") from error
 
 
 def _client(address: str) -> Any:

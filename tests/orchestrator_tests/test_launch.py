@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.launch import Job, JobStatus, _Screen, _submit, launch, read_job, require_job
+from orchestrator.launch import Job, JobStatus, _Screen, launch, read_job, require_job
 from orchestrator.run import Run
 from orchestrator.status import describe_job
 from shared.config import SweepConfig, with_values
@@ -28,31 +28,6 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(tmp_path: Path) -> No
         launch(_run(tmp_path, "s3://bucket"), NOWHERE)
     with pytest.raises(TagsweepError, match=f"cluster at {NOWHERE} cannot be reached"):
         read_job(Job(NOWHERE, "job"))
-
-
-class YoungCluster:
-    """Refuse jobs with Ray's own words, as a cluster does whose agent is not there yet."""
-
-    def __init__(self, *refusals: str) -> None:
-        self.refusals = list(refusals)
-        self.jobs: list[str] = []
-
-    def submit_job(self, *, submission_id: str, **_: object) -> None:
-        if self.refusals:
-            raise RuntimeError(f"Request failed with status code 500: {self.refusals.pop(0)}.")
-        self.jobs.append(submission_id)
-
-
-def test_a_cluster_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
-    cluster = YoungCluster("No available agent to submit job, please try again later.")
-    _submit(cluster, _run(tmp_path), "job", tmp_path)
-    assert cluster.jobs == ["job"]
-
-
-def test_a_refused_job_is_one_clear_error(tmp_path: Path) -> None:
-    cluster = YoungCluster("Job with submission_id\njob already exists")
-    with pytest.raises(TagsweepError, match="^The job was refused: .* submission_id job already"):
-        _submit(cluster, _run(tmp_path), "job", tmp_path)
 
 
 def test_a_run_that_was_not_launched_says_so(tmp_path: Path) -> None:
