@@ -67,7 +67,7 @@ class RayCluster:
         """Start a node, and wait for its socket: at once, two would take the same name for it."""
         n_before = len(self._sockets())
         node = self._start(
-            f"--address={self.address}", "--num-cpus=1", "--dashboard-agent-listen-port=0",
+            f"--address={self.address}", "--num-cpus=1",
             *([f"--node-ip-address={host}"] if host else []),
             prefix=prefix,
         )  # fmt: skip
@@ -89,8 +89,9 @@ class RayCluster:
         return list((self.session / "sockets").glob("raylet*"))
 
     def _start(self, *options: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        # Nodes of one machine would take each other's ports from the default ranges.
-        ports = ("--min-worker-port=0", "--max-worker-port=0")
+        # Nodes of one machine would take each other's ports from the default ranges, and a head
+        # whose agent finds its port taken, by a Ray of another test, takes no jobs.
+        ports = ("--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0")
         command = [
             *prefix,
             BIN / "ray",

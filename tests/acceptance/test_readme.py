@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.acceptance.commands import TAGSWEEP, start
+from tests.acceptance.commands import TAGSWEEP, Tagsweep, start, status_of
 
 N_ROWS = 700
 OF_CI = "make "
@@ -37,7 +37,7 @@ def folder(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(command: str, folder: Path) -> str:
+def _shell(command: str, folder: Path) -> str:
     path = f"PATH={shlex.quote(str(TAGSWEEP.parent))}:$PATH; "
     done = subprocess.run(
         ["bash", "-c", path + command], cwd=folder, capture_output=True, text=True, check=False
@@ -46,9 +46,19 @@ def _run(command: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_every_command_of_the_readme_works_in_its_order(checkout: Path, folder: Path) -> None:
+def _run(tagsweep: Tagsweep, command: str, folder: Path) -> str:
+    """Run a command in a shell if it needs one, and if it is ours alone in the tests' way."""
+    program, *arguments = shlex.split(command)
+    if program == "tagsweep":
+        return tagsweep(*arguments, cwd=folder).stdout
+    return _shell(command, folder)
+
+
+def test_every_command_of_the_readme_works_in_its_order(
+    tagsweep: Tagsweep, checkout: Path, folder: Path
+) -> None:
     outputs = {
-        command: _run(command, folder)
+        command: _run(tagsweep, command, folder)
         for command in _commands(checkout)
         if not command.startswith((OF_CI, "tagsweep dashboard"))
     }
@@ -72,14 +82,14 @@ def test_make_does_what_ci_does(checkout: Path) -> None:
         assert re.search(rf"^make {target}$", ci, flags=re.MULTILINE)
 
 
-def test_the_dashboard_reads_a_live_study(checkout: Path, folder: Path) -> None:
+def test_the_dashboard_reads_a_live_study(tagsweep: Tagsweep, checkout: Path, folder: Path) -> None:
     (command,) = [c for c in _commands(checkout) if c.startswith("tagsweep dashboard")]
     assert (folder / "runs" / "demo" / "config.yaml").exists(), "the README's run comes first"
     sweep = start("run", "--run-dir", "runs/demo", "--n-trials", 100_000, cwd=folder)
     port = _free_port()
     path = f"PATH={shlex.quote(str(TAGSWEEP.parent))}:$PATH; exec "
     try:
-        _wait_for_workers(folder)
+        _wait_for_workers(tagsweep, folder)
         dashboard = subprocess.Popen(
             ["bash", "-c", f"{path}{command} --port {port}"],
             cwd=folder,
@@ -105,9 +115,9 @@ def _free_port() -> int:
     return port
 
 
-def _wait_for_workers(folder: Path) -> None:
+def _wait_for_workers(tagsweep: Tagsweep, folder: Path) -> None:
     deadline = time.monotonic() + 60
-    while json.loads(_run("tagsweep status runs/demo --json", folder))["workers"] == 0:
+    while status_of(tagsweep, folder / "runs" / "demo")["workers"] == 0:
         assert time.monotonic() < deadline
         time.sleep(1)
 

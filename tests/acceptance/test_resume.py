@@ -12,27 +12,16 @@ import pytest
 from optuna import load_study
 
 from shared.bundle import read_manifest
-from tests.acceptance.commands import (
-    TAGSWEEP,
-    Tagsweep,
-    processes_of,
-    start,
-    status_of,
-)
+from tests.acceptance.commands import Tagsweep, processes_of, start, status_of
 
 
 def _wait_for_a_finished_trial(tagsweep: Tagsweep, folder: Path, n_before: int = 0) -> dict:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (folder / "postgres" / "PG_VERSION").exists():
-            seen = subprocess.run(
-                [TAGSWEEP, "status", str(folder), "--json"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if seen.returncode == 0 and json.loads(seen.stdout)["finished"] > n_before:
-                return status_of(tagsweep, folder)
+            seen = tagsweep("status", folder, "--json", code=None)
+            if seen.returncode == 0 and (status := json.loads(seen.stdout))["finished"] > n_before:
+                return status
         time.sleep(1)
     pytest.fail("no trial finished")
 
@@ -108,9 +97,9 @@ def test_a_run_whose_driver_is_killed_in_each_stage_goes_on_with_the_same_comman
 
 
 def test_a_larger_budget_runs_the_difference_and_other_decisions_train_nothing(
-    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path, short_yaml: Path
+    tagsweep: Tagsweep, prepared: Path, inline_yaml: Path
 ) -> None:
-    tagsweep(*command, "--n-trials", 2)
+    tagsweep("run", inline_yaml, "--n-trials", 2, "--run-dir", prepared)
     for budget, resume in ((2, ()), (5, ("--n-trials", 5))):
         shown = tagsweep("resume", prepared, *resume).stdout
         assert ("Nothing to do" in shown) == (budget == 2)
@@ -119,8 +108,8 @@ def test_a_larger_budget_runs_the_difference_and_other_decisions_train_nothing(
 
     members = {path: path.stat().st_mtime_ns for path in prepared.glob("store/ensemble/*/*")}
     assert read_manifest(prepared / "bundle").thresholds != (0.5,) * 5
-    config = short_yaml.with_name("other.yaml")
-    config.write_text(f"{short_yaml.read_text()}decisions: {{threshold: half}}\n")
+    config = inline_yaml.with_name("other.yaml")
+    config.write_text(f"{inline_yaml.read_text()}decisions: {{threshold: half}}\n")
     again = ("run", config, "--n-trials", 5, "--run-dir", prepared)
     for is_new in (True, False):
         assert ("Nothing to do" in tagsweep(*again).stdout) != is_new
@@ -166,11 +155,11 @@ def test_a_study_goes_on_without_its_driver_and_on_another_machine(
     assert not (tmp_path / "there").exists()
 
 
-def test_time_ends_a_search(
-    tagsweep: Tagsweep, command: tuple[object, ...], prepared: Path
-) -> None:
-    tagsweep(*command, "--n-trials", 100_000, "--timeout", 20)
+def test_time_ends_a_search(tagsweep: Tagsweep, inline_yaml: Path, prepared: Path) -> None:
+    limits = ("--n-trials", 100_000, "--timeout", 10)
+    command = ("run", inline_yaml, *limits, "--run-dir", prepared)
+    tagsweep(*command)
     status = status_of(tagsweep, prepared)
     assert status["stage"] == "done"
     assert 0 < status["finished"] < 100_000
-    assert "Nothing to do" in tagsweep(*command, "--n-trials", 100_000, "--timeout", 20).stdout
+    assert "Nothing to do" in tagsweep(*command).stdout

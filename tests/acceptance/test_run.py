@@ -113,12 +113,12 @@ def test_lines_of_standard_input_are_predicted(tagsweep: Tagsweep, finished: Fin
 
 
 def test_the_stages_run_by_themselves_for_a_single_label_and_again_for_another_ensemble(
-    tagsweep: Tagsweep, short_yaml: Path, prepared: Path
+    tagsweep: Tagsweep, inline_yaml: Path, prepared: Path
 ) -> None:
     folder = prepared
-    tagsweep("prepare", short_yaml, "--run-dir", folder, "--label-columns", "defect")
+    tagsweep("prepare", inline_yaml, "--run-dir", folder, "--label-columns", "defect")
     assert "no study" in tagsweep("status", folder, code=1).stderr
-    tagsweep("search", folder, "--n-trials", 2, "--n-workers", 1)
+    tagsweep("search", folder, "--n-trials", 2)
     assert status_of(tagsweep, folder)["stage"] == "ensemble"
     assert "Bundle: " in tagsweep("ensemble", folder).stdout
     status = status_of(tagsweep, folder)

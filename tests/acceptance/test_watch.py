@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep, start
+from tests.acceptance.commands import FinishedRun, Tagsweep, start
 from tests.acceptance.pseudo_terminal import COLOUR, PseudoTerminal
 
 N_TRIALS = 80
@@ -13,13 +13,13 @@ SIZES = {"small": (80, 24), "large": (160, 50)}
 DEADLINE_S = 150
 
 
-def _wait_for_the_study(folder: Path, sweep: subprocess.Popen[str]) -> None:
+def _wait_for_the_study(tagsweep: Tagsweep, folder: Path, sweep: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while True:
-        if (folder / "postgres" / "PG_VERSION").exists():
-            asked = subprocess.run([TAGSWEEP, "status", folder], capture_output=True, check=False)
-            if asked.returncode == 0:
-                return
+        if (folder / "postgres" / "PG_VERSION").exists() and (
+            tagsweep("status", folder, code=None).returncode == 0
+        ):
+            return
         assert sweep.poll() is None, sweep.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -27,7 +27,10 @@ def _wait_for_the_study(folder: Path, sweep: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def watched(
-    short_yaml: Path, finished: FinishedRun, tmp_path_factory: pytest.TempPathFactory
+    tagsweep: Tagsweep,
+    short_yaml: Path,
+    finished: FinishedRun,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, PseudoTerminal]:
     """Return terminals that have watched one sweep to its end, and one that was interrupted."""
     folder = tmp_path_factory.mktemp("watched") / "run"
@@ -35,7 +38,7 @@ def watched(
     (folder / "embeddings").symlink_to(finished.folder / "embeddings")
     limits = ("--n-trials", N_TRIALS, "--n-workers", 2)
     sweep = start("run", short_yaml, *limits, "--run-dir", folder, cwd=folder.parent)
-    _wait_for_the_study(folder, sweep)
+    _wait_for_the_study(tagsweep, folder, sweep)
     command = ("status", folder, "--watch")
     terminals = {
         "small": PseudoTerminal(command, *SIZES["small"], {"NO_COLOR": "1"}),
