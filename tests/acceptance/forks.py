@@ -21,11 +21,13 @@ class Forks:
     """Be the process that is forked; commands run one after the other."""
 
     def __init__(self) -> None:
+        measured = os.environ.get("COVERAGE_OF_FORKS")
         self._server = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | ({"COVERAGE_PROCESS_CONFIG": measured} if measured else {}),
         )
 
     def __enter__(self) -> Self:
