@@ -20,11 +20,13 @@ from tests.acceptance.cluster import BIN, RayCluster, postgres_with_tls
 from tests.acceptance.commands import TAGSWEEP, Tagsweep
 
 LISTING = """
+import sys
 from ray.util import state
 for kind in ("actors", "jobs", "tasks", "workers", "runtime_envs"):
-    print(getattr(state, f"list_{kind}")(detail=True, limit=1000))
+    print(getattr(state, f"list_{kind}")(address=sys.argv[1], detail=True, limit=1000))
 """
-"""What `ray list` shows of a cluster, all of it from one process."""
+"""What `ray list` shows of a cluster, all of it from one process. Without the address it would be
+that of any Ray on this machine, another test's too."""
 N_ROWS, N_TRIALS = 2000, 40
 PATIENCE_S = 400
 STUDY = "cluster-sweep"
@@ -199,8 +201,9 @@ def test_the_password_is_seen_nowhere(
     storage.remove_session()
     storage.engine.dispose()
     listings = subprocess.run(
-        [BIN / "python", "-c", LISTING], env=environment, capture_output=True, text=True, check=True
-    ).stdout
+        [BIN / "python", "-c", LISTING, cluster.dashboard],
+        env=environment, stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout  # fmt: skip
     assert "Worker.run" in listings
     assert f"--study-name {STUDY}" in listings
     ray_logs = [path for path in (cluster.session / "logs").rglob("*") if path.is_file()]
