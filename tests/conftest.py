@@ -1,5 +1,4 @@
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,11 +108,3 @@ def class_arrays(arrays: SearchArrays) -> SearchArrays:
     """Return the same points, each of the class of three that is the largest of its numbers."""
     largest = arrays.vectors[:, :3].argmax(axis=1)
     return replace(arrays, labels=np.eye(3, dtype=np.float32)[largest])
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port

@@ -2,7 +2,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.acceptance.commands import TAGSWEEP, Tagsweep, start, status_of
+from tests.ports import free_port
 
 N_ROWS = 700
 OF_CI = "make "
@@ -86,7 +86,7 @@ def test_the_dashboard_reads_a_live_study(tagsweep: Tagsweep, checkout: Path, fo
     (command,) = [c for c in _commands(checkout) if c.startswith("tagsweep dashboard")]
     assert (folder / "runs" / "demo" / "config.yaml").exists(), "the README's run comes first"
     sweep = start("run", "--run-dir", "runs/demo", "--n-trials", 100_000, cwd=folder)
-    port = _free_port()
+    port = free_port()
     path = f"PATH={shlex.quote(str(TAGSWEEP.parent))}:$PATH; exec "
     try:
         _wait_for_workers(tagsweep, folder)
@@ -106,13 +106,6 @@ def test_the_dashboard_reads_a_live_study(tagsweep: Tagsweep, checkout: Path, fo
         sweep.communicate()
     assert sweep.returncode == 3
     assert [study["study_name"] for study in studies["study_summaries"]] == ["demo"]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def _wait_for_workers(tagsweep: Tagsweep, folder: Path) -> None:

@@ -13,6 +13,7 @@ from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -148,11 +149,12 @@ def test_a_run_that_does_not_end_well_says_how(
         assert expected.items() <= event.items()
 
 
-def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run, free_port: int) -> None:
-    config = with_values(run.config, {"watch": {"metrics_port": free_port}})
+def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run) -> None:
+    port = free_port()
+    config = with_values(run.config, {"watch": {"metrics_port": port}})
     served = Run(run.paths, config)
     with recording(served):
-        with pytest.raises(InputError, match=f"127.0.0.1:{free_port}: Address already in use"):
+        with pytest.raises(InputError, match=f"127.0.0.1:{port}: Address already in use"):
             recording(served).__enter__()
         assert [event["event"] for event in read_events(run.paths.events)] == ["run_started"]
     with recording(served):

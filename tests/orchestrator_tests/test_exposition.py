@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.exposition import Exposition, served
 from shared.search.study import StudyProgress
 from shared.sections import WatchConfig
+from tests.ports import free_port
 
 
 def _ended(event: str, state: str, epochs: int | None, seconds: float | None) -> dict[str, Any]:
@@ -18,8 +19,9 @@ def _progress(best: float | None) -> StudyProgress:
     return StudyProgress(complete=1, pruned=1, failed=1, running=3, waiting=2, best=trial)
 
 
-def _served(exposition: Exposition, port: int) -> dict[str, float]:
+def _served(exposition: Exposition) -> dict[str, float]:
     """Return what an HTTP client gets: names and states to numbers, all of one study."""
+    port = free_port()
     url = f"http://127.0.0.1:{port}/metrics"
     with (
         served(exposition, WatchConfig(metrics_port=port)),
@@ -34,7 +36,7 @@ def _served(exposition: Exposition, port: int) -> dict[str, float]:
     return found
 
 
-def test_trials_are_counted_by_their_ends(free_port: int) -> None:
+def test_trials_are_counted_by_their_ends() -> None:
     exposition = Exposition("s", 40)
     for event in (
         _ended("trial_finished", "COMPLETE", 7, 0.3),
@@ -46,7 +48,7 @@ def test_trials_are_counted_by_their_ends(free_port: int) -> None:
         {"event": "stage_started"},
     ):
         exposition.count(event)
-    found = _served(exposition, free_port)
+    found = _served(exposition)
     for state in ("complete", "pruned", "failed", "lost"):
         assert found[f"tagsweep_trials_total {state}"] == 1
     assert found["tagsweep_epochs_total"] == 10
@@ -56,12 +58,12 @@ def test_trials_are_counted_by_their_ends(free_port: int) -> None:
     assert found["tagsweep_trial_duration_seconds_bucket 0.1"] == 2
 
 
-def test_the_standing_of_the_search_is_shown(free_port: int) -> None:
+def test_the_standing_of_the_search_is_shown() -> None:
     exposition = Exposition("s", 40)
     exposition.show(2, _progress(None), 100.0)
-    assert "tagsweep_best_value" not in _served(exposition, free_port)
+    assert "tagsweep_best_value" not in _served(exposition)
     exposition.show(1, _progress(0.25), 100.5)
-    found = _served(exposition, free_port)
+    found = _served(exposition)
     assert found["tagsweep_budget_trials"] == 40
     assert found["tagsweep_best_value"] == 0.25
     assert found["tagsweep_search_seconds_total"] == 100.5

@@ -1,5 +1,4 @@
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -71,11 +70,11 @@ def embed_on(
 
 
 def processes() -> list[psutil.Process]:
-    """Return the processes that encode, whose titles Ray sets."""
+    """Return the processes of our own Ray that encode, whose titles it sets."""
     return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "ray::EncoderProcess" in " ".join(process.info["cmdline"] or ())
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "ray::EncoderProcess" in " ".join(child.cmdline())
     ]
 
 
@@ -83,16 +82,18 @@ def test_vectors_are_those_of_one_process_though_a_process_is_killed(
     encoder: Encoder, tmp_path: Path
 ) -> None:
     done: list[int] = []
+    seen: set[psutil.Process] = set()
 
     def kill(n_done: int, _total: int) -> None:
         done.append(n_done)
+        seen.update(processes())
         if n_done == 30:
-            os.kill(processes()[0].pid, signal.SIGKILL)
+            processes()[0].kill()
 
     made = embed_on(None, encoder, tmp_path / "ray", kill)
     np.testing.assert_array_equal(made, embed(TEXTS, encoder, tmp_path / "one", ignore).vectors)
     assert done == list(range(0, 100, 10))
-    assert not processes()
+    assert psutil.wait_procs(seen, timeout=30)[1] == []
 
 
 @pytest.fixture

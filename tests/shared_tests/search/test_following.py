@@ -125,7 +125,8 @@ def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
     time.sleep(0.2)
     (same,) = follower.read(storage).running
     assert new.value_age_s == 0
-    assert same.value_age_s == pytest.approx(0.2, abs=0.15)
+    assert same.value_age_s is not None
+    assert 0.2 <= same.value_age_s < 5
 
 
 def test_finished_trials_are_known_by_their_times_and_training(
