@@ -1,6 +1,7 @@
 """Find the trials whose members the ensemble may have, the best first."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,15 +48,17 @@ def is_alone(study: Study) -> bool:
     return study.user_attrs.get(CHOSEN_TRIAL) is not None
 
 
-def candidates_of(run: Run, study: Study, widths: Widths, task: Task) -> list[Candidate]:
-    """Return the trials to train members of, the best first; raise as `best_trials` does."""
+def candidates_of(
+    run: Run, study: Study, trials: Sequence[FrozenTrial], widths: Widths, task: Task
+) -> list[Candidate]:
+    """Say of trials, as `best_trials` returns them, what to train members of."""
     return [
         Candidate(
             trial.number,
             params_of(trial, run.config.space, widths, task),
             _key(run, study, trial.params),
         )
-        for trial in best_trials(run, study)
+        for trial in trials
     ]
 
 
@@ -81,10 +84,10 @@ def best_trials(run: Run, study: Study) -> list[FrozenTrial]:
     return list(chosen.values())
 
 
-def ensemble_key(run: Run, study: Study) -> str:
-    """Return the hash of all that the ensemble depends on."""
-    keys = [_key(run, study, trial.params) for trial in best_trials(run, study)]
-    return hash_of(json.dumps([keys, run.config.ensemble.model_dump()]))
+def ensemble_key(run: Run, study: Study, trials: Sequence[FrozenTrial]) -> str:
+    """Return the hash of all that the ensemble of trials, as `best_trials` says, depends on."""
+    keys = [_key(run, study, trial.params) for trial in trials]
+    return hash_of(json.dumps([keys, is_alone(study), run.config.ensemble.model_dump()]))
 
 
 def _best_first(study: Study) -> list[FrozenTrial]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
-from orchestrator.events import Events, recorded
+from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_progress
@@ -29,8 +29,9 @@ from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_search
 from orchestrator.supervise import hand_back, supervise
 from shared.bundle import read_metrics
-from shared.data.splits import write_split
-from shared.search.budget import driving, is_out_of_time, is_spent
+from shared.config import load_config
+from shared.data.splits import read_split, write_split
+from shared.search.budget import concluding, driving, is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
 from shared.search.liveness import LOST
 from shared.search.space import first_params
@@ -43,6 +44,8 @@ from shared.search.study import (
     StudyProgress,
     open_study,
     read_progress,
+    refusal,
+    require_same_settings,
 )
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
@@ -145,7 +148,7 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
     with open_study_of(run, prepared, console, events) as opened:
         searched = is_searched(run, opened.study, opened.storage)
         if searched and is_bundled(run, opened.study):
-            share_bundle(run)  # a run that died right before it did
+            share_bundle(run)  # with a store that was named since
             return Result(read_metrics(run.paths.bundle), is_new=False)
         if not searched:
             with (
@@ -153,15 +156,25 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
                 launch_workers(run.config.workers, run.ray_address) as pool,
             ):
                 search(run, prepared, opened, pool, console)
-        with events.stage("ensemble"):
-            return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)
+        return _conclude(run, prepared, opened, console, events)
 
 
 @recorded
 def run_prepare(run: Run, console: Console, events: Events) -> None:
-    """Embed and split, and keep what a search can start from."""
+    """Embed and split, and keep what a search can start from.
+
+    Raises InputError where a search has started from something else.
+    """
+    is_begun = any(
+        (event["event"], event.get("stage")) == ("stage_started", "search")
+        for event in read_events(run.paths.events)
+    )
+    if is_begun:
+        require_same_settings(run.study_name, load_config(run.paths.config), run.config)
     with events.stage("embed"):
         prepared = prepare(run, console)
+    if is_begun and read_split(run.paths.split).fingerprint != prepared.split.fingerprint:
+        raise refusal(run.study_name, ["the data changed"])
     keep(run, prepared)
 
 
@@ -194,5 +207,11 @@ def run_ensemble(run: Run, console: Console, events: Events, trial: int | None =
         choose(opened.study, trial)
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
-        with events.stage("ensemble"):
-            return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)
+        return _conclude(run, prepared, opened, console, events)
+
+
+def _conclude(
+    run: Run, prepared: Prepared, opened: OpenStudy, console: Console, events: Events
+) -> Result:
+    with concluding(opened.storage, run.study_name), events.stage("ensemble"):
+        return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)

@@ -91,6 +91,7 @@ def prepare(run: Run, console: Console) -> Prepared:
     _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
     folds = make_trial_folds(dataset, split, run.config.study)
+    _require_positives(dataset, split, folds)
     return Prepared(dataset, encoders, embeddings, split, folds)
 
 
@@ -141,6 +142,22 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
 
 def _require_rows(run: Run, dataset: Dataset) -> None:
     require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
+
+
+def _require_positives(dataset: Dataset, split: Split, folds: Sequence[Fold]) -> None:
+    """Refuse rows that nothing can be measured on before a search has gone into it.
+
+    A small part of the rows may have none of the few that a rare label has.
+    """
+    held_out = [("test split", split.test, "Raise data.test_fraction")]
+    cure = "Raise data.valid_fraction, or lower study.n_folds"
+    held_out += [("rows that measure a trial", rows, cure) for _, rows in folds]
+    for what, rows, cure in held_out:
+        if not dataset.labels[rows].any():
+            raise InputError(
+                f"{dataset.source}: the {what} must have a row with a label that is 1, but none of"
+                f" the {len(rows)} has. {cure}, or add rows of {dataset.label_names}."
+            )
 
 
 def hash_of(text: str) -> str:

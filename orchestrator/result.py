@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from orchestrator.bootstrap import intervals
@@ -53,7 +55,9 @@ def ensemble(
     config, dataset, split = run.config, prepared.dataset, prepared.split
     names, seed = dataset.label_names, config.study.seed
     known_rows = np.sort(np.concatenate([split.train, split.valid]))
-    candidates = candidates_of(run, study, prepared.widths, dataset.task)
+    trials = best_trials(run, study)
+    search = _search_facts(run, study, trials)  # what ends while members train is not in it
+    candidates = candidates_of(run, study, trials, prepared.widths, dataset.task)
     has_kernel = config.ensemble.kernel and not is_alone(study)
     assembled = assemble(run, prepared, candidates, has_kernel, console, events)
     trained = assembled.ensemble
@@ -76,7 +80,6 @@ def ensemble(
     )
     uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
     scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
-    write_scores(run.paths.scores, scores)
     metrics = evaluate(scores, names, dataset.task)
     metrics["intervals"] = intervals(scores["test"], names, seed, dataset.task)
     metrics["decisions"] = describe_decisions(
@@ -84,8 +87,9 @@ def ensemble(
     )
     metrics["ensemble"] = describe_ensemble(run, prepared, candidates, assembled)
     metrics["data"] = _data_facts(run, read)
-    metrics["search"] = _search_facts(run, study)
+    metrics["search"] = search
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
+    run.paths.unfinished.touch()
     write_bundle(
         run.paths.bundle,
         model=model,
@@ -97,12 +101,14 @@ def ensemble(
         metrics=metrics,
         reference=take_reference(vectors, dataset.labels, known_rows, seed),
     )
+    write_scores(run.paths.scores, scores)
     bundle = share_bundle(run)
     _report(run, study)
     show_result(run, prepared, study, metrics, scores, bundle)
     figures = {name: metrics[name]["ap_weighted"] for name in ("test", "logistic_regression")}
-    search = {name: metrics["search"][name] for name in ("best_trial", "trial")}
-    events.write("bundle_written", **search, **figures)
+    made_of = {name: search[name] for name in ("best_trial", "trial")}
+    events.write("bundle_written", **made_of, **figures)
+    run.paths.unfinished.unlink()
     return metrics
 
 
@@ -124,15 +130,18 @@ def headline(metrics: dict[str, Any]) -> str:
 
 
 def is_bundled(run: Run, study: Study) -> bool:
-    """Say whether the bundle is that of the study, and of the decisions asked for, as of now."""
-    if not run.paths.bundle.exists():
+    """Say whether the result is that of the study, and of the decisions asked for, as of now.
+
+    Not one whose making was interrupted: its report may be an older bundle's.
+    """
+    if run.paths.unfinished.exists() or not run.paths.bundle.exists():
         return False
-    metrics = read_metrics(run.paths.bundle)
+    metrics, trials = read_metrics(run.paths.bundle), best_trials(run, study)
     search, decided = metrics["search"], metrics.get("decisions", {})  # schema 2 had none
     finished = search["complete"] + search["pruned"]
     return (search["key"], search.get("trial"), finished, decided.get("asked")) == (
-        ensemble_key(run, study),
-        best_trials(run, study)[0].number,
+        ensemble_key(run, study, trials),
+        trials[0].number,
         read_progress(study).finished,
         run.config.decisions.model_dump(mode="json"),
     )
@@ -154,13 +163,13 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _search_facts(run: Run, study: Study) -> dict[str, Any]:
+def _search_facts(run: Run, study: Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Say how the search went; `trial` and `params` are what the ensemble is made of first."""
-    progress, first = read_progress(study), best_trials(run, study)[0]
+    progress, first = read_progress(study), trials[0]
     best = progress.best or first
     return {
         "study": run.study_name,
-        "key": ensemble_key(run, study),
+        "key": ensemble_key(run, study, trials),
         "complete": progress.complete,
         "pruned": progress.pruned,
         "failed": progress.failed,

@@ -65,6 +65,11 @@ class RunPaths:
         return self.root / "bundle"
 
     @property
+    def unfinished(self) -> Path:
+        """Here while a new result takes the place of an old one, and after a kill in between."""
+        return self.root / "result.unfinished"
+
+    @property
     def report(self) -> Path:
         """The page with the result in words and figures, for people; its numbers lie beside it."""
         return self.root / "report" / "index.html"

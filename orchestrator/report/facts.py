@@ -22,8 +22,10 @@ from shared.search.objectives import rank
 from shared.search.storage import redact
 from shared.search.study import (
     DATA,
+    EPOCHS,
     FINGERPRINT,
     LABELS,
+    RESUMED_AT,
     SEARCH_S,
     VERSIONS,
     WORKER,
@@ -167,7 +169,7 @@ def tell_cost(
     busy = _busy_s(trials)
     epochs = {state: [_epochs(t) for t in trials if t.state is state] for state in _FINISHED}
     complete, pruned = epochs[TrialState.COMPLETE], epochs[TrialState.PRUNED]
-    n_epochs = sum(map(_epochs, trials))
+    n_epochs = sum(max(0, _epochs(t) - t.user_attrs.get(RESUMED_AT, 0)) for t in trials)
     usual = median(complete) if complete else 0
     saved = float(sum(max(0, usual - n) for n in pruned))
     worker_s = sum(busy.values())
@@ -254,7 +256,8 @@ def _length(spans: Sequence[tuple[float, float]]) -> float:
 
 
 def _epochs(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs.get("epochs", len(trial.intermediate_values)))
+    """Return the epochs that a trial has behind it, those before it ran again included."""
+    return int(trial.user_attrs.get(EPOCHS, len(trial.intermediate_values)))
 
 
 def _shareable(config: SweepConfig) -> dict[str, Any]:

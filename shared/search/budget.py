@@ -1,7 +1,7 @@
 """Hand out trials so that a study never gets more than its budget."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,9 @@ from shared.search.study import FAILURE
 from shared.sections import StudyConfig
 
 DRIVING = 0x7461_6774
-"""The class of the advisory lock that the one driver of a study holds."""
+"""The class of the advisory lock that the one driver of a study's search holds."""
+CONCLUDING = 0x7461_6775
+"""That of the lock of who makes a study's ensemble, which may be while others search."""
 DIVERGED = "diverged"
 """How the failure of a trial begins whose loss was not finite."""
 OUT_OF_MEMORY = "out of memory"
@@ -80,15 +82,38 @@ _HELD = (
 )
 
 
-@contextmanager
-def driving(storage: RDBStorage, study_name: str) -> Iterator[Callable[[], None]]:
-    """Be the one driver of a study for as long as the block lasts.
+def driving(storage: RDBStorage, study_name: str) -> AbstractContextManager[Callable[[], None]]:
+    """Be the one driver of a study's search for as long as the block lasts, as `_being_the_one`."""
+    return _being_the_one(
+        DRIVING,
+        storage,
+        study_name,
+        "is being searched by another tagsweep. Watch it with `tagsweep status`, help it with"
+        " `tagsweep worker`, or stop it first.",
+    )
 
-    The lock lives in the database's session, so it goes with the process that holds it, but also
-    with a database that restarts. Yields a function that takes it again then; to be called now and
-    then. Both raise TagsweepError when another driver has it.
+
+def concluding(storage: RDBStorage, study_name: str) -> AbstractContextManager[Callable[[], None]]:
+    """Be the one who makes a study's ensemble while the block lasts, as `_being_the_one`."""
+    return _being_the_one(
+        CONCLUDING,
+        storage,
+        study_name,
+        "is being made an ensemble of by another tagsweep. Wait until it is done, or stop it.",
+    )
+
+
+@contextmanager
+def _being_the_one(
+    kind: int, storage: RDBStorage, study_name: str, refusal: str
+) -> Iterator[Callable[[], None]]:
+    """Hold a study's lock of a kind.
+
+    It lives in the database's session, so it goes with the process that holds it, but also with a
+    database that restarts. Yields a function that takes it again then; to be called now and then.
+    Both raise TagsweepError when another has it.
     """
-    key = {"kind": DRIVING, "study": storage.get_study_id_from_name(study_name)}
+    key = {"kind": kind, "study": storage.get_study_id_from_name(study_name)}
     is_held = f"EXISTS (SELECT FROM pg_locks WHERE {_HELD} AND pid = pg_backend_pid())"
     take = text(f"SELECT {is_held} OR pg_try_advisory_lock(:kind, :study)")
     # A session of its own: were it the pool's, a thread less could be at work.
@@ -100,11 +125,7 @@ def driving(storage: RDBStorage, study_name: str) -> Iterator[Callable[[], None]
                 connection.execute(_LIVELY_SERVER)
                 is_ours = connection.execute(take, key).scalar_one()
             if not is_ours:
-                raise TagsweepError(
-                    f"Study {study_name!r} is being searched by another tagsweep."
-                    " Watch it with `tagsweep status`, help it with `tagsweep worker`,"
-                    " or stop it first."
-                )
+                raise TagsweepError(f"Study {study_name!r} {refusal}")
 
         hold()
         try:

@@ -95,9 +95,9 @@ def open_study(
         study.set_user_attr(SEARCH_S, 0.0)
     else:
         study = optuna.load_study(storage=storage, study_name=name)
-        _require_same_settings(name, existing, config)
+        require_same_settings(name, existing, config)
         if study.user_attrs[FINGERPRINT] != fingerprint:
-            raise _refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
+            raise refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
     study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
     return study
 
@@ -159,16 +159,18 @@ def read_progress(study: Study) -> StudyProgress:
     )
 
 
-def _require_same_settings(name: str, old: SweepConfig, new: SweepConfig) -> None:
+def require_same_settings(name: str, old: SweepConfig, new: SweepConfig) -> None:
+    """Raise InputError when a configuration would make another study of the one there is."""
     differing = [
         f"{key} was {before!r} and is {after!r}"
         for key, before, after in _differences(_identity(old), _identity(new))
     ]
     if differing:
-        raise _refusal(name, differing)
+        raise refusal(name, differing)
 
 
-def _refusal(name: str, differing: list[str]) -> InputError:
+def refusal(name: str, differing: list[str]) -> InputError:
+    """Return the error that says why a study cannot go on."""
     return InputError(
         f"Study {name!r} cannot go on, because {'; '.join(differing)}."
         " Undo the change, or start anew with another --run-dir or --study-name."

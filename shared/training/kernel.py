@@ -83,7 +83,7 @@ def fit_kernel_machine(
     known = np.sort(np.concatenate(held_out))
     rng = np.random.default_rng(seed)
     drawn = rng.choice(known, min(len(known), MAX_LANDMARKS), replace=False)
-    landmarks = np.asarray(vectors[np.sort(drawn)], dtype=np.float32)
+    landmarks = _distinct(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
     least = np.inf
     for width in WIDTHS:
         kernel = _kernel(landmarks, width)
@@ -103,6 +103,12 @@ def fit_kernel_machine(
     model = _build(kernel, coefficients @ turn, means @ turn + offsets, task)
     of_logits = ops.sigmoid if task == "multilabel" else ops.softmax
     return KernelMachine(model, ops.convert_to_numpy(of_logits(scores @ turn + offsets)))
+
+
+def _distinct(vectors: Floats) -> Floats:
+    """Return each row once: among copies the median distance says nothing."""
+    _, first = np.unique(vectors, axis=0, return_index=True)
+    return vectors[np.sort(first)]
 
 
 def _kernel(landmarks: Floats, width: float) -> _Kernel:

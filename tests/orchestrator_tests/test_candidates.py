@@ -7,7 +7,13 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.candidates import best_trials, candidates_of, choose, ensemble_key
+from orchestrator.candidates import (
+    Candidate,
+    best_trials,
+    candidates_of,
+    choose,
+    ensemble_key,
+)
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
@@ -48,6 +54,14 @@ def _numbers(run: Run, study: Study) -> list[int]:
     return [trial.number for trial in best_trials(run, study)]
 
 
+def _key(run: Run, study: Study) -> str:
+    return ensemble_key(run, study, best_trials(run, study))
+
+
+def _candidates(run: Run, study: Study) -> list[Candidate]:
+    return candidates_of(run, study, best_trials(run, study), WIDTHS, "multilabel")
+
+
 def test_the_best_trial_is_alone_unless_several_are_asked_for(tmp_path: Path, study: Study) -> None:
     assert _numbers(_run(tmp_path), study) == [3]
     assert _numbers(_run(tmp_path, source="top", top_k=2), study) == [3, 1]
@@ -56,13 +70,20 @@ def test_the_best_trial_is_alone_unless_several_are_asked_for(tmp_path: Path, st
 def test_a_trial_that_was_chosen_is_alone_until_the_best_is_again(
     tmp_path: Path, study: Study
 ) -> None:
-    keys = {ensemble_key(_run(tmp_path), study)}
     choose(study, 4)
-    keys.add(ensemble_key(_run(tmp_path), study))
     assert _numbers(_run(tmp_path, source="greedy"), study) == [4]
     choose(study, None)
     assert _numbers(_run(tmp_path), study) == [3]
-    assert len(keys) == 2
+
+
+def test_the_ensemble_of_a_trial_alone_is_another_though_it_is_the_best_one(
+    tmp_path: Path, study: Study
+) -> None:
+    keys = {_key(_run(tmp_path), study)}
+    for number in (3, 4):
+        choose(study, number)
+        keys.add(_key(_run(tmp_path), study))
+    assert len(keys) == 3
 
 
 @pytest.mark.parametrize(("number", "what"), [(5, "it is PRUNED"), (9, "there is none")])
@@ -90,10 +111,10 @@ def test_without_a_complete_trial_it_says_what_to_do(tmp_path: Path) -> None:
 def test_members_of_a_trial_are_shared_by_all_ways_of_choosing(
     tmp_path: Path, study: Study
 ) -> None:
-    (best,) = candidates_of(_run(tmp_path), study, WIDTHS, "multilabel")
-    first, *_ = candidates_of(_run(tmp_path, source="greedy"), study, WIDTHS, "multilabel")
+    (best,) = _candidates(_run(tmp_path), study)
+    first, *_ = _candidates(_run(tmp_path, source="greedy"), study)
     assert (best.trial, best.key, best.params) == (3, first.key, first.params)
-    (other,) = candidates_of(_run(tmp_path, n_folds=4), study, WIDTHS, "multilabel")
+    (other,) = _candidates(_run(tmp_path, n_folds=4), study)
     assert other.key != best.key
 
 
@@ -101,7 +122,7 @@ def test_the_ensemble_is_another_when_its_trials_or_its_choice_are(
     tmp_path: Path, study: Study
 ) -> None:
     runs = [_run(tmp_path, **e) for e in ({}, {"source": "top"}, {"source": "greedy"})]
-    keys = {ensemble_key(run, study) for run in runs}
+    keys = {_key(run, study) for run in runs}
     assert len(keys) == 3
     study.add_trial(_trial(0.6, 0.2, TrialState.COMPLETE))
-    assert ensemble_key(runs[0], study) not in keys
+    assert _key(runs[0], study) not in keys

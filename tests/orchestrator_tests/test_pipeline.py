@@ -1,5 +1,7 @@
 import os
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -9,14 +11,17 @@ import pytest
 from optuna.storages import RDBStorage
 from rich.console import Console
 
-from orchestrator.pipeline import run_all
+from orchestrator import result
+from orchestrator.pipeline import run_all, run_prepare
 from orchestrator.predict import embed_texts, load_predictor, predict
 from orchestrator.run import Run, define_run
 from shared.bundle import read_bundle
-from shared.config import dump_config, parse_config
+from shared.config import dump_config, parse_config, with_values
+from shared.errors import InputError
 from tests.tiny_encoder import write_tiny_encoder
 
 WIDTHS = {"small": 16, "large": 24}
+CONSOLE = Console(quiet=True)
 TEXTS = ["The lid came off after two days", "could not be happier", "the lid came off"]
 
 
@@ -42,7 +47,7 @@ def run(checkout: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFact
     }
     (folder / "sweep.yaml").write_text(dump_config(parse_config(values, "here")))
     defined = define_run(folder / "sweep.yaml", folder / "run", postgres_url, {})
-    run_all(defined, Console(quiet=True))
+    run_all(defined, CONSOLE)
     return defined
 
 
@@ -69,3 +74,30 @@ def test_the_bundle_embeds_as_its_best_trial_did_and_predicts_as_its_members(run
     expected = np.mean([keras.ops.convert_to_numpy(one(vectors)) for one in members], axis=0)
     np.testing.assert_allclose(predict(predictor, TEXTS).probabilities, expected, atol=1e-6)
     assert bundle.reference.vectors.shape[1] == vectors.shape[1]
+
+
+def test_a_result_whose_making_was_interrupted_is_made_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(run, config=with_values(run.config, {"decisions": {"threshold": "half"}}))
+    with monkeypatch.context() as patch:
+        patch.setattr(result, "share_bundle", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_all(other, CONSOLE)
+    assert run_all(other, CONSOLE).is_new
+    assert not run_all(other, CONSOLE).is_new
+
+
+def test_preparing_something_else_leaves_what_a_search_started_from(
+    run: Run, checkout: Path, tmp_path: Path
+) -> None:
+    kept = run.paths.config.read_text()
+    pd.read_csv(checkout / "examples" / "reviews.csv", nrows=299).to_csv(tmp_path / "fewer.csv")
+    for values, reason in (
+        ({"study": {"seed": 7}}, "study.seed was 42 and is 7"),
+        ({"data": {"csv": tmp_path / "fewer.csv"}}, "the data changed"),
+    ):
+        other = replace(run, config=with_values(run.config, values))
+        with pytest.raises(InputError, match=f"cannot go on, because {reason}"):
+            run_prepare(other, CONSOLE)
+    assert run.paths.config.read_text() == kept

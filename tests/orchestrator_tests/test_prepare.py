@@ -1,12 +1,15 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.run import Run, define_run
+from shared.config import with_values
 from shared.errors import InputError
+from shared.paths import RunPaths
 from tests.tiny_encoder import write_tiny_encoder
 
 
@@ -62,6 +65,21 @@ def test_the_fingerprint_is_that_of_all_encoders_in_their_order(
         f"the encoder's files: {name}" for name in names
     ]
     assert "the encoder's files" in prepared.only(names[:1]).parts
+
+
+def test_rows_that_nothing_can_be_measured_on_are_refused(
+    run: Run, names: list[str], tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"text": [f"text {i}" for i in range(200)], "rare": 0})
+    table.loc[:7, "rare"] = 1
+    table.to_csv(tmp_path / "rare.csv", index=False)
+    values = {"data": {"csv": tmp_path / "rare.csv", "test_fraction": 0.05}}
+    small = with_values(run.config.model_copy(update={"encoders": ()}), values)
+    small = small.model_copy(update={"encoders": _encoders(run, names[:1])})
+    with pytest.raises(
+        InputError, match=r"test split must have .* none of the 10 has\. Raise data"
+    ):
+        prepare(Run(RunPaths(tmp_path), small), Console(quiet=True))
 
 
 def test_two_names_of_one_encoder_are_refused(run: Run) -> None:

@@ -54,11 +54,12 @@ def test_other_decisions_are_another_bundle_of_the_same_members(
     study.set_user_attr(FINGERPRINT, "f")
     study.tell(study.ask(), 0.5)
     run = Run(RunPaths(tmp_path), SweepConfig())
-    search = {"key": ensemble_key(run, study), "trial": 0, "complete": 1, "pruned": 0}
+    key = ensemble_key(run, study, study.trials)
+    search = {"key": key, "trial": 0, "complete": 1, "pruned": 0}
     decisions = {"asked": run.config.decisions.model_dump(mode="json")}
     run.paths.bundle.mkdir()
     metrics = json.dumps({"search": search, "decisions": decisions})
     run.paths.bundle.joinpath("metrics.json").write_text(metrics)
     other = Run(run.paths, with_values(run.config, changed))
     assert is_bundled(other, study) == is_kept
-    assert (ensemble_key(other, study) == search["key"]) == are_members_kept
+    assert (ensemble_key(other, study, study.trials) == key) == are_members_kept

@@ -1,6 +1,7 @@
 from optuna.trial import TrialState
 
 from orchestrator.report.facts import tell_cost
+from shared.search.study import RESUMED_AT
 from tests.orchestrator_tests.report.trials import make_trial
 
 
@@ -24,6 +25,12 @@ def test_what_pruning_saved_is_measured_by_the_median_of_the_complete_trials() -
     assert cost.epochs == 4 + 10 + 30 + 1 + 4 + 20
     assert cost.epochs_saved == (10 - 1) + (10 - 4), "one that outlasted the median saves nothing"
     assert cost.worker_s_saved == round(cost.worker_s * 15 / 69, 1)
+
+
+def test_epochs_that_a_trial_went_on_after_count_once() -> None:
+    lost, again = make_trial(0, TrialState.FAIL, epochs=50), make_trial(1, epochs=60)
+    again.set_user_attr(RESUMED_AT, 50)
+    assert tell_cost([lost, again], None, 1.0, 2.0).epochs == 60
 
 
 def test_a_search_without_a_trial_costs_nothing() -> None:

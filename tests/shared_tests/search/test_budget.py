@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.budget import ask, driving, is_driven, is_spent
+from shared.search.budget import ask, concluding, driving, is_driven, is_spent
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import FAILURE, load_study, open_study, read_progress
@@ -112,6 +112,22 @@ def test_a_study_has_one_driver_at_a_time(
         pass
     other.remove_session()
     other.engine.dispose()
+
+
+def test_an_ensemble_is_made_by_one_at_a_time_and_beside_a_search(
+    storage: RDBStorage, study_name: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    with (
+        driving(storage, study_name),
+        concluding(storage, study_name),
+        pytest.raises(TagsweepError, match="an ensemble of by another tagsweep"),
+        concluding(storage, study_name),
+    ):
+        pass
+    assert not is_driven(storage, study_name)
+    with concluding(storage, study_name):
+        assert not is_driven(storage, study_name)
 
 
 def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: str) -> None:

@@ -91,6 +91,14 @@ def test_fewer_landmarks_than_rows_do_nearly_as_well(
     assert average_precision_score(points[1][N:], _say(found.model, points[0][N:])) > 0.85
 
 
+def test_a_text_that_most_rows_have_is_one_landmark(points: tuple[Floats, Floats]) -> None:
+    vectors, labels = points[0].copy(), points[1].copy()
+    vectors[40:N], labels[40:N] = vectors[0], labels[0]
+    found = fit_kernel_machine(vectors, labels, FOLDS, "multilabel", 0)
+    assert len(found.model.get_weights()[1]) == 40
+    assert average_precision_score(labels[:40], found.out_of_fold[:40]) > 0.7
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_of_classes_the_probabilities_add_up_to_1(
     points: tuple[Floats, Floats], n_classes: int
