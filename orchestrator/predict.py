@@ -1,7 +1,7 @@
 """Predict on new text with a bundle."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH_ROWS = 8192
-"""Rows a forward pass: bounds memory."""
+"""Rows a forward pass, and texts predicted at a time: bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,37 @@ def predict_vectors(
 ) -> npt.NDArray[np.float32]:
     """Return the (n, L) float32 probabilities that a forward pass gives (n, d) embeddings.
 
-    `forward` is a Keras model, or its `predict_on_batch`, which compiles it first.
+    `forward` is a Keras model, or its `predict_on_batch`, which compiles it first; what compiles
+    for a number of rows does it for powers of two alone. Sums that rounding took beyond 1 are 1.
     """
     starts = range(0, len(vectors), BATCH_ROWS)
-    outputs = [forward(np.asarray(vectors[start : start + BATCH_ROWS])) for start in starts]
-    return np.concatenate([ops.convert_to_numpy(output) for output in outputs])
+    outputs = [_forward(forward, vectors[start : start + BATCH_ROWS]) for start in starts]
+    return np.clip(np.concatenate(outputs), 0, 1)
+
+
+def _forward(
+    forward: Callable[[npt.NDArray[np.float32]], Any], vectors: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    n_rows = len(vectors)
+    filled = np.zeros((1 << (n_rows - 1).bit_length(), vectors.shape[1]), np.float32)
+    filled[:n_rows] = vectors
+    found: npt.NDArray[np.float32] = ops.convert_to_numpy(forward(filled))[:n_rows]
+    return found
+
+
+def predict_in_chunks(
+    predictor: Predictor, texts: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Prediction]]:
+    """Yield some of the texts at a time, and what is predicted of them: bounds memory."""
+    for start in range(0, len(texts), BATCH_ROWS):
+        chunk = texts[start : start + BATCH_ROWS]
+        yield chunk, predict(predictor, chunk)
 
 
 def write_csv(
     file: TextIO,
-    texts: Sequence[str],
+    predicted: Iterable[tuple[Sequence[str], Prediction]],
     label_names: Sequence[str],
-    prediction: Prediction,
     class_column: str | None = None,
 ) -> None:
     """Write a row a text, in their order: the text, each label's probability and decision (0 or 1).
@@ -113,16 +132,17 @@ def write_csv(
     else:
         columns = [*(f"{name}_probability" for name in names), _inert(class_column)]
     writer.writerow(["text", *columns])
-    for text, probabilities, decisions in zip(
-        texts, prediction.probabilities, prediction.decisions, strict=True
-    ):
-        said = [f"{probability:.6f}" for probability in probabilities]
-        if class_column is None:
-            pairs = zip(said, map(int, decisions), strict=True)
-            cells: list[object] = [cell for pair in pairs for cell in pair]
-        else:
-            cells = [*said, names[int(decisions.argmax())]]
-        writer.writerow([_inert(text), *cells])
+    for texts, prediction in predicted:
+        for text, probabilities, decisions in zip(
+            texts, prediction.probabilities, prediction.decisions, strict=True
+        ):
+            said = [f"{probability:.6f}" for probability in probabilities]
+            if class_column is None:
+                pairs = zip(said, map(int, decisions), strict=True)
+                cells: list[object] = [cell for pair in pairs for cell in pair]
+            else:
+                cells = [*said, names[int(decisions.argmax())]]
+            writer.writerow([_inert(text), *cells])
 
 
 def _inert(text: str) -> str:

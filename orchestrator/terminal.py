@@ -101,8 +101,13 @@ def _say(line: str) -> None:
 
 
 def quiet_keras() -> None:
-    """Import Keras and its backend without what native code prints before any log level counts."""
+    """Import Keras and its backend without what native code prints before any log level counts.
+
+    Of a GPU they take what they need, not all of it: encoders and other processes need some too.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

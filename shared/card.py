@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.data.encoder import is_commit
+from shared.sections import QUANTISED
+
 if TYPE_CHECKING:
-    from shared.bundle import Manifest
-    from shared.sections import EncoderConfig
+    from shared.bundle import BundledEncoder, Manifest
     from shared.training.params import Task
 
 TAGS = ["sentence-transformers", "tagsweep"]
@@ -233,7 +235,7 @@ def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:
 
 
 def _usage(manifest: "Manifest") -> str:
-    encoders = [one.config for one in manifest.encoders]
+    encoders = manifest.encoders
     decide = _DECIDE_LABELS if manifest.task == "multilabel" else _DECIDE_CLASS
     return f"""## Use
 
@@ -252,7 +254,7 @@ import keras
 probabilities = keras.models.load_model("ensemble.keras").predict(vectors, verbose=0)[0]
 manifest = json.load(open("manifest.json", encoding="utf-8"))
 {decide}
-```"""
+```{_caveats(encoders)}"""
 
 
 _DECIDE_LABELS = """\
@@ -262,17 +264,32 @@ _DECIDE_CLASS = """\
 print(manifest["label_names"][probabilities.argmax()])"""
 
 
-def _embedding_code(encoders: "Sequence[EncoderConfig]") -> str:
+def _caveats(encoders: "Sequence[BundledEncoder]") -> str:
+    """Say where the lines of Python need a change, or do not give quite what tagsweep does."""
+    said = ""
+    for one in (encoder.config for encoder in encoders):
+        if Path(one.name).is_dir():
+            said += f"\n\n`{one.name}` is a folder: name where the encoder is on your machine."
+        if one.backend in QUANTISED:
+            said += (
+                f"\n\ntagsweep embeds with {one.backend}, as the model was trained: its"
+                " probabilities differ a little from those of these lines."
+            )
+    return said
+
+
+def _embedding_code(encoders: "Sequence[BundledEncoder]") -> str:
     """Return lines of Python that embed a text, with all encoders side by side."""
     is_one = len(encoders) == 1
     lines, calls = [] if is_one else ["import numpy as np"], []
     lines += ["from sentence_transformers import SentenceTransformer", ""]
-    for i, one in enumerate(encoders):
-        variable = "encoder" if is_one else f"encoder_{i}"
-        lines.append(f"{variable} = SentenceTransformer({one.name!r})")
+    for i, bundled in enumerate(encoders):
+        one, variable = bundled.config, "encoder" if is_one else f"encoder_{i}"
+        revision = f", revision={bundled.revision!r}" if is_commit(bundled.revision) else ""
+        lines.append(f"{variable} = SentenceTransformer({one.name!r}{revision})")
         if one.max_seq_length:
             lines.append(f"{variable}.max_seq_length = {one.max_seq_length}")
-        prompt = f", prompt={one.prompt!r}" if one.prompt else ""
+        prompt = "" if one.prompt is None else f", prompt={one.prompt!r}"
         calls.append(f'{variable}.encode(["Some text"]{prompt})')
     vectors = calls[0] if is_one else f"np.hstack([{', '.join(calls)}])"
     return "\n".join([*lines, f"vectors = {vectors}"])

@@ -1,7 +1,9 @@
 """Read the arguments of the commands that use a bundle; nothing else."""
 
 import json
+import os
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,19 +38,20 @@ def predict(
     with exit_codes():
         texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
         loaded = _read(bundle)
-        from orchestrator.predict import load_predictor, predict, write_csv
+        from orchestrator.predict import load_predictor, predict, predict_in_chunks, write_csv
 
         names, class_column = loaded.manifest.label_names, loaded.manifest.class_column
-        prediction = predict(load_predictor(loaded, texts), texts)
+        predictor = load_predictor(loaded, texts)
         if text is not None and output is None:
+            prediction = predict(predictor, texts)
             rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
             for name, probability, decision in rows:
                 typer.echo(f"{name:<20} {probability:.4f} {'yes' if decision else 'no'}")
         elif output is None:
-            write_csv(sys.stdout, texts, names, prediction, class_column)
+            write_csv(sys.stdout, predict_in_chunks(predictor, texts), names, class_column)
         else:
             with output.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, texts, names, prediction, class_column)
+                write_csv(file, predict_in_chunks(predictor, texts), names, class_column)
 
 
 def evaluate(
@@ -139,7 +142,17 @@ def _read_texts(
         raise InputError("Give the texts in one way: --text TEXT, --input CSV, or - for lines.")
     if csv is not None:
         return load_texts(csv, text_column or "text")
-    texts = (text,) if text is not None else tuple(line.rstrip("\n") for line in sys.stdin)
+    lines: Iterable[bytes] = [os.fsencode(text)] if text is not None else sys.stdin.buffer
+    texts = tuple(_decode(number, line) for number, line in enumerate(lines, start=1))
     if not texts or not all(one.strip() for one in texts):
         raise InputError("There must be at least one text, and none may be empty.")
     return texts
+
+
+def _decode(number: int, line: bytes) -> str:
+    from shared.errors import InputError
+
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"Text {number} must be UTF-8, but is not: {error.reason}.") from error

@@ -4,6 +4,7 @@ import csv
 import difflib
 import hashlib
 import shlex
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,14 +126,22 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
 def _read_table(path: Path) -> pd.DataFrame:
     _require_unique_header(path)
     try:
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
-            on_bad_lines="error",
-        )
+        with warnings.catch_warnings():
+            # Of a row wider than the header pandas would only say that it drops what is beyond.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                on_bad_lines="error",
+            )
+    except pd.errors.ParserWarning as error:
+        raise InputError(
+            f"{path} is not a valid CSV: it has rows with more fields than its header has names."
+            " Name every column, and quote texts that have commas in them."
+        ) from error
     except pd.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
         raise InputError(f"{path} is not a valid CSV: {reason.strip()}.") from error

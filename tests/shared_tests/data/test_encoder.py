@@ -14,6 +14,7 @@ from shared.data.encoder import (
     count_tokens,
     encode,
     encode_sorted,
+    find_again,
     length_limit,
     load_encoder,
     resolve_encoder,
@@ -46,21 +47,41 @@ def test_a_folders_revision_follows_its_files(tmp_path: Path) -> None:
     config = EncoderConfig(name=str(tmp_path))
     first = resolve_encoder(config).revision
     assert resolve_encoder(config).revision == first
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "config.json.metadata").write_text("when it was downloaded")
+    assert resolve_encoder(config).revision == first
     (tmp_path / "config.json").write_text("{ }")
     assert resolve_encoder(config).revision != first
 
 
-def test_an_encoder_of_the_hub_is_known_by_its_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cached = tmp_path / "models--sentence-transformers--some-encoder"
+def _keep_as_the_hub_does(cache: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an encoder where the hub's library keeps what it has downloaded."""
+    cached = cache / f"models--sentence-transformers--{name}"
     snapshot = cached / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(COMMIT)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    return cached
+
+
+def test_what_must_be_of_a_commit_is_not_the_packaged_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _keep_as_the_hub_does(tmp_path, "all-MiniLM-L6-v2", monkeypatch)
+    packaged = resolve_encoder(EncoderConfig())
+    of_hub = resolve_encoder(EncoderConfig(), COMMIT)
+    assert (of_hub.revision, of_hub.location) == (COMMIT, "sentence-transformers/all-MiniLM-L6-v2")
+    assert find_again(of_hub) == of_hub
+    assert find_again(packaged) == packaged != of_hub
+
+
+def test_an_encoder_of_the_hub_is_known_by_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = _keep_as_the_hub_does(tmp_path, "some-encoder", monkeypatch)
     encoder = resolve_encoder(EncoderConfig(name="some-encoder"))
     assert encoder.location == "sentence-transformers/some-encoder"
     assert encoder.revision == COMMIT
