@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
 from orchestrator.values import say_value
+from shared.errors import TagsweepError
 from shared.search.budget import count_left, is_out_of_time
 from shared.search.bulk_read import id_of
 from shared.search.liveness import HANDED_BACK, LOST, retry, workers_of_running
@@ -51,15 +52,20 @@ def supervise(
 
     `hold` makes sure that this is still the study's only driver. The time of earlier starts counts.
     The follower is shown all that happens. On any exit, an interrupt too, the workers are told to
-    stop, waited for, and the trials that they left are enqueued again.
+    stop, waited for, and the trials that they left are enqueued again; not when another driver has
+    come, whose workers have the same names.
     """
     earlier_s = float(study.user_attrs[SEARCH_S])
     started = time.monotonic()
-    insist = partial(patiently, on_outage=follower.on_outage)
+    insist, is_the_driver = partial(patiently, on_outage=follower.on_outage), True
     try:
         while True:
             state = pool.poll(insist(lambda: count_left(storage, id_of(study), limits)))
-            insist(hold)
+            try:
+                insist(hold)
+            except TagsweepError:
+                is_the_driver = False
+                raise
             searched_s = earlier_s + time.monotonic() - started
             progress = insist(partial(_record, study, storage, state, searched_s, max_retries))
             insist(partial(follower.look, state, progress, searched_s))
@@ -73,7 +79,8 @@ def supervise(
     finally:
         pool.stop()
         pool.join(GRACE_S)
-        insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
+        if is_the_driver:
+            insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
         insist(follower.follow_trials)
 
 

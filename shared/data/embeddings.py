@@ -1,9 +1,12 @@
 """Embed texts once and keep the vectors under a hash of all that they depend on."""
 
+import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +68,42 @@ def embed(
     """Embed texts, each distinct one once, or take them from the cache.
 
     `on_progress(done, total)` counts distinct texts. An interrupted call goes on with the chunks
-    that it had not finished when it is made again, wherever each of the two encodes.
+    that it had not finished when it is made again, wherever each of the two encodes. One that
+    another process makes at the same time is waited for.
     """
     key = embeddings_key(texts, encoder)
     cached = _read(cache, key, len(texts))
     if cached is not None:
         return cached
     cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache):
+        cached = _read(cache, key, len(texts))
+        return cached or _embed_anew(texts, encoder, cache, key, on_progress, open_encoding)
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Lock the folder against this machine's other processes; the lock goes with the process."""
+    folder = os.open(cache, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("Another process embeds texts for %s: this one waits for it", cache)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _embed_anew(
+    texts: Sequence[str],
+    encoder: Encoder,
+    cache: Path,
+    key: str,
+    on_progress: Callable[[int, int], None],
+    open_encoding: OpenEncoding,
+) -> Embeddings:
     # Texts that share a chunk, and so its batches, are of a length; each encoder counts its tokens.
     distinct = sorted(sorted(set(texts)), key=len, reverse=True)
     partial, done, loaded = _embed_distinct(

@@ -239,9 +239,17 @@ def read_silences(connection: Connection, trial_ids: Collection[int]) -> dict[in
     if not trial_ids:
         return {}
     model = TrialHeartbeatModel
-    age_s: Any = func.extract("epoch", func.localtimestamp() - model.heartbeat)
+    age_s: Any = func.extract("epoch", database_now() - model.heartbeat)
     rows = select(model.trial_id, age_s).where(among(model.trial_id, trial_ids))
     return {trial_id: float(seconds) for trial_id, seconds in connection.execute(rows)}
+
+
+def database_now() -> ColumnElement[Any]:
+    """Return the database's clock in UTC, without a zone, as heartbeats are kept.
+
+    A session's own time would leap with daylight saving, and differ between nodes.
+    """
+    return func.timezone("UTC", func.now())
 
 
 def read_clock(connection: Connection) -> float:

@@ -44,7 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
-from shared.search.bulk_read import Params, among, read_params
+from shared.search.bulk_read import Params, among, database_now, read_params
 
 MAX_IDLE_S = 60.0
 """How long a transaction that holds locks may do nothing."""
@@ -182,9 +182,9 @@ def read_stale(storage: RDBStorage, study_id: int, grace_s: float) -> set[int]:
     running = and_(TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING)
     heartbeat = TrialHeartbeatModel.heartbeat
     first = insert(TrialHeartbeatModel).from_select(
-        ["trial_id", "heartbeat"], select(TrialModel.trial_id, func.now()).where(running)
+        ["trial_id", "heartbeat"], select(TrialModel.trial_id, database_now()).where(running)
     )
-    age_s = func.extract("epoch", func.localtimestamp() - heartbeat)
+    age_s = func.extract("epoch", database_now() - heartbeat)
     stale = (
         select(TrialModel.trial_id)
         .join(TrialHeartbeatModel, TrialHeartbeatModel.trial_id == TrialModel.trial_id)
@@ -253,7 +253,7 @@ def _write_attrs(connection: Connection, attrs: Sequence[tuple[int, str, Any]]) 
 
 def _beat(connection: Connection, trial_ids: Collection[int]) -> set[int]:
     """Write heartbeats of running trials by the database's clock; return those that run."""
-    running = select(TrialModel.trial_id, func.now()).where(
+    running = select(TrialModel.trial_id, database_now()).where(
         among(TrialModel.trial_id, trial_ids), TrialModel.state == TrialState.RUNNING
     )
     upsert = insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], running)

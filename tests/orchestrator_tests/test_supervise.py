@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from optuna.storages import RDBStorage
@@ -70,9 +72,10 @@ def _supervise(
     pool: ScriptedPool,
     timeout_s: float | None = None,
     update: Update = ignore,
+    hold: Callable[[], None] = lambda: None,
 ) -> None:
     limits = StudyConfig(n_trials=4, timeout_s=timeout_s)
-    supervise(study, storage, pool, limits, 5, lambda: None, update, follower)
+    supervise(study, storage, pool, limits, 5, hold, update, follower)
 
 
 def test_a_search_ends_when_all_workers_have_left(
@@ -126,6 +129,17 @@ def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails
         _supervise(study, storage, follower, pool)
     assert pool.calls == ["stop", "join"]
     assert study.trials[0].user_attrs[FAILURE].startswith("interrupted")
+
+
+def test_a_driver_that_another_has_replaced_leaves_the_trials_of_its_workers(
+    study: Study, storage: RDBStorage, follower: Follower
+) -> None:
+    study.ask().set_user_attr(WORKER, "worker-0")
+    pool, refuse = ScriptedPool(PoolState(1)), Mock(side_effect=TagsweepError("another"))
+    with pytest.raises(TagsweepError, match="another"):
+        _supervise(study, storage, follower, pool, hold=refuse)
+    assert pool.calls == ["stop", "join"]
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
 def test_what_is_shown_says_how_far_the_search_is(

@@ -22,6 +22,7 @@ from shared.data.encoder import Encoder, find_again, resolve_encoder
 from shared.data.encoding import Encoded, Loaded
 from shared.errors import InputError, TagsweepError
 from shared.sections import EncoderConfig, WorkersConfig
+from tests.processes import living_children
 from workers import launch_encoders, ray_encoders
 from workers.ray_encoders import EncoderProcess
 
@@ -69,15 +70,6 @@ def embed_on(
     return embed(TEXTS, encoder, cache, on_progress, encoding).vectors
 
 
-def processes() -> list[psutil.Process]:
-    """Return the processes of our own Ray that encode, whose titles it sets."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "ray::EncoderProcess" in " ".join(child.cmdline())
-    ]
-
-
 def test_vectors_are_those_of_one_process_though_a_process_is_killed(
     encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -86,9 +78,10 @@ def test_vectors_are_those_of_one_process_though_a_process_is_killed(
 
     def kill(n_done: int, _total: int) -> None:
         done.append(n_done)
-        seen.update(processes())
+        living = living_children("ray::EncoderProcess")
+        seen.update(living)
         if n_done == 30:
-            processes()[0].kill()
+            living[0].kill()
 
     made = embed_on(None, encoder, tmp_path / "ray", kill)
     np.testing.assert_array_equal(made, embed(TEXTS, encoder, tmp_path / "one", ignore).vectors)

@@ -17,6 +17,7 @@ from shared.errors import InputError, TagsweepError
 from shared.search.liveness import workers_of_running
 from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
 from shared.sections import WorkersConfig
+from tests.processes import living_children
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 PATIENCE_S = 120
@@ -139,15 +140,11 @@ def test_a_pool_that_never_started_leaves_no_process_and_no_handler() -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with launch_workers(WorkersConfig(max=1)) as pool:
         pool.stop()
-    assert not any("ray" in child.name() for child in psutil.Process().children(recursive=True))
+    assert not living_children("/ray/core/")
     assert signal.getsignal(signal.SIGTERM) is on_sigterm
 
 
 def _worker_process() -> psutil.Process:
     """Return the process of the Ray actor, whose title Ray sets."""
-    (process,) = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "ray::Worker" in " ".join(child.cmdline())
-    ]
+    (process,) = living_children("ray::Worker")
     return process

@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from shared.data import embeddings, encoding
 from shared.data.backends import Choice
-from shared.data.embeddings import embed, embeddings_key, encode_texts
+from shared.data.embeddings import Embeddings, embed, embeddings_key, encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.data.encoding import Chunk, Encoded, Encoding, encode_chunk, encoding_here
 from shared.sections import EncoderConfig
@@ -106,6 +108,24 @@ def backwards(encoder: Encoder, chunks: Sequence[Chunk]) -> Iterator[Encoding]:
     """Encode as several processes do: in another order than the one of the chunks."""
     with encoding_here(encoder, chunks) as (loaded, encoded):
         yield loaded, reversed(list(encoded))
+
+
+def test_a_second_process_waits_for_the_vectors_of_the_first(
+    tmp_path: Path, encoder: Encoder, encoded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        others: list[Future[Embeddings]] = []
+
+        def start_another(done: int, _total: int) -> None:
+            if done == 2:
+                others.append(pool.submit(embed, TEXTS, encoder, tmp_path, ignore))
+                deadline = time.monotonic() + 20
+                while "waits for it" not in caplog.text and time.monotonic() < deadline:
+                    time.sleep(0.05)
+
+        made = embed(TEXTS, encoder, tmp_path, start_another)
+        np.testing.assert_array_equal(others[0].result().vectors, made.vectors)
+    assert sorted(encoded) == sorted(set(TEXTS))
 
 
 def test_chunks_may_get_done_in_any_order_and_none_is_made_again(

@@ -44,6 +44,19 @@ def test_a_trial_that_is_beaten_for_is_left_alone(study: Study, storage: RDBStor
     assert study.trials[0].state == TrialState.RUNNING
 
 
+def test_heartbeats_are_of_one_time_wherever_a_node_is(
+    study: Study, storage: RDBStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = _ask(study, storage)
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    far_away = open_storage(postgres_url)
+    assert beat(far_away, [_id(trial)]) == set()
+    assert reap(study, storage, 60, max_retries=1) == []
+    assert reap(study, far_away, 60, max_retries=1) == []
+    far_away.remove_session()
+    far_away.engine.dispose()
+
+
 def test_a_trial_without_a_heartbeat_is_failed_and_runs_again_with_its_parameters(
     study: Study, storage: RDBStorage
 ) -> None:
