@@ -11,7 +11,8 @@ import optuna
 from optuna.storages import RDBStorage
 
 from shared.errors import InputError
-from shared.search.budget import is_driven, is_out_of_time
+from shared.search.budget import is_out_of_time
+from shared.search.locks import is_driven
 from shared.search.patience import patiently
 from shared.search.storage import opened_storage
 from shared.search.study import (

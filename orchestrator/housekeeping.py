@@ -11,8 +11,8 @@ from optuna.storages import RDBStorage
 
 from orchestrator.run import Run, database_of
 from shared.errors import InputError, TagsweepError
-from shared.search.budget import is_driven
 from shared.search.liveness import workers_of_running
+from shared.search.locks import is_driven
 from shared.search.storage import opened_storage
 from shared.search.study import (
     CONFIG,

@@ -31,9 +31,10 @@ from orchestrator.supervise import hand_back, supervise
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
-from shared.search.budget import concluding, driving, is_out_of_time, is_spent
+from shared.search.budget import is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
 from shared.search.liveness import LOST
+from shared.search.locks import Lock, locked
 from shared.search.space import first_params
 from shared.search.storage import opened_storage, require_connections
 from shared.search.study import (
@@ -116,7 +117,7 @@ def search(
         widths=tuple(prepared.widths.values()),
     )
     with (
-        driving(storage, run.study_name) as hold,
+        locked(storage, run.study_name, Lock.SEARCH) as hold,
         show_progress(console, "Search", config.study.n_trials) as update,
     ):
         max_retries = config.workers.max_retries
@@ -156,7 +157,7 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
                 launch_workers(run.config.workers, run.ray_address) as pool,
             ):
                 search(run, prepared, opened, pool, console)
-        return _conclude(run, prepared, opened, console, events)
+        return _make_result(run, prepared, opened, console, events)
 
 
 @recorded
@@ -165,17 +166,20 @@ def run_prepare(run: Run, console: Console, events: Events) -> None:
 
     Raises InputError where a search has started from something else.
     """
-    is_begun = any(
-        (event["event"], event.get("stage")) == ("stage_started", "search")
-        for event in read_events(run.paths.events)
-    )
-    if is_begun:
+    has_begun = _has_begun(run)
+    if has_begun:
         require_same_settings(run.study_name, load_config(run.paths.config), run.config)
     with events.stage("embed"):
         prepared = prepare(run, console)
-    if is_begun and read_split(run.paths.split).fingerprint != prepared.split.fingerprint:
+    if has_begun and read_split(run.paths.split).fingerprint != prepared.split.fingerprint:
         raise refusal(run.study_name, ["the data changed"])
     keep(run, prepared)
+
+
+def _has_begun(run: Run) -> bool:
+    """Say whether this directory's study has been searched, without its database."""
+    starts = (one for one in read_events(run.paths.events) if one["event"] == "stage_started")
+    return any(one["stage"] == "search" for one in starts)
 
 
 @recorded
@@ -207,11 +211,11 @@ def run_ensemble(run: Run, console: Console, events: Events, trial: int | None =
         choose(opened.study, trial)
         if is_bundled(run, opened.study):
             return Result(read_metrics(run.paths.bundle), is_new=False)
-        return _conclude(run, prepared, opened, console, events)
+        return _make_result(run, prepared, opened, console, events)
 
 
-def _conclude(
+def _make_result(
     run: Run, prepared: Prepared, opened: OpenStudy, console: Console, events: Events
 ) -> Result:
-    with concluding(opened.storage, run.study_name), events.stage("ensemble"):
+    with locked(opened.storage, run.study_name, Lock.ENSEMBLE), events.stage("ensemble"):
         return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)

@@ -149,14 +149,13 @@ def _require_positives(dataset: Dataset, split: Split, folds: Sequence[Fold]) ->
 
     A small part of the rows may have none of the few that a rare label has.
     """
-    held_out = [("test split", split.test, "Raise data.test_fraction")]
-    cure = "Raise data.valid_fraction, or lower study.n_folds"
-    held_out += [("rows that measure a trial", rows, cure) for _, rows in folds]
-    for what, rows, cure in held_out:
+    parts = [("the test split", split.test, "data.test_fraction")]
+    parts += [("what trials are measured on", rows, "data.valid_fraction") for _, rows in folds]
+    for part, rows, fraction in parts:
         if not dataset.labels[rows].any():
             raise InputError(
-                f"{dataset.source}: the {what} must have a row with a label that is 1, but none of"
-                f" the {len(rows)} has. {cure}, or add rows of {dataset.label_names}."
+                f"{dataset.source}: {part} must have a row with a label that is 1, but none of the"
+                f" {len(rows)} has. Raise {fraction}, lower study.n_folds, or add such rows."
             )
 
 

@@ -23,7 +23,6 @@ from orchestrator.values import say_values
 from shared.bundle import read_metrics
 from shared.config import parse_config
 from shared.errors import TagsweepError
-from shared.search.budget import is_driven
 from shared.search.bulk_read import id_of
 from shared.search.following import (
     Failure,
@@ -34,6 +33,7 @@ from shared.search.following import (
     StudyReader,
 )
 from shared.search.forecast import forecast
+from shared.search.locks import is_driven
 from shared.search.storage import opened_storage, redact
 from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
 from shared.sections import StudyConfig

@@ -169,6 +169,7 @@ def tell_cost(
     busy = _busy_s(trials)
     epochs = {state: [_epochs(t) for t in trials if t.state is state] for state in _FINISHED}
     complete, pruned = epochs[TrialState.COMPLETE], epochs[TrialState.PRUNED]
+    # Of several folds an unfinished trial's values are those of the first, so there may be fewer.
     n_epochs = sum(max(0, _epochs(t) - t.user_attrs.get(RESUMED_AT, 0)) for t in trials)
     usual = median(complete) if complete else 0
     saved = float(sum(max(0, usual - n) for n in pruned))

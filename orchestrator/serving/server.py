@@ -17,14 +17,6 @@ GRACE_S = 30
 """How long requests under way may take to finish after a signal, in seconds."""
 
 
-def _warm_up(predictor: Predictor) -> None:
-    """Have compiled what is compiled, for as many texts as a batch has, before anybody waits."""
-    vectors = embed_texts(predictor, ["warm"])
-    most = BATCH_TEXTS - 1 + MAX_TEXTS
-    for power in range((most - 1).bit_length() + 1):
-        predict_embedded(predictor.bundle, np.repeat(vectors, 2**power, axis=0))
-
-
 def serve(predictor: Predictor, reserved: socket.socket) -> None:
     """Serve on a reserved address until SIGINT or SIGTERM; requests under way are answered."""
     manifest = predictor.bundle.manifest
@@ -42,3 +34,11 @@ def serve(predictor: Predictor, reserved: socket.socket) -> None:
     typer.echo(f"The classifier is at {address_of(reserved)}")
     with suppress(KeyboardInterrupt):  # uvicorn passes the signal on when all is done
         uvicorn.Server(config).run(sockets=[reserved])
+
+
+def _warm_up(predictor: Predictor) -> None:
+    """Have compiled what is compiled, for as many texts as a batch has, before anybody waits."""
+    vectors = embed_texts(predictor, ["warm"])
+    most = BATCH_TEXTS - 1 + MAX_TEXTS
+    for power in range((most - 1).bit_length() + 1):
+        predict_embedded(predictor.bundle, np.repeat(vectors, 2**power, axis=0))

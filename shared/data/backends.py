@@ -86,7 +86,7 @@ def choose_by_sample(
 
     if encoder.backend != "auto":
         named, candidate = measure(encoder.backend)
-        if named.cosine_min < LOSSLESS_COSINE:
+        if not named.cosine_min >= LOSSLESS_COSINE:  # NaN neither
             raise InputError(
                 f"encoder.backend {encoder.backend!r} must agree with float32, cosine at least"
                 f" {LOSSLESS_COSINE}, but for {encoder.name!r} it is {named.cosine_min:.4f}: choose"

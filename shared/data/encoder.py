@@ -27,8 +27,6 @@ CPU_BATCH_TOKENS = 2048
 """Tokens a forward pass on a CPU: what the layers hand on then fits its caches."""
 GPU_BATCH_TOKENS = 16384
 """Tokens a forward pass on a GPU, which has to be kept busy."""
-
-
 _NOTES = {".cache", ".git"}
 """Folders with times and states of a download."""
 

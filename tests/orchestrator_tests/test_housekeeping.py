@@ -17,7 +17,7 @@ from orchestrator.run import Run, keep_config
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
-from shared.search.budget import driving
+from shared.search.locks import Lock, locked
 from shared.search.study import open_study
 
 
@@ -59,7 +59,7 @@ def test_another_kind_of_table_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_studies_are_listed(run: Run, storage: RDBStorage, postgres_url: str) -> None:
-    with driving(storage, run.study_name):
+    with locked(storage, run.study_name, Lock.SEARCH):
         (found,) = [s for s in list_studies(postgres_url) if s.name == run.study_name]
     assert found == StudySummary(run.study_name, 2, 4, 0.5, is_driven=True)
     shown = describe_studies([found, StudySummary("new", 0, 10, None, is_driven=False)])
@@ -76,7 +76,7 @@ def test_a_deleted_run_leaves_nothing(run: Run, postgres_url: str) -> None:
 
 
 def test_a_run_at_work_is_not_deleted(run: Run, storage: RDBStorage) -> None:
-    with driving(storage, run.study_name):
+    with locked(storage, run.study_name, Lock.SEARCH):
         for act in (delete_run, describe_loss):
             with pytest.raises(TagsweepError, match="is at work"):
                 act(run)

@@ -77,7 +77,7 @@ def test_rows_that_nothing_can_be_measured_on_are_refused(
     small = with_values(run.config.model_copy(update={"encoders": ()}), values)
     small = small.model_copy(update={"encoders": _encoders(run, names[:1])})
     with pytest.raises(
-        InputError, match=r"test split must have .* none of the 10 has\. Raise data"
+        InputError, match=r"test split must have .* none of the 10 has\. Raise data\.test"
     ):
         prepare(Run(RunPaths(tmp_path), small), Console(quiet=True))
 

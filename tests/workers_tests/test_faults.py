@@ -22,6 +22,9 @@ from sqlalchemy.pool import NullPool
 
 from orchestrator.database import _Server
 from shared.config import with_values
+from shared.search.budget import ask
+from shared.search.bulk_write import read_stale
+from shared.search.liveness import workers_of_running
 from shared.search.storage import open_storage
 from shared.search.study import (
     FAILURE,
@@ -35,6 +38,7 @@ from shared.search.study import (
 )
 from shared.versions import versions
 from workers import SearchArrays, WorkerSpec, write_arrays
+from workers.heartbeat import Heartbeat
 from workers.worker import run_worker
 
 PATIENCE_S = 120
@@ -122,6 +126,26 @@ def test_a_database_that_crashes_and_comes_back_loses_no_trial(
         study._storage._backend.engine.dispose()
     worker.result(PATIENCE_S)
     _require_exact(study, 12)
+
+
+def test_whoever_is_back_first_after_an_outage_lets_the_trials_of_others_be(
+    server: _Server, spec: WorkerSpec, study: Study
+) -> None:
+    storage, study_id = study._storage._backend, study._study_id
+    own, other = (one.trial_id for one in ask(storage, study_id, spec.config.study, n=2))
+    heartbeat = Heartbeat(study, storage, spec.config.workers)
+    heartbeat.add(own)
+    server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
+    time.sleep(1.5 * spec.config.workers.heartbeat_grace_s)
+    server.start()
+    watching = open_storage(server.url)
+    _wait_until(lambda: read_stale(watching, study_id, 2) == {other})
+    time.sleep(1)
+    assert workers_of_running(watching, study_id).keys() == {own, other}
+    _wait_until(lambda: workers_of_running(watching, study_id).keys() == {own})
+    heartbeat.close()
+    watching.remove_session()
+    watching.engine.dispose()
 
 
 def test_connections_that_are_ended_again_and_again_lose_no_trial(

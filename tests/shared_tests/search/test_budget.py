@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import Trial, TrialState
-from sqlalchemy import text
 
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.budget import ask, concluding, driving, is_driven, is_spent
-from shared.search.patience import patiently
-from shared.search.storage import open_storage
+from shared.search.budget import ask, is_spent
 from shared.search.study import FAILURE, load_study, open_study, read_progress
 from shared.sections import StudyConfig
 
@@ -95,41 +92,6 @@ def test_a_search_whose_every_trial_fails_by_its_parameters_gives_up(
         ask(storage, study._study_id, limits(3))
 
 
-def test_a_study_has_one_driver_at_a_time(
-    postgres_url: str, storage: RDBStorage, study_name: str
-) -> None:
-    open_study(storage, study_name, CONFIG, "f")
-    other = open_storage(postgres_url)
-    with driving(storage, study_name):
-        assert is_driven(other, study_name)
-        with (
-            pytest.raises(TagsweepError, match="being searched by another"),
-            driving(other, study_name),
-        ):
-            pass
-    assert not is_driven(other, study_name)
-    with driving(other, study_name):
-        pass
-    other.remove_session()
-    other.engine.dispose()
-
-
-def test_an_ensemble_is_made_by_one_at_a_time_and_beside_a_search(
-    storage: RDBStorage, study_name: str
-) -> None:
-    open_study(storage, study_name, CONFIG, "f")
-    with (
-        driving(storage, study_name),
-        concluding(storage, study_name),
-        pytest.raises(TagsweepError, match="an ensemble of by another tagsweep"),
-        concluding(storage, study_name),
-    ):
-        pass
-    assert not is_driven(storage, study_name)
-    with concluding(storage, study_name):
-        assert not is_driven(storage, study_name)
-
-
 def test_a_good_enough_trial_ends_the_search(storage: RDBStorage, study_name: str) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     enough = limits(9, target_value=0.4)
@@ -152,22 +114,3 @@ def test_average_precision_is_good_enough_from_below(storage: RDBStorage, study_
     best = read_progress(study).best
     assert best is not None
     assert best.value == study.best_value == 0.8
-
-
-def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:
-    open_study(storage, study_name, CONFIG, "f")
-    with driving(storage, study_name) as hold:
-        with storage.engine.begin() as other:
-            other.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-                )
-            )
-        assert not is_driven(storage, study_name)
-        patiently(hold)
-        hold()
-        assert is_driven(storage, study_name)
-    assert not is_driven(storage, study_name)
-    with driving(storage, study_name):
-        assert is_driven(storage, study_name)

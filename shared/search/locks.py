@@ -1,0 +1,75 @@
+"""Let one process at a time search a study, or make its ensemble."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from shared.errors import TagsweepError
+from shared.search.storage import LIVELY
+
+
+class Lock(IntEnum):
+    """Name what is done by one at a time, by the class of its advisory lock in PostgreSQL.
+
+    The ensemble of the best so far may be made while others search.
+    """
+
+    SEARCH = 0x7461_6774
+    ENSEMBLE = 0x7461_6775
+
+
+_REFUSALS = {
+    Lock.SEARCH: "is being searched by another tagsweep. Watch it with `tagsweep status`, help it"
+    " with `tagsweep worker`, or stop it first.",
+    Lock.ENSEMBLE: "is having its ensemble made by another tagsweep. Wait for it, or stop it.",
+}
+_LIVELY_SERVER = text(
+    "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+)
+"""Have the server find out within a minute that a driver is cut off, so that another can drive."""
+_HELD = (
+    "locktype = 'advisory' AND granted AND classid = :kind AND objid = :study"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+@contextmanager
+def locked(storage: RDBStorage, study_name: str, lock: Lock) -> Iterator[Callable[[], None]]:
+    """Hold a lock of a study for as long as the block lasts.
+
+    It lives in the database's session, so it goes with the process that holds it, but also with a
+    database that restarts. Yields a function that takes it again then; to be called now and then.
+    Both raise TagsweepError when another holds it.
+    """
+    key = {"kind": lock.value, "study": storage.get_study_id_from_name(study_name)}
+    is_held = f"EXISTS (SELECT FROM pg_locks WHERE {_HELD} AND pid = pg_backend_pid())"
+    take = text(f"SELECT {is_held} OR pg_try_advisory_lock(:kind, :study)")
+    # A session of its own: were it the pool's, a thread less could be at work.
+    engine = create_engine(storage.engine.url, poolclass=NullPool, connect_args=LIVELY)
+    with engine.connect() as connection:
+
+        def hold() -> None:
+            with connection.begin():
+                connection.execute(_LIVELY_SERVER)
+                is_ours = connection.execute(take, key).scalar_one()
+            if not is_ours:
+                raise TagsweepError(f"Study {study_name!r} {_REFUSALS[lock]}")
+
+        hold()
+        try:
+            yield hold
+        finally:
+            # The lock goes with its session, which the database may have ended long before.
+            connection.invalidate()
+
+
+def is_driven(storage: RDBStorage, study_name: str) -> bool:
+    """Say whether a driver is at work on the study's search, in any process on any machine."""
+    key = {"kind": Lock.SEARCH.value, "study": storage.get_study_id_from_name(study_name)}
+    query = text(f"SELECT count(*) FROM pg_locks WHERE {_HELD}")  # noqa: S608  a constant
+    with storage.engine.connect() as connection:
+        return bool(connection.execute(query, key).scalar_one())
