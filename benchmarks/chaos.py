@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.results import publish
 from orchestrator.database import _Server
+from shared.search.attributes import CHECKPOINTS, FAILURE, RESUMED_AT, RETRY_OF
 from shared.search.storage import open_storage
-from shared.search.study import CHECKPOINTS, FAILURE, RESUMED_AT, RETRY_OF
 
 TAGSWEEP = Path(sys.executable).with_name("tagsweep")
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

@@ -24,7 +24,7 @@ from shared.data.dataset import load_dataset
 from shared.data.embeddings import embed
 from shared.data.encoder import resolve_encoder
 from shared.data.splits import make_split
-from shared.search.bulk_write import Begun
+from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import FastTPESampler

@@ -4,16 +4,18 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import numpy as np
 import optuna
 import typer
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
+from sqlalchemy import Connection
 
 from benchmarks.results import publish
 from orchestrator.database import embedded_postgres
@@ -22,11 +24,15 @@ from orchestrator.status import Status, opened_status
 from orchestrator.view import Screen, view
 from shared.config import SweepConfig, with_values
 from shared.paths import RunPaths
-from shared.search.bulk_read import count_trials, id_of
-from shared.search.bulk_write import Ended, Report, begin_trials, write_reports
+from shared.search.attributes import NODE, WORKER
+from shared.search.bulk_count import TrialTally
+from shared.search.bulk_read import id_of
+from shared.search.bulk_trials import Begun, begin_trials
+from shared.search.bulk_write import Ended, Report, write_reports
 from shared.search.liveness import alone
 from shared.search.storage import opened_storage
-from shared.search.study import NODE, WORKER, open_study, read_progress
+from shared.search.study import open_study, read_progress
+from shared.search.study_storage import StudyStorage
 
 N_RUNNING = 64
 N_STEPS = 50
@@ -55,7 +61,7 @@ def main(
     publish("watching", {"steps": N_STEPS, "running": N_RUNNING, "trials": found})
 
 
-def _measure(run: Run, study: Study, storage: RDBStorage, n_finished: int) -> dict[str, Any]:
+def _measure(run: Run, study: Study, storage: StudyStorage, n_finished: int) -> dict[str, Any]:
     for _ in range(n_finished // 500):
         _finish(storage, _begin(storage, study, 500))
     running = _begin(storage, study, N_RUNNING)
@@ -66,7 +72,8 @@ def _measure(run: Run, study: Study, storage: RDBStorage, n_finished: int) -> di
         for i in range(ROUNDS):
             _finish(storage, running[:NEW_PER_REFRESH])
             running = running[NEW_PER_REFRESH:] + _begin(storage, study, NEW_PER_REFRESH)
-            write_reports(storage, [Report(trial_id, {i: 0.5}) for trial_id in running])
+            reports = [Report(trial_id, {i: 0.5}) for trial_id in running]
+            storage.transact(partial(write_reports, reports=reports))
             seconds, status = _timed(read)
             refreshes_s.append(seconds)
     return {
@@ -78,15 +85,18 @@ def _measure(run: Run, study: Study, storage: RDBStorage, n_finished: int) -> di
     }
 
 
-def _begin(storage: RDBStorage, study: Study, n: int) -> list[int]:
+def _begin(storage: StudyStorage, study: Study, n: int) -> list[int]:
     attrs = {WORKER: "worker-0", NODE: "here"}
-    with alone(storage, id_of(study)) as connection:
-        counts = count_trials(connection, id_of(study))
-        begun = begin_trials(connection, id_of(study), n, counts, attrs)
+
+    def work(connection: Connection) -> list[Begun]:
+        counts = TrialTally(id_of(study)).count(connection)
+        return begin_trials(connection, id_of(study), n, counts, attrs, uuid4().hex)
+
+    begun = alone(storage, id_of(study), work)
     return [one.trial_id for one in begun]
 
 
-def _finish(storage: RDBStorage, trial_ids: list[int]) -> None:
+def _finish(storage: StudyStorage, trial_ids: list[int]) -> None:
     values = {step: 1 / (2 + step) for step in range(N_STEPS)}
     reports = [
         Report(
@@ -97,7 +107,7 @@ def _finish(storage: RDBStorage, trial_ids: list[int]) -> None:
         )
         for trial_id in trial_ids
     ]
-    write_reports(storage, reports)
+    storage.transact(lambda connection: write_reports(connection, reports))
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

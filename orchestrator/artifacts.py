@@ -9,7 +9,7 @@ from bottle import HTTPError
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
-from shared.search.study import STORE
+from shared.search.attributes import STORE
 from shared.store import read_file, remove_file, write_file
 
 

@@ -1,6 +1,6 @@
 """Assemble the ensemble of a searched study: train its candidates, and choose among them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,11 @@ def assemble(
     has_kernel: bool,
     console: Console,
     events: Events,
+    hold: Callable[[], None],
 ) -> Assembled:
     """Train the candidates' members, with a kernel machine or not, and join them.
 
-    `ensemble.source` says how.
+    `ensemble.source` says how; `hold` is called for each member.
     """
     config, dataset, split = run.config, prepared.dataset, prepared.split
     vectors, widths, labels = prepared.vectors, prepared.widths, dataset.labels
@@ -46,6 +47,11 @@ def assemble(
     known = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, known, config.ensemble.n_folds, seed)
     n_members = len(candidates) * len(folds)
+
+    def on_member(trial: int, fold: int, epochs: int) -> None:
+        hold()
+        events.write("fold_done", trial=trial, fold=fold, epochs=epochs)
+
     with show_progress(console, "Ensemble", n_members) as update:
         teams = train_teams(
             candidates,
@@ -57,9 +63,7 @@ def assemble(
             seed,
             run.store,
             lambda n_done, step, loss: update(n_done, f"epoch {step}, validation loss {loss:.4f}"),
-            lambda trial, fold, epochs: events.write(
-                "fold_done", trial=trial, fold=fold, epochs=epochs
-            ),
+            on_member,
         )
         update(n_members, "")
     if has_kernel:

@@ -1,29 +1,30 @@
 """Attach this machine to a study as one more worker, without Ray and without a driver."""
 
-import os
 import signal
 import socket
 import threading
 import time
 from types import FrameType
+from uuid import uuid4
 
 import optuna
-from optuna.storages import RDBStorage
 
 from shared.errors import InputError
-from shared.search.budget import is_out_of_time
-from shared.search.locks import is_driven
-from shared.search.patience import patiently
-from shared.search.storage import opened_storage
-from shared.search.study import (
+from shared.search.attributes import (
     FINGERPRINT,
     LABELS,
+    LIMITS,
     SEARCH_S,
     STORE,
     VERSIONS,
-    read_attrs,
-    read_config,
+    Limits,
 )
+from shared.search.budget import is_out_of_time
+from shared.search.locks import is_driven
+from shared.search.patience import OutageError
+from shared.search.storage import opened_storage
+from shared.search.study import read_attrs, read_config
+from shared.search.study_storage import StudyStorage
 from workers import WorkerSpec, attach_worker
 
 
@@ -37,7 +38,7 @@ def attach(storage_url: str, study_name: str) -> bool:
         return _attach(storage, storage_url, study_name)
 
 
-def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
+def _attach(storage: StudyStorage, storage_url: str, study_name: str) -> bool:
     started = time.monotonic()
     config, attrs = read_config(storage, study_name), read_attrs(storage, study_name)
     if config is None or not attrs or STORE not in attrs:
@@ -54,7 +55,7 @@ def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
         store=attrs[STORE],
         versions=attrs[VERSIONS],
     )
-    stopping = threading.Event()
+    limits, stopping = Limits(**attrs[LIMITS]), threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
@@ -67,16 +68,21 @@ def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
         return float(attrs[SEARCH_S]) + time.monotonic() - started
 
     def should_stop() -> bool:
-        return stopping.is_set() or is_out_of_time(searched_s(), config.study)
+        return stopping.is_set() or is_out_of_time(searched_s(), limits.timeout_s)
 
     try:
-        attach_worker(spec, f"{socket.gethostname()}-{os.getpid()}", should_stop)
-    finally:
-        patiently(lambda: _record_time(storage, study_name, searched_s()))
+        # Pids are not of one space where machines are containers, nor are names of hosts.
+        attach_worker(spec, f"{socket.gethostname()}-{uuid4().hex[:8]}", should_stop)
+    except OutageError:
+        raise  # and not wait a second time
+    except BaseException:
+        _record_time(storage, study_name, searched_s())
+        raise
+    _record_time(storage, study_name, searched_s())
     return not stopping.is_set()
 
 
-def _record_time(storage: RDBStorage, study_name: str, searched_s: float) -> None:
+def _record_time(storage: StudyStorage, study_name: str, searched_s: float) -> None:
     """Write down how long the search has taken, unless a driver does."""
     study = optuna.load_study(storage=storage, study_name=study_name)
     if not is_driven(storage, study_name) and searched_s > study.user_attrs[SEARCH_S]:

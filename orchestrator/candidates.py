@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.prepare import hash_of
 from orchestrator.run import Run
 from shared.errors import InputError, TagsweepError
+from shared.search.attributes import CHOSEN_TRIAL, FINGERPRINT
 from shared.search.objectives import rank
 from shared.search.space import Widths, params_of
-from shared.search.study import CHOSEN_TRIAL, FINGERPRINT
 from shared.training.params import HeadParams, Task
 
 

@@ -17,6 +17,7 @@ from orchestrator.run import Run, database_of
 from orchestrator.terminal import LogLevel, open_terminal
 from orchestrator.web import serve_read_only
 from shared.errors import InputError
+from shared.search.patience import Patience
 from shared.search.storage import opened_storage
 
 HOST, PORT = "127.0.0.1", 8080
@@ -77,6 +78,7 @@ def _serve_studies(listener: socket.socket, url: str, stores: Mapping[str, str])
     from orchestrator.dashboard_storage import DashboardStorage
 
     with opened_storage(url) as storage:
+        storage.patience = Patience(0)  # whoever looks is told at once
         artifacts = ArtifactsOfStudies(storage, stores)
         serve_read_only(wsgi(DashboardStorage(storage), artifact_store=artifacts), listener)
 

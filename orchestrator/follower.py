@@ -8,21 +8,24 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.events import Events
-from shared.search.bulk_read import Changes, id_of, read_trial_attrs, read_values
-from shared.search.liveness import HANDED_BACK, LOST
-from shared.search.study import (
+from shared.search.attributes import (
     CHECKPOINTS,
     EPOCHS,
     FAILURE,
     RETRY_OF,
     SECONDS,
     WORKER,
-    StudyProgress,
+    FailureKind,
+    failure_of,
 )
+from shared.search.bulk_read import Changes, id_of, read_trial_attrs, read_values
+from shared.search.study import StudyProgress
 from workers import PoolState, pool_worker_name
 
 Attrs = Mapping[str, Any]
 """The user attributes of a trial."""
+_FAILURES = {FailureKind.LOST: "trial_lost", FailureKind.HANDED_BACK: "trial_handed_back"}
+"""What the failures are called after which a trial runs again."""
 
 
 class Follower:
@@ -93,22 +96,15 @@ def _ending(
 
     The value is that of the first objective; where there are several, all are said too.
     """
-    reason = attrs.get(FAILURE)
-    return _name(state, reason or ""), {
+    failure = failure_of(attrs)
+    name = "trial_finished" if state is not TrialState.FAIL else "trial_failed"
+    return _FAILURES.get(failure.kind, name) if failure else name, {
         "number": number,
         "state": state.name,
         "value": values[0] if values else None,
         "epochs": attrs.get(EPOCHS),
         "seconds": attrs.get(SECONDS),
         "worker": attrs.get(WORKER),
-        "reason": reason,
+        "reason": attrs.get(FAILURE),
         **({"values": values} if len(values) > 1 else {}),
     }
-
-
-def _name(state: TrialState, reason: str) -> str:
-    if state is not TrialState.FAIL:
-        return "trial_finished"
-    if reason.startswith(LOST):
-        return "trial_lost"
-    return "trial_handed_back" if reason.startswith(HANDED_BACK) else "trial_failed"

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
 
 from orchestrator.run import Run, database_of
 from shared.errors import InputError, TagsweepError
-from shared.search.liveness import workers_of_running
+from shared.search.attributes import CONFIG, FINGERPRINT
+from shared.search.liveness import owners_of_running
 from shared.search.locks import is_driven
 from shared.search.storage import opened_storage
-from shared.search.study import (
-    CONFIG,
-    FINGERPRINT,
-    read_attrs,
-    read_config,
-    read_progress,
-)
+from shared.search.study import read_attrs, read_config, read_progress
+from shared.search.study_storage import StudyStorage
 
 COLUMNS = (
     "number",
@@ -115,7 +110,7 @@ def delete_run(run: Run) -> None:
 
 
 @contextmanager
-def study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
+def study_of(run: Run) -> Iterator[tuple[optuna.Study, StudyStorage]]:
     """Yield a run's study and its storage; raise TagsweepError when there is none yet."""
     if run.storage_url is None and not run.paths.database.exists():
         raise TagsweepError(f"Run {run.paths.root} has no study yet.")
@@ -125,8 +120,8 @@ def study_of(run: Run) -> Iterator[tuple[optuna.Study, RDBStorage]]:
         yield optuna.load_study(storage=storage, study_name=run.study_name), storage
 
 
-def _require_rest(run: Run, storage: RDBStorage) -> None:
-    if is_driven(storage, run.study_name) or workers_of_running(
+def _require_rest(run: Run, storage: StudyStorage) -> None:
+    if is_driven(storage, run.study_name) or owners_of_running(
         storage, storage.get_study_id_from_name(run.study_name)
     ):
         raise TagsweepError(
@@ -134,12 +129,12 @@ def _require_rest(run: Run, storage: RDBStorage) -> None:
         )
 
 
-def _is_ours(storage: RDBStorage, name: str) -> bool:
+def _is_ours(storage: StudyStorage, name: str) -> bool:
     attrs = read_attrs(storage, name) or {}
     return CONFIG in attrs and FINGERPRINT in attrs
 
 
-def _summarise(storage: RDBStorage, name: str) -> StudySummary:
+def _summarise(storage: StudyStorage, name: str) -> StudySummary:
     config = read_config(storage, name)
     progress = read_progress(optuna.load_study(storage=storage, study_name=name))
     return StudySummary(

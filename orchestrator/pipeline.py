@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import uuid4
 
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from rich.console import Console
 
@@ -27,27 +27,28 @@ from orchestrator.run import (
 )
 from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_search
-from orchestrator.supervise import hand_back, supervise
+from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
+from shared.search.attributes import LABELS, SEARCH_S, STORE, VERSIONS
 from shared.search.budget import is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
-from shared.search.liveness import LOST
 from shared.search.locks import Lock, locked
+from shared.search.patience import Patience
 from shared.search.space import first_params
-from shared.search.storage import opened_storage, require_connections
+from shared.search.storage import opened_storage, require_connections, warn_of_spent_sequences
 from shared.search.study import (
-    LABELS,
-    SEARCH_S,
-    STORE,
-    VERSIONS,
     StudyProgress,
+    accept_config,
+    accept_outcome,
+    limits_of,
     open_study,
     read_progress,
     refusal,
     require_same_settings,
 )
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ logger = logging.getLogger(__name__)
 def keep(run: Run, prepared: Prepared) -> None:
     """Write configuration and split into the run directory, so that it can resume by itself.
 
-    Not before the study has accepted them: what it refuses must not take the place of what it has.
+    Not before a lock of the study is had: what it refuses must not take the place of what it has.
     """
     keep_config(run)
     write_split(run.paths.split, prepared.split)
@@ -64,18 +65,26 @@ def keep(run: Run, prepared: Prepared) -> None:
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """Hold a study that is about the prepared data, its storage, and who writes what it does."""
+    """A study that is about the prepared data, its storage, and who writes what it does."""
 
     study: Study
-    storage: RDBStorage
+    storage: StudyStorage
     follower: Follower
+
+    @property
+    def id(self) -> int:
+        """The study's id in the storage."""
+        return id_of(self.study)
 
 
 @contextmanager
 def open_study_of(
     run: Run, prepared: Prepared, console: Console, events: Events
 ) -> Iterator[OpenStudy]:
-    """Open or create the run's study for as long as the block lasts."""
+    """Open or create the run's study for as long as the block lasts.
+
+    One that is there is not changed: only who holds one of its locks may.
+    """
     with (
         database_of(run) as url,
         opened_storage(url) as storage,
@@ -84,21 +93,41 @@ def open_study_of(
         study = open_study(
             storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
         )
-        keep(run, prepared)
         follower = Follower(events, study, storage)
+        storage.patience = Patience(on_outage=follower.on_outage)
+        warn_of_spent_sequences(storage)
         follower.follow_trials()
         yield OpenStudy(study, storage, follower)
 
 
-def is_searched(run: Run, study: Study, storage: RDBStorage) -> bool:
-    """Say whether the budget of trials or of time is spent, or the target reached."""
-    limits = run.config.study
+def is_searched(run: Run, study: Study, storage: StudyStorage) -> bool:
+    """Say whether the trials or the time that the run asks for are spent, or its target is met."""
+    limits = limits_of(run.config)
     searched_s = study.user_attrs[SEARCH_S]
-    return is_out_of_time(searched_s, limits) or is_spent(storage, id_of(study), limits)
+    return is_out_of_time(searched_s, limits.timeout_s) or is_spent(
+        storage, id_of(study), limits=limits
+    )
+
+
+@contextmanager
+def driving(run: Run, prepared: Prepared, opened: OpenStudy) -> Iterator[Driver]:
+    """Be the one that drives the study's search, by the run's configuration, while the block lasts.
+
+    Raises LockedError where another does, and has changed nothing then.
+    """
+    with locked(opened.storage, run.study_name, Lock.SEARCH) as hold:
+        accept_config(opened.study, opened.storage, run.config)
+        keep(run, prepared)
+        yield Driver(uuid4().hex, hold)
 
 
 def search(
-    run: Run, prepared: Prepared, opened: OpenStudy, pool: WorkerPool, console: Console
+    run: Run,
+    prepared: Prepared,
+    opened: OpenStudy,
+    driver: Driver,
+    pool: WorkerPool,
+    console: Console,
 ) -> None:
     """Let workers pull trials until the budget is spent."""
     config, study, storage = run.config, opened.study, opened.storage
@@ -109,6 +138,7 @@ def search(
         label_names=prepared.dataset.label_names,
         config=config,
         store=run.store,
+        driver_id=driver.id,
     )
     arrays = SearchArrays(
         vectors=prepared.vectors,
@@ -116,28 +146,33 @@ def search(
         folds=prepared.folds,
         widths=tuple(prepared.widths.values()),
     )
+    max_retries = config.workers.max_retries
+    hand_back(storage, opened.id, lambda owner: owner.driver is not None, DRIVER_DIED, max_retries)
+    keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
+    study.set_user_attr(STORE, spec.store)
+    study.set_user_attr(LABELS, list(spec.label_names))
+    study.set_user_attr(VERSIONS, dict(spec.versions))
+    if config.study.is_multi_objective:
+        logger.info("No trial is pruned: Optuna prunes by a single objective only")
+    if spec.storage_url == storage.url:
+        require_connections(storage, config.workers.max or os.cpu_count() or 1)
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(first_params(config.space, prepared.widths))
+    pool.start(spec, arrays)
     with (
-        locked(storage, run.study_name, Lock.SEARCH) as hold,
         show_progress(console, "Search", config.study.n_trials) as update,
+        show_search(run, prepared, study, update) as update_and_draw,
     ):
-        max_retries = config.workers.max_retries
-        hand_back(study, storage, f"{LOST}: its driver died", max_retries=max_retries)
-        keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
-        study.set_user_attr(STORE, spec.store)
-        study.set_user_attr(LABELS, list(spec.label_names))
-        study.set_user_attr(VERSIONS, dict(spec.versions))
-        if config.study.is_multi_objective:
-            logger.info("No trial is pruned: Optuna prunes by a single objective only")
-        if spec.storage_url == storage.url:
-            require_connections(storage, config.workers.max or os.cpu_count() or 1)
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first_params(config.space, prepared.widths))
-        pool.start(spec, arrays)
-        with show_search(run, prepared, study, update) as update_and_draw:
-            follower = opened.follower
-            supervise(
-                study, storage, pool, config.study, max_retries, hold, update_and_draw, follower
-            )
+        supervise(
+            study,
+            storage,
+            pool,
+            limits_of(config),
+            max_retries,
+            driver,
+            update_and_draw,
+            opened.follower,
+        )
 
 
 @recorded
@@ -151,12 +186,13 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
         if searched and is_bundled(run, opened.study):
             share_bundle(run)  # with a store that was named since
             return Result(read_metrics(run.paths.bundle), is_new=False)
-        if not searched:
-            with (
-                events.stage("search"),
-                launch_workers(run.config.workers, run.ray_address) as pool,
-            ):
-                search(run, prepared, opened, pool, console)
+        with driving(run, prepared, opened) as driver:
+            if not searched:
+                with (
+                    events.stage("search"),
+                    launch_workers(run.config.workers, run.ray_address) as pool,
+                ):
+                    search(run, prepared, opened, driver, pool, console)
         return _make_result(run, prepared, opened, console, events)
 
 
@@ -193,9 +229,10 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
         launch_workers(run.config.workers, run.ray_address) as pool,
         open_study_of(run, prepared, console, events) as opened,
     ):
-        if not is_searched(run, opened.study, opened.storage):
-            with events.stage("search"):
-                search(run, prepared, opened, pool, console)
+        with driving(run, prepared, opened) as driver:
+            if not is_searched(run, opened.study, opened.storage):
+                with events.stage("search"):
+                    search(run, prepared, opened, driver, pool, console)
         return read_progress(opened.study)
 
 
@@ -217,5 +254,10 @@ def run_ensemble(run: Run, console: Console, events: Events, trial: int | None =
 def _make_result(
     run: Run, prepared: Prepared, opened: OpenStudy, console: Console, events: Events
 ) -> Result:
-    with locked(opened.storage, run.study_name, Lock.ENSEMBLE), events.stage("ensemble"):
-        return Result(ensemble(run, prepared, opened.study, console, events), is_new=True)
+    with (
+        locked(opened.storage, run.study_name, Lock.ENSEMBLE) as hold,
+        events.stage("ensemble"),
+    ):
+        accept_outcome(opened.study, opened.storage, run.config)
+        keep(run, prepared)
+        return Result(ensemble(run, prepared, opened.study, console, events, hold), is_new=True)

@@ -11,8 +11,9 @@ from shared.data.dataset import Dataset
 from shared.data.embeddings import Embeddings, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
+from shared.search.attributes import DATA, FINGERPRINT, LABELS, STORE
 from shared.search.storage import opened_storage
-from shared.search.study import DATA, FINGERPRINT, LABELS, STORE, read_attrs
+from shared.search.study import read_attrs
 from shared.store import has_file, read_file, write_file
 from workers import SearchArrays, read_arrays, write_arrays
 

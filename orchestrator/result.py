@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,8 +24,9 @@ from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics, write_bundle
 from shared.decisions.decide import decide
 from shared.reference import take_reference
+from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
-from shared.search.study import SEARCH_S, read_progress
+from shared.search.study import read_progress
 
 FIGURES = {"ap_weighted": "Weighted average precision", "accuracy": "Accuracy"}
 """What the figure of the headline is called: of labels the first, of classes the second."""
@@ -42,9 +43,17 @@ class Result:
 
 
 def ensemble(
-    run: Run, prepared: Prepared, study: Study, console: Console, events: Events
+    run: Run,
+    prepared: Prepared,
+    study: Study,
+    console: Console,
+    events: Events,
+    hold: Callable[[], None],
 ) -> dict[str, Any]:
-    """Train the ensemble, measure it, write bundle and report; return the metrics."""
+    """Train the ensemble, measure it, write bundle and report; return the metrics.
+
+    `hold` makes sure that no other does so meanwhile, and raises where another does.
+    """
     quiet_keras()
     from orchestrator.assemble import assemble, describe_ensemble
     from orchestrator.evaluate import evaluate, score
@@ -59,7 +68,7 @@ def ensemble(
     search = _search_facts(run, study, trials)  # what ends while members train is not in it
     candidates = candidates_of(run, study, trials, prepared.widths, dataset.task)
     has_kernel = config.ensemble.kernel and not is_alone(study)
-    assembled = assemble(run, prepared, candidates, has_kernel, console, events)
+    assembled = assemble(run, prepared, candidates, has_kernel, console, events, hold)
     trained = assembled.ensemble
     read = prepared.only(trained.encoders)
     vectors = read.vectors
@@ -89,6 +98,7 @@ def ensemble(
     metrics["data"] = _data_facts(run, read)
     metrics["search"] = search
     metrics["ensemble_s"] = round(time.monotonic() - started, 1)
+    hold()
     run.paths.unfinished.touch()
     write_bundle(
         run.paths.bundle,

@@ -10,8 +10,9 @@ from orchestrator.secrets import read_secret
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
+from shared.search.attributes import STORE
 from shared.search.storage import opened_storage, parse_url
-from shared.search.study import STORE, read_attrs, read_config
+from shared.search.study import read_attrs, read_config
 
 WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
 """The environment variable with the URL of a PgBouncer that workers share connections through."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.study import Study, load_study
 from optuna.trial import TrialState
 
@@ -23,6 +22,7 @@ from orchestrator.values import say_values
 from shared.bundle import read_metrics
 from shared.config import parse_config
 from shared.errors import TagsweepError
+from shared.search.attributes import CONFIG, SEARCH_S
 from shared.search.bulk_read import id_of
 from shared.search.following import (
     Failure,
@@ -34,8 +34,10 @@ from shared.search.following import (
 )
 from shared.search.forecast import forecast
 from shared.search.locks import is_driven
+from shared.search.patience import Patience
 from shared.search.storage import opened_storage, redact
-from shared.search.study import CONFIG, SEARCH_S, StudyProgress, read_config
+from shared.search.study import StudyProgress, read_config
+from shared.search.study_storage import StudyStorage
 from shared.sections import StudyConfig
 
 SHOWN_FAILURES = 3
@@ -106,6 +108,7 @@ def opened_status(run: Run) -> Iterator[Callable[[], Status]]:
     with database_of(run) as url, opened_storage(url) as storage:
         if read_config(storage, run.study_name) is None:
             raise _no_study(run)
+        storage.patience = Patience(0)  # whoever looks is told at once
         yield _Reader(run, storage).read
 
 
@@ -160,7 +163,7 @@ def describe_job(status: JobStatus) -> str:
 class _Reader:
     """Remember what was read of a study before."""
 
-    def __init__(self, run: Run, storage: RDBStorage) -> None:
+    def __init__(self, run: Run, storage: StudyStorage) -> None:
         self._run, self._storage = run, storage
         self._study = load_study(storage=storage, study_name=run.study_name)
         self._follower = StudyReader(id_of(self._study), self._study.directions)
@@ -243,7 +246,7 @@ def _foresee(
     return found.trials_per_min, min(found.seconds_left, most_s), (least_s, greatest_s)
 
 
-def _stage(run: Run, study: Study, storage: RDBStorage) -> str:
+def _stage(run: Run, study: Study, storage: StudyStorage) -> str:
     if not is_searched(run, study, storage):
         return "search"
     return "done" if is_bundled(run, study) else "ensemble"

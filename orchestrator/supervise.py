@@ -2,30 +2,36 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import eq
 
-from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
 from orchestrator.values import say_value
 from shared.errors import TagsweepError
-from shared.search.budget import count_left, is_out_of_time
+from shared.search.attributes import SEARCH_S, Failure, FailureKind, Limits, Owner
+from shared.search.budget import is_out_of_time
+from shared.search.bulk_count import BestTrial, TrialTally
 from shared.search.bulk_read import id_of
-from shared.search.liveness import HANDED_BACK, LOST, retry, workers_of_running
-from shared.search.patience import patiently
-from shared.search.study import SEARCH_S, StudyProgress, read_progress
-from shared.sections import StudyConfig
-from workers import POOL_WORKER, PoolState, WorkerPool, pool_worker_name
+from shared.search.liveness import owners_of_running, retry
+from shared.search.locks import LockedError
+from shared.search.patience import OutageError
+from shared.search.study import StudyProgress, read_progress
+from shared.search.study_storage import StudyStorage
+from workers import WorkerPool, pool_worker_name
 
 POLL_S = 0.5
 """How often study and pool are looked at."""
 GRACE_S = 30.0
 """How long workers get to leave after they were told to stop."""
+DRIVER_DIED = Failure(FailureKind.LOST, "lost: its driver died")
+WORKER_DIED = Failure(FailureKind.LOST, "lost: its worker died")
+STOPPED = Failure(FailureKind.HANDED_BACK, "interrupted: the search was stopped")
 
 logger = logging.getLogger(__name__)
 
@@ -38,83 +44,107 @@ class Pace:
     seconds_left: float | None
 
 
+@dataclass(frozen=True)
+class Driver:
+    """The one that drives a study's search: its id, which no other has, and its hold on the lock.
+
+    `hold` makes sure that it still is the only one, and raises TagsweepError where it is not.
+    """
+
+    id: str
+    hold: Callable[[], None]
+
+
 def supervise(
     study: Study,
-    storage: RDBStorage,
+    storage: StudyStorage,
     pool: WorkerPool,
-    limits: StudyConfig,
+    limits: Limits,
     max_retries: int,
-    hold: Callable[[], None],
+    driver: Driver,
     update: Update,
     follower: Follower,
 ) -> None:
     """Watch until all workers have left or the time is up; then stop what still runs.
 
-    `hold` makes sure that this is still the study's only driver. The time of earlier starts counts.
-    The follower is shown all that happens. On any exit, an interrupt too, the workers are told to
-    stop, waited for, and the trials that they left are enqueued again; not when another driver has
-    come, whose workers have the same names.
+    The time of earlier starts counts. The follower is shown all that happens. On any exit, an
+    interrupt too, the workers are told to stop, waited for, and the trials that they left are
+    enqueued again; not when another driver has come, or when the database stayed away for so long
+    that the search ended: the next start does it then.
     """
-    earlier_s = float(study.user_attrs[SEARCH_S])
-    started = time.monotonic()
-    insist, is_the_driver = partial(patiently, on_outage=follower.on_outage), True
-    try:
+    study_id = id_of(study)
+    tally, earlier_s = TrialTally(study_id), float(study.user_attrs[SEARCH_S])
+    started, known_lost = time.monotonic(), set[int]()
+
+    def hand_back_all() -> None:
+        hand_back(storage, study_id, lambda owner: owner.driver == driver.id, STOPPED)
+        follower.follow_trials()
+
+    with _dismissing(pool, hand_back_all):
         while True:
-            state = pool.poll(insist(lambda: count_left(storage, id_of(study), limits)))
-            try:
-                insist(hold)
-            except TagsweepError:
-                is_the_driver = False
-                raise
+            progress = read_progress(study, tally)
+            state = pool.poll(max(0, limits.n_trials - progress.finished))
+            driver.hold()
             searched_s = earlier_s + time.monotonic() - started
-            progress = insist(partial(_record, study, storage, state, searched_s, max_retries))
-            insist(partial(follower.look, state, progress, searched_s))
+            for number in set(state.lost) - known_lost:
+                gone = Owner(pool_worker_name(number), driver.id)
+                hand_back(storage, study_id, partial(eq, gone), WORKER_DIED, max_retries)
+            known_lost |= set(state.lost)
+            study.set_user_attr(SEARCH_S, round(searched_s, 1))
+            follower.look(state, progress, searched_s)
             _show(progress, limits, searched_s, update)
             if not state.n_alive and not state.n_waiting:
                 return
-            if is_out_of_time(searched_s, limits):
+            if is_out_of_time(searched_s, limits.timeout_s):
                 logger.info("The search time of %g s is spent", limits.timeout_s)
                 return
             time.sleep(POLL_S)
-    finally:
-        pool.stop()
-        pool.join(GRACE_S)
-        if is_the_driver:
-            insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
-        insist(follower.follow_trials)
 
 
-def _record(
-    study: Study, storage: RDBStorage, state: PoolState, searched_s: float, max_retries: int
-) -> StudyProgress:
-    """Write down how the search stands, have lost trials run again, and return the trials' state.
+@contextmanager
+def _dismissing(pool: WorkerPool, hand_back_all: Callable[[], None]) -> Iterator[None]:
+    """Have the workers leave however the block ends, and what they left run again if that can be.
 
-    May be repeated.
+    What ended the block is what is raised, whatever comes after it.
     """
-    for number in state.lost:
-        hand_back(study, storage, f"{LOST}: its worker died", number, max_retries)
-    study.set_user_attr(SEARCH_S, round(searched_s, 1))
-    return read_progress(study)
+    try:
+        yield
+    except (OutageError, LockedError):
+        _dismiss(pool)
+        raise
+    except BaseException:
+        _dismiss(pool)
+        try:
+            hand_back_all()
+        except TagsweepError as error:
+            logger.warning("Trials are left to the next start to be run again: %s", error)
+        raise
+    _dismiss(pool)
+    hand_back_all()
+
+
+def _dismiss(pool: WorkerPool) -> None:
+    pool.stop()
+    try:
+        pool.join(GRACE_S)
+    except KeyboardInterrupt:  # a second one: whoever stops us does not want to wait
+        pool.join(0)
 
 
 def hand_back(
-    study: Study,
-    storage: RDBStorage,
-    reason: str,
-    number: int | None = None,
+    storage: StudyStorage,
+    study_id: int,
+    is_gone: Callable[[Owner], bool],
+    failure: Failure,
     max_retries: int | None = None,
 ) -> int:
-    """Enqueue again what this driver's workers, or one of them, left running; return how many.
+    """Enqueue again what some owners left running that the caller knows to be gone.
 
-    The caller must know that they are gone. Workers without a driver are left alone.
+    Returns how many trials.
     """
-    gone = None if number is None else pool_worker_name(number)
-    left = [
-        trial_id
-        for trial_id, worker in workers_of_running(storage, id_of(study)).items()
-        if worker == gone or (gone is None and worker.startswith(POOL_WORKER))
-    ]
-    return len(retry(study, storage, left, reason, max_retries))
+    running = owners_of_running(storage, study_id)
+    left = [trial_id for trial_id, owner in running.items() if is_gone(owner)]
+    return len(retry(storage, study_id, left, failure, max_retries))
 
 
 def pace(
@@ -130,14 +160,14 @@ def pace(
     return Pace(60 * per_s, left_s)
 
 
-def describe(best: FrozenTrial | None) -> str:
+def describe(best: BestTrial | None) -> str:
     """Name the best trial and its values in a few words."""
     if best is None:
         return "no complete trial yet"
     return f"best {' / '.join(map(say_value, best.values))} (#{best.number})"
 
 
-def _show(progress: StudyProgress, limits: StudyConfig, searched_s: float, update: Update) -> None:
+def _show(progress: StudyProgress, limits: Limits, searched_s: float, update: Update) -> None:
     now = pace(progress, limits.n_trials, limits.timeout_s, searched_s)
     left = "" if now.seconds_left is None else f", {now.seconds_left:.0f} s left"
     update(

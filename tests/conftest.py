@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 
 from workers import SearchArrays
 
@@ -54,7 +54,7 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def storage(postgres_url: str) -> Iterator[RDBStorage]:
+def storage(postgres_url: str) -> Iterator[StudyStorage]:
     from shared.search.storage import open_storage
 
     opened = open_storage(postgres_url)

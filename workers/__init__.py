@@ -12,10 +12,9 @@ from workers.launch import (
     launch_encoders,
     launch_workers,
 )
-from workers.spec import POOL_WORKER, SearchArrays, WorkerSpec, pool_worker_name
+from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
 __all__ = [
-    "POOL_WORKER",
     "PoolState",
     "SearchArrays",
     "WorkerPool",

@@ -6,16 +6,17 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
+from shared.search.attributes import CHECKPOINTS, NODE, RETRY_OF, Owner
 from shared.search.budget import ask, is_spent
+from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import Params, id_of
-from shared.search.bulk_write import Begun, write_params
+from shared.search.bulk_trials import Begun
+from shared.search.bulk_write import write_params
 from shared.search.history import History
-from shared.search.patience import patiently
 from shared.search.space import Widths, suggest
-from shared.search.study import CHECKPOINTS, NODE, RETRY_OF, WORKER
+from shared.search.study_storage import StudyStorage
 from shared.training.params import HeadParams
 from workers.heartbeat import Heartbeat
 from workers.spec import WorkerSpec
@@ -46,17 +47,18 @@ class Asker:
     def __init__(
         self,
         study: Study,
-        storage: RDBStorage,
+        storage: StudyStorage,
         heartbeat: Heartbeat,
         spec: WorkerSpec,
-        worker: str,
+        owner: Owner,
         widths: Widths,
         n_ahead: int,
     ) -> None:
-        """Start asking for trials on embeddings of some widths, in the name of a worker."""
+        """Start asking for trials on embeddings of some widths, in the name of their owner."""
         self._study_id, self._storage = id_of(study), storage
         self._heartbeat, self._spec = heartbeat, spec
-        self._attrs = {WORKER: worker, NODE: socket.gethostname()}
+        self._attrs = {**owner.attrs, NODE: socket.gethostname()}
+        self._tally = TrialTally(self._study_id)
         self._widths = widths
         self._history = History(study, study.sampler)
         self._room = threading.Semaphore(n_ahead)
@@ -121,16 +123,14 @@ class Asker:
 
         Room that is not filled is given back.
         """
-        limits = self._spec.config.study
+        storage, study_id, tally = self._storage, self._study_id, self._tally
         while not self._closing.is_set():
-            begun = patiently(
-                lambda: ask(self._storage, self._study_id, limits, n, self._attrs), self._closing
-            )
+            begun = ask(storage, study_id, n, self._attrs, tally, self._closing)
             if begun:
                 if len(begun) < n:
                     self._room.release(n - len(begun))
                 return self._suggest(begun)
-            if patiently(lambda: is_spent(self._storage, self._study_id, limits), self._closing):
+            if is_spent(storage, study_id, tally, self._closing):
                 return []
             self._closing.wait(RETRY_ASK_S)
         return []
@@ -139,7 +139,7 @@ class Asker:
         """Suggest the trials' parameters and write them all at once."""
         for one in begun:
             self._heartbeat.add(one.trial_id)
-        patiently(lambda: self._history.refresh(self._storage))
+        self._history.refresh(self._storage)
         asked, params, config = [], dict[int, Params](), self._spec.config
         for one in begun:
             trial = self._history.begin(one)
@@ -148,5 +148,5 @@ class Asker:
             origin = one.user_attrs.get(RETRY_OF, one.number)
             checkpoints = tuple(one.system_attrs.get(CHECKPOINTS, ()))
             asked.append(Asked(one.trial_id, one.number, heads, origin, checkpoints))
-        patiently(lambda: write_params(self._storage, params))
+        self._storage.transact(lambda connection: write_params(connection, params))
         return asked

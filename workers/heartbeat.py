@@ -1,37 +1,43 @@
 """Show that trials are worked on, and have those run again whose workers are gone."""
 
+import logging
 import threading
-import time
-from math import inf
-
-from optuna.storages import RDBStorage
-from optuna.study import Study
+from collections.abc import Callable
 
 from shared.search.bulk_write import beat
-from shared.search.liveness import reap
-from shared.search.patience import patiently
+from shared.search.liveness import Reaper
+from shared.search.patience import is_outage, reason_of
+from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
+
+logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beat for this worker's trials from a thread of its own, for as long as it is open.
+    """The signs of life of one worker's trials, written by a thread of its own while it is open.
 
-    Trials of others are taken for lost only by one whose own beats have come through for as long as
-    the grace: after an outage of the database whoever is back first waits for the others.
-    `taken` are trials, by id, that others have failed meanwhile, because they heard nothing from
-    this worker for too long: it must let them be.
+    Another thread looks whether those of other workers come, so that waiting for a lock to take a
+    lost trial stops no heartbeat. `taken` are trials, by id, that others have failed meanwhile,
+    because they heard nothing from this worker for too long: it must let them be. `failure` is what
+    ended a thread before its time.
     """
 
-    def __init__(self, study: Study, storage: RDBStorage, config: WorkersConfig) -> None:
-        """Start beating."""
-        self._study, self._storage, self._config = study, storage, config
+    def __init__(
+        self, storage: StudyStorage, study_id: int, worker_id: str, config: WorkersConfig
+    ) -> None:
+        """Start beating, in the name of a worker whose id no other has."""
+        self._storage, self._interval_s = storage, config.heartbeat_interval_s
         self._alive: set[int] = set()
         self.taken: set[int] = set()
         self.failure: BaseException | None = None
-        self._beaten_s = self._steady_since_s = time.monotonic()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        reaper = Reaper(storage, study_id, worker_id, config, self._closing)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(act,), name=name, daemon=True)
+            for name, act in (("heartbeat", self._beat), ("reaper", reaper.look))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def add(self, trial_id: int) -> None:
         """Beat for one more trial."""
@@ -44,34 +50,26 @@ class Heartbeat:
     def close(self) -> None:
         """Beat no more."""
         self._closing.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
-        config = self._config
-        while not self._closing.wait(config.heartbeat_interval_s):
+    def _repeat(self, act: Callable[[], object]) -> None:
+        """Act at every interval, through outages too: whoever waits longer comes back too late."""
+        while not self._closing.wait(self._interval_s):
             try:
-                patiently(self._beat, self._closing, on_outage=self._on_outage)
-            except BaseException as error:  # noqa: BLE001  whoever runs the trials raises it
-                self.failure = error
-                break
-        self._storage.remove_session()
+                act()
+            except Exception as error:  # noqa: BLE001  whoever runs the trials raises it
+                if not is_outage(error):
+                    self.failure = error
+                    return
+                logger.warning("No heartbeat can be written or read: %s", reason_of(error))
 
     def _beat(self) -> None:
         alive = self._alive.copy()
-        taken = beat(self._storage, alive)
+        if not alive:
+            return
+        with self._storage.transaction() as connection:
+            taken = beat(connection, alive)
         # What ended meanwhile was not taken from us.
         self.taken |= taken & self._alive
         self._alive -= taken
-        self._reap()
-
-    def _reap(self) -> None:
-        config, now_s = self._config, time.monotonic()
-        if now_s - self._beaten_s > config.heartbeat_interval_s + config.heartbeat_grace_s:
-            self._steady_since_s = now_s  # this process, or the database, was frozen
-        self._beaten_s = now_s
-        if now_s - self._steady_since_s >= config.heartbeat_grace_s:
-            reap(self._study, self._storage, config.heartbeat_grace_s, config.max_retries)
-
-    def _on_outage(self, reason: str | None) -> None:
-        """Be steady again from the outage's end."""
-        self._steady_since_s = time.monotonic() if reason is None else inf

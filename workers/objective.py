@@ -8,26 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.budget import DIVERGED
-from shared.search.bulk_write import Ended
-from shared.search.liveness import HANDED_BACK
-from shared.search.patience import patiently
-from shared.search.pruning import Medians
-from shared.search.study import (
+from shared.search.attributes import (
     AP_MACRO,
     AP_WEIGHTED,
     BY_FOLD,
     EPOCHS,
-    FAILURE,
     RESUMED_AT,
     SECONDS,
+    Failure,
+    FailureKind,
+    Owner,
 )
+from shared.search.bulk_read import id_of
+from shared.search.bulk_write import Ended
+from shared.search.pruning import Medians
+from shared.search.study_storage import StudyStorage
 from shared.sections import QUALITIES, Objective
 from shared.training.latency import latency_ms
 from shared.training.metrics import average_precision, scores_of
@@ -35,15 +36,15 @@ from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
 from workers.checkpoint import Keeper, read_checkpoint
-from workers.failing import is_last_straw, kind_of, reason_of
+from workers.failing import failure_by, is_last_straw
 from workers.folds import VALIDATION_LOSS, FoldOutcome, by_fold, mean_over, outcome_of
 from workers.heartbeat import Heartbeat
-from workers.reporting import HandedBack, Reporter
+from workers.reporting import Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
 WAIT_S = 0.1
 """How long a worker without a trial waits before it looks whether it is to stop."""
-INTERRUPTED = f"{HANDED_BACK}: its worker was stopped"
+INTERRUPTED = Failure(FailureKind.HANDED_BACK, "interrupted: its worker was stopped")
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ logger = logging.getLogger(__name__)
 class Bench:
     """Hold what a worker runs its trials with."""
 
-    study: Study
+    study_id: int
+    storage: StudyStorage
     spec: WorkerSpec
     arrays: SearchArrays
     trainer: Trainer
@@ -62,26 +64,28 @@ class Bench:
     heartbeat: Heartbeat
     keeper: Keeper
     failed: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """The ids of the trials that errors have ended here, by kind of error."""
+    """The ids of the trials that errors have ended here, by the cause."""
 
 
 def open_bench(
     study: Study,
-    storage: RDBStorage,
+    storage: StudyStorage,
     spec: WorkerSpec,
     arrays: SearchArrays,
     trainer: Trainer,
-    worker: str,
+    owner: Owner,
     n_ahead: int = 1,
 ) -> Bench:
-    """Start the threads that ask, report, beat and keep in the name of a worker."""
-    medians = Medians(spec.config.study.pruner)
-    heartbeat = Heartbeat(study, storage, spec.config.workers)
+    """Start the threads that ask, report, beat and keep in the name of the trials' owner."""
+    medians, study_id = Medians(spec.config.study.pruner), id_of(study)
+    heartbeat = Heartbeat(storage, study_id, uuid4().hex, spec.config.workers)
     reporter = Reporter(study, storage, medians, heartbeat)
     widths = arrays.widths_by_name(spec.config)
-    asker = Asker(study, storage, heartbeat, spec, worker, widths, n_ahead)
+    asker = Asker(study, storage, heartbeat, spec, owner, widths, n_ahead)
     keeper = Keeper(spec.store)
-    return Bench(study, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper)
+    return Bench(
+        study_id, storage, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper
+    )
 
 
 @dataclass
@@ -175,7 +179,7 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
 def _hand_back(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Let others run what is in training here, or was asked for and not begun."""
     for asked in [trial.asked for trial in live.values()] + bench.asker.close():
-        bench.reporter.send(asked.trial_id, end=HandedBack(INTERRUPTED))
+        bench.reporter.send(asked.trial_id, end=INTERRUPTED)
 
 
 @contextmanager
@@ -186,18 +190,18 @@ def _failing(live: dict[int, LiveTrial], bench: Bench) -> Iterator[None]:
     except Exception as error:
         if error is bench.reporter.failure:
             raise
-        reason = reason_of(error)
+        failure = failure_by(error)
         numbers = [running.asked.number for running in live.values()]
-        logger.warning("Trials %s failed: %s", numbers, reason)
+        logger.warning("Trials %s failed: %s", numbers, failure.reason)
         logger.info("This is how they failed", exc_info=error)
         bench.trainer.clear()
         for trial_id, running in live.items():
-            attrs = {**_describe(running), FAILURE: reason}
+            attrs = {**_describe(running), **failure.attrs}
             bench.reporter.send(trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
-            bench.failed[kind_of(reason)].add(trial_id)
+            bench.failed[failure.cause].add(trial_id)
         live.clear()
-        failed_here = bench.failed[kind_of(reason)]
-        if patiently(lambda: is_last_straw(bench.study, reason, failed_here)):
+        failed_here = bench.failed[failure.cause]
+        if is_last_straw(bench.storage, bench.study_id, failure, failed_here):
             raise
 
 
@@ -230,9 +234,9 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     asked, reporter, objectives = running.asked, bench.reporter, bench.spec.config.study.objective
     if epoch.ending is Ending.DIVERGED:
         where = f" of fold {len(running.folds) + 1}" if len(bench.arrays.folds) > 1 else ""
-        reason = f"{DIVERGED}: the loss was not finite in epoch {epoch.step + 1}{where}"
+        reason = f"diverged: the loss was not finite in epoch {epoch.step + 1}{where}"
         logger.warning("Trial %d failed: %s", asked.number, reason)
-        attrs = {**_describe(running), FAILURE: reason}
+        attrs = {**_describe(running), **Failure(FailureKind.DIVERGED, reason).attrs}
         reporter.send(asked.trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
         return True
     running.epochs, running.best_loss = epoch.step + 1, min(epoch.value, running.best_loss)

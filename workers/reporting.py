@@ -3,21 +3,22 @@
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
+from sqlalchemy import Connection, Row
 
+from shared.search.attributes import Failure
 from shared.search.bulk_read import Changes, id_of, read_intermediate_values
 from shared.search.bulk_write import Ended, Report, write_reports
 from shared.search.liveness import retry
-from shared.search.patience import patiently
 from shared.search.pruning import Medians
+from shared.search.study_storage import StudyStorage
 from workers.heartbeat import Heartbeat
 
 FLUSH_EVERY_S = 0.1
@@ -27,16 +28,9 @@ FOLLOW_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
-class HandedBack:
-    """Say that a trial was given up here, and is to run again."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class _Message:
     report: Report
-    handed_back: HandedBack | None
+    handed_back: Failure | None
 
 
 class Reporter:
@@ -48,12 +42,12 @@ class Reporter:
     """
 
     def __init__(
-        self, study: Study, storage: RDBStorage, medians: Medians, heartbeat: Heartbeat
+        self, study: Study, storage: StudyStorage, medians: Medians, heartbeat: Heartbeat
     ) -> None:
         """Start the thread."""
-        self._study, self._storage, self._medians = study, storage, medians
+        self._study_id, self._storage, self._medians = id_of(study), storage, medians
         self._heartbeat = heartbeat
-        self._changes = Changes(id_of(study))
+        self._changes = Changes(self._study_id)
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -65,16 +59,17 @@ class Reporter:
         trial_id: int,
         values: Mapping[int, float] = MappingProxyType({}),
         attrs: Mapping[str, Any] = MappingProxyType({}),
-        end: Ended | HandedBack | None = None,
+        end: Ended | Failure | None = None,
     ) -> None:
         """Report intermediate values by step, set user attributes, and end the trial, in order.
 
-        Returns at once; raises what went wrong with an earlier message. What is sent about a trial
-        that others have failed meanwhile is dropped.
+        A failure as its end hands the trial back, to run again. Returns at once; raises what went
+        wrong with an earlier message. What is sent about a trial that others have failed meanwhile
+        is dropped.
         """
         if self.failure is not None:
             raise self.failure
-        if isinstance(end, HandedBack):
+        if isinstance(end, Failure):
             self._messages.put(_Message(Report(trial_id, values, attrs), end))
         else:
             self._messages.put(_Message(Report(trial_id, values, attrs, end), None))
@@ -105,24 +100,29 @@ class Reporter:
         if not messages:
             return
         reports = [message.report for message in messages]
-        patiently(lambda: write_reports(self._storage, reports))
+        self._storage.transact(lambda connection: write_reports(connection, reports))
+        back = defaultdict[Failure, list[int]](list)
         for message in messages:
             if message.handed_back is not None:
-                patiently(partial(self._hand_back, message.report.trial_id, message.handed_back))
+                back[message.handed_back].append(message.report.trial_id)
+        for failure, trial_ids in back.items():
+            retry(self._storage, self._study_id, trial_ids, failure)
+        for message in messages:
             if message.handed_back is not None or message.report.end is not None:
                 self._heartbeat.discard(message.report.trial_id)
         if time.monotonic() - self._followed >= FOLLOW_EVERY_S:
-            patiently(self._follow)
-
-    def _hand_back(self, trial_id: int, back: HandedBack) -> None:
-        retry(self._study, self._storage, [trial_id], back.reason)
+            self._follow()
 
     def _follow(self) -> None:
-        with self._storage.engine.begin() as connection:
-            changed = self._changes.read(connection)
-            complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
-            found = read_intermediate_values(connection, complete)
+        changed, found = self._storage.transact(self._read_complete)
         self._changes.accept(changed)
         self._followed = time.monotonic()
         for values in found.values():
             self._medians.add(values)
+
+    def _read_complete(
+        self, connection: Connection
+    ) -> tuple[Sequence[Row[Any, Any, Any]], dict[int, dict[int, float]]]:
+        changed = self._changes.read(connection)
+        complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
+        return changed, read_intermediate_values(connection, complete)

@@ -13,15 +13,13 @@ from shared.versions import versions
 if TYPE_CHECKING:  # which imports pandas, and takes two seconds
     from shared.data.splits import Fold
 
-POOL_WORKER = "worker-"
-"""How the names of a pool's workers begin; of workers without a driver, none does."""
-
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """Say which study to work on; the storage URL may hold a password, so it is never shown.
+    """What a worker is to do; the storage URL may hold a password, so it is never shown.
 
-    `store` is the folder or fsspec URL of checkpoints; `versions` are the driver's.
+    `store` is the folder or fsspec URL of checkpoints; `versions` are those that the study was
+    begun with. `driver_id` is that of the driver whose pool the worker is in, None without one.
     """
 
     storage_url: str = field(repr=False)
@@ -31,6 +29,7 @@ class WorkerSpec:
     config: SweepConfig
     store: str
     versions: Mapping[str, str] = field(default_factory=versions)
+    driver_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,5 +54,5 @@ class SearchArrays:
 
 
 def pool_worker_name(number: int) -> str:
-    """Return the name of a pool's worker, which lives no longer than the pool's driver."""
-    return f"{POOL_WORKER}{number}"
+    """Return the name of a pool's worker, which no other of the same driver has."""
+    return f"worker-{number}"

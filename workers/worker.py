@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from shared.errors import TagsweepError
+from shared.search.attributes import FINGERPRINT, Failure, FailureKind, Owner
 from shared.search.bulk_read import id_of
-from shared.search.liveness import LOST, retry, workers_of_running
-from shared.search.patience import patiently
+from shared.search.liveness import owners_of_running, retry
+from shared.search.patience import MAX_OUTAGE_S
 from shared.search.space import all_inputs
 from shared.search.storage import open_storage
-from shared.search.study import FINGERPRINT, load_study
+from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
@@ -38,35 +39,38 @@ def run_worker(
 ) -> None:
     """Pull trials until the budget is spent or `should_stop()` says so.
 
-    `number` is unique among the workers alive, and so is the name that it gives by default. A
-    worker that starts again under the same name first has the trials run again that its
-    predecessor left. Raises TagsweepError when the study is about other data than the arrays, or
-    the driver has other versions of what computes its numbers.
+    `number` is what its sampler differs by from other workers'. A worker of a driver's pool that
+    starts again first has the trials run again that its predecessor of the same name left. Raises
+    TagsweepError when the study is about other data than the arrays, or the driver has other
+    versions of what computes its numbers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = name or pool_worker_name(number)
     require_versions(spec.versions, f"{name} on {socket.gethostname()}")
-    study, storage = patiently(lambda: _open_study(spec, number, name))
+    owner = Owner(name, spec.driver_id)
+    study, storage = _open_study(spec, number, owner)
     trainer = _make_trainer(spec, arrays)
     n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
-    run_trials(open_bench(study, storage, spec, arrays, trainer, name, n_ahead), should_stop)
+    run_trials(open_bench(study, storage, spec, arrays, trainer, owner, n_ahead), should_stop)
     storage.remove_session()
     storage.engine.dispose()
 
 
-def _open_study(spec: WorkerSpec, number: int, name: str) -> tuple[Study, RDBStorage]:
-    """Open the study, and take over from a predecessor of the same name."""
-    storage = open_storage(spec.storage_url)
+def _open_study(spec: WorkerSpec, number: int, owner: Owner) -> tuple[Study, StudyStorage]:
+    """Open the study, and take over from a predecessor in the same place of the same pool."""
+    storage = open_storage(spec.storage_url, wait_s=MAX_OUTAGE_S)
     study = load_study(storage, spec.study_name, spec.config, number)
     if study.user_attrs[FINGERPRINT] != spec.fingerprint:
         raise TagsweepError(
-            f"{name} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
+            f"{owner.worker} was sent data with fingerprint {spec.fingerprint[:12]}, but study"
             f" {spec.study_name!r} is about {study.user_attrs[FINGERPRINT][:12]}."
         )
-    running = workers_of_running(storage, id_of(study))
-    left = [trial_id for trial_id, other in running.items() if other == name]
-    max_retries = spec.config.workers.max_retries
-    retry(study, storage, left, f"{LOST}: {name} died and was started again", max_retries)
+    if owner.driver is not None:
+        running = owners_of_running(storage, id_of(study))
+        left = [trial_id for trial_id, other in running.items() if other == owner]
+        reason = f"lost: {owner.worker} died and was started again"
+        failure = Failure(FailureKind.LOST, reason)
+        retry(storage, id_of(study), left, failure, spec.config.workers.max_retries)
     return study, storage
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
 from shared.search import budget, bulk_write
+from shared.search.attributes import Owner
 from shared.search.storage import opened_storage
 from shared.search.study import load_study
 from shared.training.metrics import AveragePrecision
@@ -81,7 +82,9 @@ def _work(task: Task, number: int) -> None:
     with opened_storage(task.url) as storage:
         study = load_study(storage, task.study, task.config, number)
         trainer: Any = PretendedTrainer(task)
-        bench = open_bench(study, storage, spec, ARRAYS, trainer, f"worker-{number}", n_ahead)
+        bench = open_bench(
+            study, storage, spec, ARRAYS, trainer, Owner(f"worker-{number}"), n_ahead
+        )
         run_trials(bench, lambda: False)
 
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
 from shared.config import SweepConfig, with_values
-from shared.search.bulk_write import Ended, Report, begin_trials, write_params, write_reports
+from shared.search.bulk_trials import begin_trials
+from shared.search.bulk_write import Ended, Report, write_params, write_reports
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 N_INPUTS = 384
 WIDTHS = {"encoder": N_INPUTS}
@@ -61,15 +62,15 @@ def value_of(number: int, step: int) -> float:
     return float(1 / (step + 2) + np.random.default_rng([number, step]).random() / 100)
 
 
-def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
+def fill(storage: StudyStorage, task: Task, n_finished: int) -> None:
     """Open the study, and write finished trials into it, a third of them pruned."""
     study = open_study(storage, task.study, task.config, "fingerprint")
     history = History(study, RandomSampler(seed=0))
     for first in range(0, n_finished, BATCH):
         n = min(BATCH, n_finished - first)
-        with storage.engine.begin() as connection:
-            before = Counter({TrialState.COMPLETE: first})
-            begun = begin_trials(connection, study._study_id, n, before, {})
+        before = Counter({TrialState.COMPLETE: first})
+        with storage.transaction() as connection:
+            begun = begin_trials(connection, study._study_id, n, before, {}, "fill")
         params, reports = {}, []
         for one in begun:
             suggest(history.begin(one), task.config.space, WIDTHS)
@@ -78,13 +79,14 @@ def fill(storage: RDBStorage, task: Task, n_finished: int) -> None:
             state = TrialState.COMPLETE if one.number % 3 else TrialState.PRUNED
             end = Ended(state, (min(values.values()),))
             reports.append(Report(one.trial_id, values, {}, end))
-        write_params(storage, params)
-        write_reports(storage, reports)
+        with storage.transaction() as connection:
+            write_params(connection, params)
+            write_reports(connection, reports)
     with storage.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
 
 
-def count(storage: RDBStorage, task: Task) -> dict[str, int]:
+def count(storage: StudyStorage, task: Task) -> dict[str, int]:
     """Count the finished trials, their values that are lost, and numbers that came twice."""
     trials = optuna.load_study(study_name=task.study, storage=storage).get_trials(deepcopy=False)
     states = (TrialState.COMPLETE, TrialState.PRUNED)

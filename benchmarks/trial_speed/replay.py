@@ -11,9 +11,9 @@ from rich.console import Console
 from benchmarks.trial_speed.tagsweep import RUN
 from orchestrator.prepare import prepare
 from orchestrator.run import database_of, load_run
+from shared.search.attributes import EPOCHS
 from shared.search.space import params_of
 from shared.search.storage import open_storage
-from shared.search.study import EPOCHS
 
 
 def replay(folder: Path, study_name: str) -> float:

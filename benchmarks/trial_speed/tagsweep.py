@@ -6,7 +6,7 @@ from rich.console import Console
 
 from benchmarks.trial_speed.problem import Found
 from orchestrator.events import recording
-from orchestrator.pipeline import open_study_of
+from orchestrator.pipeline import driving, open_study_of
 from orchestrator.pipeline import search as run_search_stage
 from orchestrator.prepare import prepare
 from orchestrator.run import Run, load_run
@@ -35,8 +35,11 @@ def _search(run: Run) -> Found:
     console = Console(stderr=True, quiet=True)
     with recording(run) as events, launch_workers(run.config.workers) as pool:
         prepared = prepare(run, console)
-        with open_study_of(run, prepared, console, events) as opened:
-            run_search_stage(run, prepared, opened, pool, console)
+        with (
+            open_study_of(run, prepared, console, events) as opened,
+            driving(run, prepared, opened) as driver,
+        ):
+            run_search_stage(run, prepared, opened, driver, pool, console)
             trials = opened.study.trials
             return Found(
                 min(t.datetime_start.timestamp() for t in trials if t.datetime_start),

@@ -17,10 +17,7 @@ from orchestrator.restore import part_of
 from orchestrator.run import Run
 from shared.config import SweepConfig
 from shared.data.splits import read_split
-from shared.search.following import FrontTrial
-from shared.search.objectives import rank
-from shared.search.storage import redact
-from shared.search.study import (
+from shared.search.attributes import (
     DATA,
     EPOCHS,
     FINGERPRINT,
@@ -29,8 +26,12 @@ from shared.search.study import (
     SEARCH_S,
     VERSIONS,
     WORKER,
-    read_progress,
 )
+from shared.search.following import FrontTrial
+from shared.search.objectives import rank
+from shared.search.storage import redact
+from shared.search.study import read_progress
+from shared.search.study_storage import storage_of
 from shared.sections import Objective
 from shared.training.params import Task
 
@@ -232,7 +233,7 @@ def _searched(study: Study, objectives: Sequence[Objective]) -> Searched:
         running=progress.running,
         best_trial=None if best is None else best.number,
         best_values={} if best is None else dict(zip(names, best.values, strict=True)),
-        best_params={} if best is None else best.params,
+        best_params={} if best is None else storage_of(study).get_trial(best.trial_id).params,
         front=tuple(FrontTrial(trial.number, tuple(trial.values)) for trial in front),
     )
 

@@ -20,7 +20,8 @@ from orchestrator.run import Run
 from orchestrator.scores import read_scores
 from orchestrator.values import say_value
 from shared.bundle import read_manifest, read_metrics
-from shared.search.study import FINGERPRINT, read_progress
+from shared.search.attributes import FINGERPRINT
+from shared.search.study import read_progress
 
 
 def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:

@@ -1,91 +1,112 @@
 """Hand out trials so that a study never gets more than its budget."""
 
+import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+from uuid import uuid4
 
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from shared.errors import TagsweepError
-from shared.search.bulk_read import count_failures, count_trials, read_best_value
-from shared.search.bulk_write import Begun, begin_trials
+from shared.search.attributes import FAILURE_KIND, LIMITS, FailureKind, Limits
+from shared.search.bulk_count import TrialTally, count_failed, read_directions
+from shared.search.bulk_study import read_user_attr
+from shared.search.bulk_trials import Begun, begin_trials, find_begun
 from shared.search.liveness import alone
-from shared.search.objectives import direction_of
-from shared.search.study import FAILURE
-from shared.sections import StudyConfig
-
-DIVERGED = "diverged"
-"""How the failure of a trial begins whose loss was not finite."""
-OUT_OF_MEMORY = "out of memory"
-"""How the failure of a trial begins whose head alone does not fit into the device's memory."""
-
-
-def ask(
-    storage: RDBStorage,
-    study_id: int,
-    limits: StudyConfig,
-    n: int = 1,
-    attrs: Mapping[str, Any] = MappingProxyType({}),
-) -> list[Begun]:
-    """Have up to `n` trials run, fewer when those finished and running leave less of the budget.
-
-    Trials that are enqueued come first. Counting and creating happen under one lock in the
-    database, so the budget holds for any number of workers. None at all is not the end: a running
-    trial may still fail and make room. Each has its first heartbeat and the user attributes.
-    """
-    with alone(storage, study_id) as connection:
-        counts = count_trials(connection, study_id)
-        room = limits.n_trials - sum(counts[state] for state in _COUNTED)
-        if room <= 0 or _is_good_enough(connection, study_id, limits):
-            return []
-        if counts[TrialState.FAIL] >= limits.n_trials:
-            _require_hope(connection, study_id, limits)
-        return begin_trials(connection, study_id, min(n, room), counts, attrs)
-
-
-def is_spent(storage: RDBStorage, study_id: int, limits: StudyConfig) -> bool:
-    """Say whether the study has its full number of finished trials, or a good enough one."""
-    return count_left(storage, study_id, limits) == 0
-
-
-def count_left(storage: RDBStorage, study_id: int, limits: StudyConfig) -> int:
-    """Return how many trials are still to finish."""
-    with storage.engine.begin() as connection:
-        counts = count_trials(connection, study_id)
-        if _is_good_enough(connection, study_id, limits):
-            return 0
-        return max(0, limits.n_trials - sum(counts[state] for state in _FINISHED))
-
-
-def is_out_of_time(searched_s: float, limits: StudyConfig) -> bool:
-    """Say whether the time for the search is spent, if it is limited."""
-    return limits.timeout_s is not None and searched_s >= limits.timeout_s
-
+from shared.search.study_storage import StudyStorage
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _COUNTED = (*_FINISHED, TrialState.RUNNING)
+_CURES = {
+    FailureKind.DIVERGED: "the learning rate",
+    FailureKind.OUT_OF_MEMORY: "space.max_units",
+}
+"""What to narrow where trials fail by their parameters."""
 
 
-def _require_hope(connection: Connection, study_id: int, limits: StudyConfig) -> None:
+def ask(
+    storage: StudyStorage,
+    study_id: int,
+    n: int = 1,
+    attrs: Mapping[str, Any] = MappingProxyType({}),
+    tally: TrialTally | None = None,
+    closing: threading.Event | None = None,
+) -> list[Begun]:
+    """Have up to `n` trials run, fewer when those finished and running leave less of the budget.
+
+    Trials that are enqueued come first. The budget is read, and trials are counted and created,
+    under one lock in the database, so it holds for any number of workers. None at all is not the
+    end: a running trial may still fail and make room. Each has its first heartbeat and the user
+    attributes. `tally` is what the caller knows of the study from one call to the next. Outages
+    are outlasted as by `StudyStorage.transact`.
+    """
+    tally, request, n_tries = tally or TrialTally(study_id), uuid4().hex, 0
+
+    def work(connection: Connection) -> list[Begun]:
+        nonlocal n_tries
+        n_tries += 1
+        if n_tries > 1 and (begun := find_begun(connection, study_id, request)):
+            return begun  # it is the answer to the COMMIT before that was lost
+        limits, counts = read_limits(connection, study_id), tally.count(connection)
+        room = limits.n_trials - sum(counts[state] for state in _COUNTED)
+        if room <= 0 or _is_good_enough(connection, study_id, limits, tally):
+            return []
+        if counts[TrialState.FAIL] >= limits.n_trials:
+            _require_hope(connection, study_id, limits)
+        return begin_trials(connection, study_id, min(n, room), counts, attrs, request)
+
+    return alone(storage, study_id, work, closing)
+
+
+def read_limits(connection: Connection, study_id: int) -> Limits:
+    """Return when the study's search ends."""
+    return Limits(**read_user_attr(connection, study_id, LIMITS))
+
+
+def is_spent(
+    storage: StudyStorage,
+    study_id: int,
+    tally: TrialTally | None = None,
+    closing: threading.Event | None = None,
+    limits: Limits | None = None,
+) -> bool:
+    """Say whether the study has its full number of finished trials, or a good enough one.
+
+    By its own limits, or by those that are asked for.
+    """
+    known = tally or TrialTally(study_id)
+
+    def work(connection: Connection) -> bool:
+        ends, counts = limits or read_limits(connection, study_id), known.count(connection)
+        n_finished = sum(counts[state] for state in _FINISHED)
+        return n_finished >= ends.n_trials or _is_good_enough(connection, study_id, ends, known)
+
+    return storage.transact(work, closing)
+
+
+def is_out_of_time(searched_s: float, timeout_s: float | None) -> bool:
+    """Say whether the time for the search is spent, if it is limited."""
+    return timeout_s is not None and searched_s >= timeout_s
+
+
+def _require_hope(connection: Connection, study_id: int, limits: Limits) -> None:
     """Raise TagsweepError when as many trials as the budget has failed by their parameters."""
-    for reason, cure in ((DIVERGED, "the learning rate"), (OUT_OF_MEMORY, "space.max_units")):
-        n_failed = count_failures(connection, study_id, FAILURE, reason)
+    for kind, cure in _CURES.items():
+        n_failed = count_failed(connection, study_id, FAILURE_KIND, kind)
         if n_failed >= limits.n_trials:
             raise TagsweepError(
-                f"{n_failed} trials failed, as many as the budget has: {reason}."
+                f"{n_failed} trials failed, as many as the budget has: {kind}."
                 f" Narrow the search space, {cure} first, and start a new study."
             )
 
 
-def _is_good_enough(connection: Connection, study_id: int, limits: StudyConfig) -> bool:
-    if limits.target_value is None:
+def _is_good_enough(
+    connection: Connection, study_id: int, limits: Limits, tally: TrialTally
+) -> bool:
+    if limits.target_value is None or (best := tally.best(connection)) is None:
         return False
-    direction = direction_of(limits.objective[0])
-    best = read_best_value(connection, study_id, direction)
-    if best is None:
-        return False
-    is_minimised = direction is StudyDirection.MINIMIZE
-    return best <= limits.target_value if is_minimised else best >= limits.target_value
+    is_minimised = read_directions(connection, study_id)[0] is StudyDirection.MINIMIZE
+    return best.value <= limits.target_value if is_minimised else best.value >= limits.target_value

@@ -4,13 +4,16 @@ Optuna's API reads whole trials, and every unfinished one again at each call.
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb.models import (
+    BaseModel,
     TrialHeartbeatModel,
     TrialIntermediateValueModel,
     TrialModel,
@@ -19,7 +22,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import (
     ARRAY,
@@ -27,16 +30,27 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
-    and_,
     any_,
     bindparam,
     func,
     select,
+    text,
     tuple_,
 )
 
 _from_stored = TrialIntermediateValueModel.stored_repr_to_intermediate_value
 _to_distribution = lru_cache(maxsize=1024)(json_to_distribution)
+
+
+@dataclass(frozen=True)
+class SpentSequence:
+    """A counter of the server's that numbers the rows of a table, and how much of it is used up."""
+
+    name: str
+    table: str
+    column: str
+    share: float
+
 
 Params = Mapping[str, tuple[float, BaseDistribution]]
 """A trial's parameters by name: the value in Optuna's internal form, and its distribution."""
@@ -54,62 +68,23 @@ def among(column: Any, ids: Collection[int]) -> ColumnElement[bool]:
     return is_one
 
 
-def count_trials(connection: Connection, study_id: int) -> Counter[TrialState]:
-    """Count the trials of a study by state."""
-    counts = (
-        select(TrialModel.state, func.count().label("n"))
-        .where(TrialModel.study_id == study_id)
-        .group_by(TrialModel.state)
+def read_running(connection: Connection, study_id: int) -> list[int]:
+    """Return the ids of the running trials."""
+    running = select(TrialModel.trial_id).where(
+        TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING
     )
-    return Counter({row.state: row.n for row in connection.execute(counts)})
+    return list(connection.scalars(running))
 
 
-def count_failures(connection: Connection, study_id: int, key: str, beginning: str) -> int:
-    """Count the failed trials whose user attribute `key` is a text with this beginning."""
-    model = TrialUserAttributeModel
-    failed = (
-        select(func.count())
-        .select_from(TrialModel)
-        .join(model, model.trial_id == TrialModel.trial_id)
-        .where(
-            TrialModel.study_id == study_id,
-            TrialModel.state == TrialState.FAIL,
-            model.key == key,
-            model.value_json.startswith(json.dumps(beginning)[:-1], autoescape=True),
-        )
-    )
-    return int(connection.execute(failed).scalar_one())
-
-
-def read_best_value(
-    connection: Connection, study_id: int, direction: StudyDirection
-) -> float | None:
-    """Return the best value of a study's complete trials, or None when there is none."""
-    best = func.min if direction is StudyDirection.MINIMIZE else func.max
-    found = (
-        select(best(TrialValueModel.value))
-        .join(TrialModel, TrialModel.trial_id == TrialValueModel.trial_id)
-        .where(
-            TrialModel.study_id == study_id,
-            TrialModel.state == TrialState.COMPLETE,
-            TrialValueModel.value_type == TrialValueModel.TrialValueType.FINITE,
-        )
-    )
-    value: float | None = connection.execute(found).scalar_one()
-    return value
-
-
-def read_running(connection: Connection, study_id: int, key: str) -> dict[int, Any]:
-    """Return a user attribute of the running trials, by id; None for those without it."""
-    model = TrialUserAttributeModel
-    has_key = and_(model.trial_id == TrialModel.trial_id, model.key == key)
-    running = (
-        select(TrialModel.trial_id, model.value_json)
-        .outerjoin(model, has_key)
+def read_heartbeats(connection: Connection, study_id: int) -> dict[int, datetime | None]:
+    """Return the last heartbeats of the running trials, by id; None for those without any."""
+    model = TrialHeartbeatModel
+    beats = (
+        select(TrialModel.trial_id, model.heartbeat)
+        .outerjoin(model, model.trial_id == TrialModel.trial_id)
         .where(TrialModel.study_id == study_id, TrialModel.state == TrialState.RUNNING)
     )
-    found = connection.execute(running)
-    return {trial_id: None if value is None else json.loads(value) for trial_id, value in found}
+    return {row.trial_id: row.heartbeat for row in connection.execute(beats)}
 
 
 class Changes:
@@ -249,12 +224,27 @@ def database_now() -> ColumnElement[Any]:
 
     A session's own time would leap with daylight saving, and differ between nodes.
     """
-    return func.timezone("UTC", func.now())
+    # Not now(), which is when the transaction began: it may have waited for a lock since.
+    return func.timezone("UTC", func.clock_timestamp())
 
 
 def read_clock(connection: Connection) -> float:
     """Return the time by the database's clock, in seconds since 1970."""
     return float(connection.execute(select(func.extract("epoch", func.now()))).scalar_one())
+
+
+def read_sequences(connection: Connection) -> list[SpentSequence]:
+    """Return the counters of four bytes that number the rows of Optuna's tables."""
+    query = text(
+        "SELECT s.seqrelid::regclass::text, t.relname, a.attname,"
+        " coalesce(pg_sequence_last_value(s.seqrelid), 0)::float / s.seqmax"
+        " FROM pg_sequence s JOIN pg_depend d ON d.objid = s.seqrelid AND d.deptype IN ('a', 'i')"
+        " JOIN pg_class t ON t.oid = d.refobjid"
+        " JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid"
+        " WHERE t.relname = ANY(:tables) AND s.seqmax = 2147483647"
+    )
+    rows = connection.execute(query, {"tables": list(BaseModel.metadata.tables)})
+    return [SpentSequence(*row) for row in rows]
 
 
 def _to_float(number: Any) -> float | None:

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
+from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
 from shared.search.bulk_read import (
     Changes,
     read_clock,
@@ -22,7 +23,6 @@ from shared.search.bulk_read import (
 )
 from shared.search.forecast import MAX_GAPS, Span
 from shared.search.objectives import dominates, rank
-from shared.search.study import BY_FOLD, FAILURE, NODE, WORKER
 
 WINDOW_S = 300.0
 """The time before now in which it is measured how busy workers are."""

@@ -22,7 +22,7 @@ from shared.search.bulk_read import (
     read_params,
     read_values,
 )
-from shared.search.bulk_write import Begun
+from shared.search.bulk_trials import Begun
 
 KEPT_BEST = 25
 """As many finished trials as TPE takes for good ones at most (`optuna.samplers._tpe`)."""

@@ -1,106 +1,237 @@
 """Tell trials that are worked on from those whose worker is gone, and have these run again.
 
-A running trial is alive while its heartbeat, a row of Optuna's own, is younger than a grace time.
-Rows are written and judged by the database's clock alone, so clocks of machines may differ.
+A running trial is held by a lease: its worker writes a heartbeat, a row of Optuna's own, again and
+again. Whoever has seen the same heartbeat through a whole grace, by a clock of its own and with the
+database answering all the while, takes the trial. No two clocks are compared, and nobody's silence
+is counted who could not speak: so neither an outage, nor a machine that sleeps, nor a clock that is
+set makes a worker look dead (Gray and Cheriton 1989, "Leases", section 3).
 """
 
 import logging
 import threading
-import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import TypeVar
 
-import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection
 
-from shared.search.bulk_read import id_of, read_running
-from shared.search.bulk_write import lock_study, read_stale
-from shared.search.storage import within
-from shared.search.study import CHECKPOINTS, FAILURE, RETRY_OF, WORKER
+from shared.search.attributes import (
+    CHECKPOINTS,
+    DRIVER,
+    LOSSES,
+    REQUEST,
+    RETRY_OF,
+    WORKER,
+    Failure,
+    FailureKind,
+    Owner,
+)
+from shared.search.bulk_count import TrialTally
+from shared.search.bulk_read import read_heartbeats, read_running, read_trial_attrs
+from shared.search.bulk_study import lock_study, read_system_attr, swap_system_attr
+from shared.search.bulk_trials import (
+    FailedTrial,
+    Repetition,
+    enqueue_again,
+    fail_trials,
+)
+from shared.search.study_storage import StudyStorage
+from shared.sections import WorkersConfig
 
-LOST = "lost"
-"""How the failure of a trial begins whose worker gave no sign of life."""
-HANDED_BACK = "interrupted"
-"""How the failure of a trial begins that was given up in order, to run again."""
 _TURN = threading.Lock()
+_REAPER = "reaper"
+"""The study's system attribute that says which worker takes lost trials, and its looks so far."""
+_ROLE = 0
+"""The key of that role's lease, beside those of trials by their ids, which begin at 1."""
+
+Result = TypeVar("Result")
+Lease = TypeVar("Lease")
 
 logger = logging.getLogger(__name__)
 
 
-@contextmanager
-def alone(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
-    """Keep all others from counting, creating and failing trials of a study meanwhile.
+def alone(
+    storage: StudyStorage,
+    study_id: int,
+    work: Callable[[Connection], Result],
+    closing: threading.Event | None = None,
+) -> Result:
+    """Return what `work` returns while no other counts, creates or fails trials of a study.
 
-    Yields the connection, in a transaction, that holds the lock for as long as the block lasts.
+    Done in one transaction, and tried again, as by `StudyStorage.transact`.
     """
-    # Threads of a process wait here, and not each with a connection in its hands.
-    with _TURN, storage.engine.begin() as connection:
+
+    def attempt(connection: Connection) -> Result:
         lock_study(connection, study_id)
-        yield connection
+        return work(connection)
+
+    # Threads of a process wait here, and not each with a connection in its hands.
+    return storage.transact(attempt, closing, turn=_TURN)
 
 
-def workers_of_running(storage: RDBStorage, study_id: int) -> dict[int, str]:
-    """Return the running trials' ids, and the names of the workers that they run on."""
-    with storage.engine.begin() as connection:
-        names = read_running(connection, study_id, WORKER)
-    return {trial_id: name or "" for trial_id, name in names.items()}
+def owners_of_running(storage: StudyStorage, study_id: int) -> dict[int, Owner]:
+    """Return who runs the running trials, by their ids."""
+
+    def read(connection: Connection) -> dict[int, Owner]:
+        ids = read_running(connection, study_id)
+        found = read_trial_attrs(connection, ids, (WORKER, DRIVER))
+        return {i: Owner(attrs.get(WORKER, ""), attrs.get(DRIVER)) for i, attrs in found.items()}
+
+    return storage.transact(read)
 
 
-def reap(study: Study, storage: RDBStorage, grace_s: float, max_retries: int) -> list[int]:
-    """Fail the running trials without a heartbeat in `grace_s`, and enqueue them again.
+class Leases:
+    """What one process has seen of leases that others renew, by its own clock.
 
-    Returns the failed trials' ids. Any number of processes may do this at once.
+    A lease is any value that changes as long as its holder lives.
     """
-    found = read_stale(storage, id_of(study), grace_s)
-    return retry(study, storage, found, f"{LOST}: no sign of life for {grace_s:g} s", max_retries)
+
+    def __init__(
+        self, interval_s: float, grace_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Have seen nothing yet of leases that are renewed, and looked at, at an interval."""
+        self._grace_s, self._clock = grace_s, clock
+        self._max_gap_s = max(grace_s / 2, 1.5 * interval_s)
+        self._looked_s = clock()
+        self._seen: dict[int, tuple[object, float]] = {}
+
+    def see(self, leases: Mapping[int, Lease]) -> dict[int, Lease]:
+        """Return those of the leases that have been seen unchanged for the whole grace.
+
+        What was seen before a gap, in which this process did not run or was not answered, does not
+        count: who is watched may have been as helpless.
+        """
+        now_s = self._clock()
+        if now_s - self._looked_s > self._max_gap_s:
+            self.forget()
+        self._looked_s = now_s
+        self._seen = {
+            key: self._seen[key] if self.has_seen(key, lease) else (lease, now_s)
+            for key, lease in leases.items()
+        }
+        return {
+            key: lease
+            for key, lease in leases.items()
+            if now_s - self._seen[key][1] >= self._grace_s
+        }
+
+    def has_seen(self, key: int, lease: object) -> bool:
+        """Say whether a lease is as it was when it was last seen."""
+        return key in self._seen and self._seen[key][0] == lease
+
+    def forget(self) -> None:
+        """Begin to watch anew, after an outage."""
+        self._seen = {}
+
+
+class Reaper:
+    """One worker's part in taking the trials of those that are gone.
+
+    One worker of a study looks at all heartbeats; the others look whether it still does, by a lease
+    of its own, and only while they doubt it at the heartbeats too. So what is read does not grow
+    with the square of the workers, and nothing is lost when the reaper itself dies.
+    """
+
+    def __init__(
+        self,
+        storage: StudyStorage,
+        study_id: int,
+        worker_id: str,
+        config: WorkersConfig,
+        closing: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch in the name of a worker, whose id no other has, until it is closing."""
+        self._storage, self._study_id, self._worker_id = storage, study_id, worker_id
+        self._config, self._closing = config, closing
+        self._leases = Leases(config.heartbeat_interval_s, config.heartbeat_grace_s, clock)
+        self._n_looks = 0
+
+    def look(self) -> list[int]:
+        """Look at the leases once, and fail and enqueue again the trials that are lost.
+
+        Returns the failed trials' ids. Raises what an outage raises, and watches anew after it.
+        """
+        try:
+            with self._storage.transaction() as connection:
+                expired = self._find_expired(connection)
+            return self._take(expired)
+        except Exception:
+            self._leases.forget()
+            raise
+
+    def _find_expired(self, connection: Connection) -> dict[int, datetime | None]:
+        """Return the last heartbeats of trials to be taken; none while another has the role."""
+        reaper = read_system_attr(connection, self._study_id, _REAPER)
+        is_ours = reaper is None or reaper["worker"] == self._worker_id
+        is_doubted = is_ours or self._leases.has_seen(_ROLE, reaper)
+        heartbeats = read_heartbeats(connection, self._study_id) if is_doubted else {}
+        expired = self._leases.see({_ROLE: reaper, **heartbeats})
+        has_role = expired.pop(_ROLE, None) is not None or is_ours
+        self._n_looks += 1
+        mine = {"worker": self._worker_id, "looks": self._n_looks}
+        if not has_role or not swap_system_attr(connection, self._study_id, _REAPER, reaper, mine):
+            return {}
+        return expired
+
+    def _take(self, expired: Mapping[int, datetime | None]) -> list[int]:
+        grace_s = self._config.heartbeat_grace_s
+        failure = Failure(FailureKind.LOST, f"lost: no sign of life for {grace_s:g} s")
+        max_losses = self._config.max_retries
+        return retry(
+            self._storage, self._study_id, expired, failure, max_losses, expired, self._closing
+        )
 
 
 def retry(
-    study: Study,
-    storage: RDBStorage,
+    storage: StudyStorage,
+    study_id: int,
     trial_ids: Collection[int],
-    reason: str,
-    max_retries: int | None = None,
+    failure: Failure,
+    max_losses: int | None = None,
+    heartbeats: Mapping[int, datetime | None] | None = None,
+    closing: threading.Event | None = None,
 ) -> list[int]:
-    """Fail running trials and enqueue each again with its parameters, unless it was too often.
+    """Fail running trials and enqueue each again with its parameters, unless it was lost too often.
 
-    None: however often, for trials that were handed back in order. Returns the ids that were
-    failed: others may have ended meanwhile, which is as well. All is one transaction, so no trial
-    is failed without being enqueued, and the budget has room for it: none is created in between.
+    With `heartbeats`, by id, only trials whose last one is still the same. Returns the ids that
+    were failed: others may have ended meanwhile, which is as well. All is one transaction, so no
+    trial is failed without being enqueued, and the budget has room for it: none is created in
+    between.
     """
     if not trial_ids:
         return []
-    with alone(storage, id_of(study)) as connection:
-        inner = within(storage, connection)
-        failed = [trial_id for trial_id in trial_ids if _fail(inner, trial_id, reason)]
-        logger.info("Enqueued %d trials again: %s", len(failed), reason)
-        same = optuna.load_study(study_name=study.study_name, storage=inner)
-        for trial_id in failed:
-            _enqueue_again(same, inner.get_trial(trial_id), max_retries)
-        inner.remove_session()
+
+    def work(connection: Connection) -> list[int]:
+        n_trials = TrialTally(study_id).count(connection).total()
+        failed = fail_trials(connection, trial_ids, failure.attrs, heartbeats)
+        again = [_repeat(trial, failure.kind) for trial in failed]
+        again = [
+            one for one in again if max_losses is None or one.system_attrs[LOSSES] <= max_losses
+        ]
+        enqueue_again(connection, study_id, n_trials, again)
+        return [trial.trial_id for trial in failed]
+
+    failed = alone(storage, study_id, work, closing)
+    if failed:
+        logger.info("%d trials are to run again: %s", len(failed), failure.reason)
     return failed
 
 
-def _fail(storage: RDBStorage, trial_id: int, reason: str) -> bool:
-    try:
-        storage.set_trial_user_attr(trial_id, FAILURE, reason)
-        return storage.set_trial_state_values(trial_id, TrialState.FAIL)
-    except UpdateFinishedTrialError:
-        return False
+def _repeat(failed: FailedTrial, kind: FailureKind) -> Repetition:
+    """Return what runs a failed trial again.
 
-
-def _enqueue_again(study: Study, failed: FrozenTrial, max_retries: int | None) -> None:
-    """Leave it to Optuna's own callback, whose attributes its other tools know."""
-    trial = deepcopy(failed)
-    checkpoints = [failed._trial_id, *failed.system_attrs.get(CHECKPOINTS, [])]  # noqa: SLF001
-    trial.user_attrs = {RETRY_OF: failed.user_attrs.get(RETRY_OF, failed.number)}
-    trial.system_attrs = failed.system_attrs | {CHECKPOINTS: checkpoints}
-    with warnings.catch_warnings():
-        # Experimental since Optuna 2.8.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        RetryHeartbeatStaleTrialCallback(max_retries)(study, trial)
+    Its first two attributes are what Optuna's own `RetryHeartbeatStaleTrialCallback` writes, which
+    other tools know.
+    """
+    attrs = failed.system_attrs
+    system_attrs = {
+        "failed_trial": failed.number,
+        **{key: value for key, value in attrs.items() if key != REQUEST},
+        "retry_history": [*attrs.get("retry_history", []), failed.number],
+        CHECKPOINTS: [failed.trial_id, *attrs.get(CHECKPOINTS, [])],
+        LOSSES: attrs.get(LOSSES, 0) + (kind is FailureKind.LOST),
+    }
+    origin = failed.user_attrs.get(RETRY_OF, failed.number)
+    return Repetition(failed.trial_id, {RETRY_OF: origin}, system_attrs)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from shared.errors import TagsweepError
+from shared.search.patience import patiently
 from shared.search.storage import LIVELY
+from shared.search.study_storage import StudyStorage
 
 
 class Lock(IntEnum):
@@ -20,6 +21,10 @@ class Lock(IntEnum):
 
     SEARCH = 0x7461_6774
     ENSEMBLE = 0x7461_6775
+
+
+class LockedError(TagsweepError):
+    """The refusal of what another process does just now."""
 
 
 _REFUSALS = {
@@ -38,26 +43,28 @@ _HELD = (
 
 
 @contextmanager
-def locked(storage: RDBStorage, study_name: str, lock: Lock) -> Iterator[Callable[[], None]]:
+def locked(storage: StudyStorage, study_name: str, lock: Lock) -> Iterator[Callable[[], None]]:
     """Hold a lock of a study for as long as the block lasts.
 
     It lives in the database's session, so it goes with the process that holds it, but also with a
     database that restarts. Yields a function that takes it again then; to be called now and then.
-    Both raise TagsweepError when another holds it.
+    Both outlast outages, and raise LockedError when another holds it.
     """
     key = {"kind": lock.value, "study": storage.get_study_id_from_name(study_name)}
     is_held = f"EXISTS (SELECT FROM pg_locks WHERE {_HELD} AND pid = pg_backend_pid())"
     take = text(f"SELECT {is_held} OR pg_try_advisory_lock(:kind, :study)")
     # A session of its own: were it the pool's, a thread less could be at work.
     engine = create_engine(storage.engine.url, poolclass=NullPool, connect_args=LIVELY)
-    with engine.connect() as connection:
+    with patiently(engine.connect, patience=storage.patience) as connection:
 
-        def hold() -> None:
+        def take_or_keep() -> bool:
             with connection.begin():
                 connection.execute(_LIVELY_SERVER)
-                is_ours = connection.execute(take, key).scalar_one()
-            if not is_ours:
-                raise TagsweepError(f"Study {study_name!r} {_REFUSALS[lock]}")
+                return bool(connection.execute(take, key).scalar_one())
+
+        def hold() -> None:
+            if not patiently(take_or_keep, patience=storage.patience):
+                raise LockedError(f"Study {study_name!r} {_REFUSALS[lock]}")
 
         hold()
         try:
@@ -67,9 +74,8 @@ def locked(storage: RDBStorage, study_name: str, lock: Lock) -> Iterator[Callabl
             connection.invalidate()
 
 
-def is_driven(storage: RDBStorage, study_name: str) -> bool:
+def is_driven(storage: StudyStorage, study_name: str) -> bool:
     """Say whether a driver is at work on the study's search, in any process on any machine."""
     key = {"kind": Lock.SEARCH.value, "study": storage.get_study_id_from_name(study_name)}
     query = text(f"SELECT count(*) FROM pg_locks WHERE {_HELD}")  # noqa: S608  a constant
-    with storage.engine.connect() as connection:
-        return bool(connection.execute(query, key).scalar_one())
+    return storage.transact(lambda connection: bool(connection.scalar(query, key)))

@@ -6,63 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+from sqlalchemy import Connection, func, select
 
 from shared.config import SweepConfig, parse_config
 from shared.errors import InputError
-from shared.search.bulk_read import count_trials, id_of
-from shared.search.objectives import direction_of, rank
+from shared.search.attributes import CONFIG, DATA, FINGERPRINT, LIMITS, SEARCH_S, UUID, Limits
+from shared.search.bulk_count import BestTrial, TrialTally
+from shared.search.bulk_read import id_of
+from shared.search.bulk_study import read_user_attr, write_user_attrs
+from shared.search.liveness import alone
+from shared.search.objectives import direction_of
 from shared.search.pruning import build_pruner
+from shared.search.study_storage import StudyStorage, storage_of
 from shared.search.tpe import FastTPESampler
 
-# What a study says of itself: its user attributes.
-CONFIG = "config"
-FINGERPRINT = "fingerprint"
-DATA = "data"
-SEARCH_S = "search_s"
-STORE = "store"
-VERSIONS = "versions"
-LABELS = "labels"
-CHOSEN_TRIAL = "ensemble of trial"
-"""The number of the trial that somebody has named for the ensemble."""
-
-# What a trial says of itself: its user attributes, named as people read them.
-AP_WEIGHTED = "average precision (weighted)"
-AP_MACRO = "average precision (macro)"
-EPOCHS = "epochs"
-SECONDS = "seconds"
-BY_FOLD = "values by fold"
-"""What each objective was on the folds that a trial is through, by the objective's name."""
-WORKER = "worker"
-NODE = "node"
-FAILURE = "failure"
-RETRY_OF = "retry of"
-"""The number of the trial that was first, on one that runs again."""
-RESUMED_AT = "resumed at epoch"
-"""How many epochs a trial that runs again did not have to train again."""
-
-CHECKPOINTS = "checkpoints"
-"""The system attribute of a trial that runs again with the trial ids whose checkpoint it may go on
-from, the latest first: not every run of a trial got as far as to one."""
+_CREATING = 0x7461_6776
+"""The class of the advisory locks in PostgreSQL under which studies are created, by name."""
 
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Count the trials of a study by state; `best` is the complete trial that ranks first."""
+    """How many trials of a study are in which state, and its best one."""
 
     complete: int
     pruned: int
     failed: int
     running: int
     waiting: int
-    best: FrozenTrial | None
+    best: BestTrial | None
 
     @property
     def finished(self) -> int:
@@ -71,7 +50,7 @@ class StudyProgress:
 
 
 def open_study(
-    storage: RDBStorage,
+    storage: StudyStorage,
     name: str,
     config: SweepConfig,
     fingerprint: str,
@@ -80,29 +59,89 @@ def open_study(
     """Create the study, or load it and check that it is about the same data and the same space.
 
     The fingerprint is that of all the data; `parts` names and hashes what it consists of, causes
-    before consequences. Raises InputError that says what differs; nothing has been changed then.
+    before consequences. A study that is there is not changed (see `accept_config`). Processes that
+    create it at once all get the same one, and none is left half made. Raises InputError that says
+    what differs.
     """
+    storage.transact(
+        lambda connection: _create_once(storage, connection, name, config, fingerprint, parts)
+    )
+    study = optuna.load_study(storage=storage, study_name=name)
     existing = read_config(storage, name)
-    if existing is None:
+    if existing is not None:
+        require_same_settings(name, existing, config)
+    if study.user_attrs[FINGERPRINT] != fingerprint:
+        raise refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
+    return study
+
+
+def accept_config(study: Study, storage: StudyStorage, config: SweepConfig) -> None:
+    """Have the study go on with a configuration and its limits; only its driver may."""
+    study_id = id_of(study)
+    attrs = {CONFIG: _dump(config), **limits_of(config).attrs}
+    # Alone, so that nobody hands out a trial by the limits before.
+    alone(storage, study_id, lambda connection: write_user_attrs(connection, study_id, attrs))
+
+
+def accept_outcome(study: Study, storage: StudyStorage, config: SweepConfig) -> None:
+    """Have the study say how its ensemble is made; only who makes it may.
+
+    All else is its driver's to say, who may search meanwhile.
+    """
+    study_id = id_of(study)
+
+    def work(connection: Connection) -> None:
+        values = json.loads(read_user_attr(connection, study_id, CONFIG))
+        asked = config.model_dump(mode="json", include={"ensemble", "decisions"})
+        write_user_attrs(connection, study_id, {CONFIG: json.dumps(values | asked)})
+
+    alone(storage, study_id, work)
+
+
+def limits_of(config: SweepConfig) -> Limits:
+    """Return when a search with this configuration ends."""
+    return Limits(config.study.n_trials, config.study.timeout_s, config.study.target_value)
+
+
+def _create_once(
+    storage: StudyStorage,
+    connection: Connection,
+    name: str,
+    config: SweepConfig,
+    fingerprint: str,
+    parts: Mapping[str, str],
+) -> None:
+    """Create the study with all that it says of itself, unless it is there."""
+    connection.execute(select(func.pg_advisory_xact_lock(_CREATING, func.hashtext(name))))
+    inner = storage.within(connection)
+    try:
+        if name in optuna.get_all_study_names(inner):
+            return
         directions = [direction_of(objective) for objective in config.study.objective]
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+        study = optuna.create_study(storage=inner, study_name=name, directions=directions)
         with warnings.catch_warnings():
             # Experimental since Optuna 3.2; it only labels the dashboard's axes.
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(config.study.objective))
-        study.set_user_attr(FINGERPRINT, fingerprint)
-        study.set_user_attr(DATA, dict(parts))
-        study.set_user_attr(SEARCH_S, 0.0)
-    else:
-        study = optuna.load_study(storage=storage, study_name=name)
-        require_same_settings(name, existing, config)
-        if study.user_attrs[FINGERPRINT] != fingerprint:
-            raise refusal(name, [_changed_part(study.user_attrs.get(DATA, {}), parts)])
-    study.set_user_attr(CONFIG, json.dumps(config.model_dump(mode="json")))
-    return study
+        attrs = {
+            CONFIG: _dump(config),
+            FINGERPRINT: fingerprint,
+            UUID: uuid4().hex,
+            DATA: dict(parts),
+            SEARCH_S: 0.0,
+            **limits_of(config).attrs,
+        }
+        for key, value in attrs.items():
+            study.set_user_attr(key, value)
+    finally:
+        inner.remove_session()
 
 
-def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
+def _dump(config: SweepConfig) -> str:
+    return json.dumps(config.model_dump(mode="json"))
+
+
+def read_config(storage: StudyStorage, name: str) -> SweepConfig | None:
     """Return the configuration that a study was last run with, or None when there is no study."""
     attrs = read_attrs(storage, name)
     if attrs is None:
@@ -111,17 +150,22 @@ def read_config(storage: RDBStorage, name: str) -> SweepConfig | None:
         raise InputError(
             f"Study {name!r} was not made by tagsweep. Choose another name with --study-name."
         )
+    if LIMITS not in attrs or UUID not in attrs:
+        raise InputError(
+            f"Study {name!r} was made by an earlier version of tagsweep, which can finish it."
+            " Start anew with another --run-dir or --study-name."
+        )
     return parse_config(json.loads(attrs[CONFIG]), f"study {name!r}")
 
 
-def read_attrs(storage: RDBStorage, name: str) -> dict[str, Any] | None:
+def read_attrs(storage: StudyStorage, name: str) -> dict[str, Any] | None:
     """Return what a study says of itself, its user attributes, or None when there is no study."""
     if name not in optuna.get_all_study_names(storage):
         return None
     return optuna.load_study(storage=storage, study_name=name).user_attrs
 
 
-def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int) -> Study:
+def load_study(storage: StudyStorage, name: str, config: SweepConfig, worker: int) -> Study:
     """Load a study to ask trials of it.
 
     The sampler is seeded from the study's seed, the worker's number and the trials there are, so
@@ -131,9 +175,8 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     Tree-structured Parzen Estimator").
     """
     study = optuna.load_study(storage=storage, study_name=name)
-    with storage.engine.begin() as connection:
-        n_trials = count_trials(connection, id_of(study)).total()
-    seeds = np.random.SeedSequence([config.study.seed, worker, n_trials])
+    counts = storage.transact(TrialTally(id_of(study)).count)
+    seeds = np.random.SeedSequence([config.study.seed, worker, counts.total()])
     seed, n_startup_trials = int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
     if config.study.is_multi_objective:
         study.sampler = TPESampler(seed=seed, n_startup_trials=n_startup_trials, constant_liar=True)
@@ -143,20 +186,22 @@ def load_study(storage: RDBStorage, name: str, config: SweepConfig, worker: int)
     return study
 
 
-def read_progress(study: Study) -> StudyProgress:
-    """Count the trials of a study."""
-    trials = study.get_trials(deepcopy=False)
-    counts = {state: sum(t.state == state for t in trials) for state in TrialState}
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    directions = study.directions
-    return StudyProgress(
-        complete=counts[TrialState.COMPLETE],
-        pruned=counts[TrialState.PRUNED],
-        failed=counts[TrialState.FAIL],
-        running=counts[TrialState.RUNNING],
-        waiting=counts[TrialState.WAITING],
-        best=min(complete, key=lambda t: (rank(t.values, directions), t.number), default=None),
-    )
+def read_progress(study: Study, tally: TrialTally | None = None) -> StudyProgress:
+    """Count the trials of a study; `tally` is what the caller knows from one call to the next."""
+    known = tally or TrialTally(id_of(study))
+
+    def read(connection: Connection) -> StudyProgress:
+        counts = known.count(connection)
+        return StudyProgress(
+            complete=counts[TrialState.COMPLETE],
+            pruned=counts[TrialState.PRUNED],
+            failed=counts[TrialState.FAIL],
+            running=counts[TrialState.RUNNING],
+            waiting=counts[TrialState.WAITING],
+            best=known.best(connection),
+        )
+
+    return storage_of(study).transact(read)
 
 
 def require_same_settings(name: str, old: SweepConfig, new: SweepConfig) -> None:

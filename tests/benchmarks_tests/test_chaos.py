@@ -2,7 +2,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.chaos import count_epochs
-from shared.search.study import RESUMED_AT, RETRY_OF
+from shared.search.attributes import RESUMED_AT, RETRY_OF
 
 
 def _attempts(*attempts: tuple[int, int]) -> list[FrozenTrial]:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
 from shared.config import SweepConfig, with_values
-from shared.search.study import RETRY_OF, WORKER, load_study, open_study
+from shared.search.attributes import RETRY_OF, WORKER
+from shared.search.study import load_study, open_study
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
@@ -30,7 +31,7 @@ def pgbouncer_url(postgres_url: str) -> Iterator[str]:
 
 def test_a_worker_trains_and_takes_over_through_pgbouncer(
     pgbouncer_url: str,
-    storage: RDBStorage,
+    storage: StudyStorage,
     study_name: str,
     arrays: SearchArrays,
     tmp_path: Path,
@@ -47,7 +48,7 @@ def test_a_worker_trains_and_takes_over_through_pgbouncer(
 
 
 def test_more_processes_than_connections_race_without_a_deadlock(
-    pgbouncer_url: str, storage: RDBStorage, study_name: str
+    pgbouncer_url: str, storage: StudyStorage, study_name: str
 ) -> None:
     names = [f"{study_name[-8:]}-{round_}" for round_ in range(20)]
     for name in names:

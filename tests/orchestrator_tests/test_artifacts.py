@@ -6,10 +6,10 @@ import pytest
 from bottle import HTTPError
 from optuna.artifacts import download_artifact, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 
 from orchestrator.artifacts import ArtifactsOfStudies, StoredArtifacts
-from shared.search.study import STORE
+from shared.search.attributes import STORE
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -34,7 +34,7 @@ def test_what_optuna_uploads_it_downloads_again(store: str, tmp_path: Path) -> N
 
 
 def test_each_study_has_a_store_of_its_own(
-    storage: RDBStorage, study_name: str, tmp_path: Path
+    storage: StudyStorage, study_name: str, tmp_path: Path
 ) -> None:
     ids = []
     for name in ("one", "two"):
@@ -49,7 +49,7 @@ def test_each_study_has_a_store_of_its_own(
 
 
 def test_a_run_that_was_moved_has_its_files_where_it_is(
-    storage: RDBStorage, study_name: str, tmp_path: Path
+    storage: StudyStorage, study_name: str, tmp_path: Path
 ) -> None:
     study = optuna.create_study(storage=storage, study_name=study_name)
     study.set_user_attr(STORE, str(tmp_path / "before"))
@@ -62,6 +62,6 @@ def test_a_run_that_was_moved_has_its_files_where_it_is(
     assert missing.value.status_code == 404
 
 
-def test_a_file_that_no_study_knows_is_not_found(storage: RDBStorage) -> None:
+def test_a_file_that_no_study_knows_is_not_found(storage: StudyStorage) -> None:
     with pytest.raises(HTTPError, match="from nowhere"):
         ArtifactsOfStudies(storage, {}).open_reader("0")

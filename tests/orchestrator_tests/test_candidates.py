@@ -18,7 +18,7 @@ from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
-from shared.search.study import FINGERPRINT
+from shared.search.attributes import FINGERPRINT
 
 WIDTHS = {"encoder": 384}
 

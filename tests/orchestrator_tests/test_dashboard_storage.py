@@ -1,5 +1,5 @@
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -38,7 +38,7 @@ def test_of_many_the_best_and_the_latest_and_the_running_are_drawn(
     assert all(trial.intermediate_values for trial in trials), "others hold these too"
 
 
-def test_it_reads_a_study(storage: RDBStorage, study_name: str) -> None:
+def test_it_reads_a_study(storage: StudyStorage, study_name: str) -> None:
     study = open_study(storage, study_name, SweepConfig(), "fingerprint")
     study.add_trials([create_trial(value=1.0, intermediate_values={0: 0.5})])
     found = DashboardStorage(storage).get_all_trials(study._study_id)

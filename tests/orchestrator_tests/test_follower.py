@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -11,8 +11,9 @@ from orchestrator.events import Events, read_events
 from orchestrator.exposition import Exposition
 from orchestrator.follower import Follower
 from shared.config import SweepConfig
+from shared.search.attributes import FAILURE, WORKER
 from shared.search.liveness import reap, retry
-from shared.search.study import FAILURE, WORKER, StudyProgress, open_study
+from shared.search.study import StudyProgress, open_study
 from workers import PoolState
 
 NOTHING = StudyProgress(complete=0, pruned=0, failed=0, running=0, waiting=0, best=None)
@@ -24,11 +25,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
-def _follower(path: Path, study: Study, storage: RDBStorage) -> Follower:
+def _follower(path: Path, study: Study, storage: StudyStorage) -> Follower:
     return Follower(Events(path, study.study_name, Exposition("s", 4)), study, storage)
 
 
@@ -36,7 +37,7 @@ def _about(path: Path, *fields: str) -> list[tuple[Any, ...]]:
     return [(e["event"], *map(e.get, fields)) for e in read_events(path)]
 
 
-def test_a_trial_that_ends_is_described(study: Study, storage: RDBStorage, path: Path) -> None:
+def test_a_trial_that_ends_is_described(study: Study, storage: StudyStorage, path: Path) -> None:
     trial = study.ask()
     follower = _follower(path, study, storage)
     follower.follow_trials()
@@ -61,7 +62,7 @@ def test_a_trial_that_ends_is_described(study: Study, storage: RDBStorage, path:
 
 
 def test_trials_that_end_while_the_driver_is_away_are_written_once(
-    study: Study, storage: RDBStorage, path: Path
+    study: Study, storage: StudyStorage, path: Path
 ) -> None:
     study.tell(study.ask(), 0.5)
     _follower(path, study, storage).follow_trials()
@@ -81,7 +82,7 @@ def test_trials_that_end_while_the_driver_is_away_are_written_once(
 
 
 def test_trials_that_are_lost_handed_back_or_failed_say_why(
-    study: Study, storage: RDBStorage, path: Path
+    study: Study, storage: StudyStorage, path: Path
 ) -> None:
     lost, given, failed = (study.ask() for _ in range(3))
     failed.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 1")
@@ -102,7 +103,7 @@ def test_trials_that_are_lost_handed_back_or_failed_say_why(
 
 
 def test_a_look_while_nothing_happens_is_one_query(
-    study: Study, storage: RDBStorage, path: Path
+    study: Study, storage: StudyStorage, path: Path
 ) -> None:
     study.tell(study.ask(), 0.5)
     study.ask()
@@ -120,7 +121,7 @@ def test_a_look_while_nothing_happens_is_one_query(
 
 
 def test_workers_that_come_and_go_are_written(
-    study: Study, storage: RDBStorage, path: Path
+    study: Study, storage: StudyStorage, path: Path
 ) -> None:
     follower = _follower(path, study, storage)
     for state in (
@@ -140,7 +141,7 @@ def test_workers_that_come_and_go_are_written(
     ]
 
 
-def test_an_outage_is_written(study: Study, storage: RDBStorage, path: Path) -> None:
+def test_an_outage_is_written(study: Study, storage: StudyStorage, path: Path) -> None:
     follower = _follower(path, study, storage)
     for reason in ("server closed the connection", None):
         follower.on_outage(reason)

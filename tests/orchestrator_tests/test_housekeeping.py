@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.trial import TrialState
 
 from orchestrator.housekeeping import (
@@ -22,7 +22,7 @@ from shared.search.study import open_study
 
 
 @pytest.fixture
-def run(tmp_path: Path, storage: RDBStorage, postgres_url: str, study_name: str) -> Run:
+def run(tmp_path: Path, storage: StudyStorage, postgres_url: str, study_name: str) -> Run:
     """Return a run with a complete, a pruned and a failed trial."""
     config = with_values(SweepConfig(), {"study": {"n_trials": 4, "name": study_name}})
     study = open_study(storage, study_name, config, "f")
@@ -58,7 +58,7 @@ def test_another_kind_of_table_is_refused(run: Run, tmp_path: Path) -> None:
         export_trials(run, tmp_path / "trials.xlsx")
 
 
-def test_studies_are_listed(run: Run, storage: RDBStorage, postgres_url: str) -> None:
+def test_studies_are_listed(run: Run, storage: StudyStorage, postgres_url: str) -> None:
     with locked(storage, run.study_name, Lock.SEARCH):
         (found,) = [s for s in list_studies(postgres_url) if s.name == run.study_name]
     assert found == StudySummary(run.study_name, 2, 4, 0.5, is_driven=True)
@@ -75,7 +75,7 @@ def test_a_deleted_run_leaves_nothing(run: Run, postgres_url: str) -> None:
     assert run.study_name not in {study.name for study in list_studies(postgres_url)}
 
 
-def test_a_run_at_work_is_not_deleted(run: Run, storage: RDBStorage) -> None:
+def test_a_run_at_work_is_not_deleted(run: Run, storage: StudyStorage) -> None:
     with locked(storage, run.study_name, Lock.SEARCH):
         for act in (delete_run, describe_loss):
             with pytest.raises(TagsweepError, match="is at work"):

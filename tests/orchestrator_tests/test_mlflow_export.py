@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
@@ -14,7 +14,8 @@ from orchestrator.run import Run, keep_config
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
-from shared.search.study import FAILURE, open_study
+from shared.search.attributes import FAILURE
+from shared.search.study import open_study
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3.17 on SQLAlchemy 2.1.
@@ -32,7 +33,7 @@ def run(tmp_path: Path, postgres_url: str, study_name: str) -> Run:
 
 
 @pytest.fixture
-def study(run: Run, storage: RDBStorage) -> Study:
+def study(run: Run, storage: StudyStorage) -> Study:
     """Return a study with a complete, a pruned, a failed and a running trial."""
     study = open_study(storage, run.study_name, run.config, "f")
     complete = study.ask()
@@ -62,7 +63,7 @@ def _runs(uri: str, experiment: str) -> dict[str | None, MlflowRun]:
     return by_name
 
 
-def test_each_objective_of_several_is_a_metric(run: Run, storage: RDBStorage, uri: str) -> None:
+def test_each_objective_of_several_is_a_metric(run: Run, storage: StudyStorage, uri: str) -> None:
     config = with_values(run.config, {"study": {"objective": ["ap_macro", "n_parameters"]}})
     study = open_study(storage, run.study_name, config, "f")
     trial = study.ask()

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from rich.console import Console
 
 from orchestrator import result
@@ -51,7 +51,7 @@ def run(checkout: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFact
     return defined
 
 
-def test_the_study_chooses_among_encoders_and_all_of_them(run: Run, storage: RDBStorage) -> None:
+def test_the_study_chooses_among_encoders_and_all_of_them(run: Run, storage: StudyStorage) -> None:
     trials = optuna.load_study(storage=storage, study_name=run.study_name).trials
     small, large = run.config.all_encoders
     distributions = trials[0].distributions

@@ -3,14 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 
 from orchestrator.restore import ENCODER, keep_data, restore
 from orchestrator.run import Run, define_run
 from shared.config import SweepConfig, parse_config, with_values
 from shared.data.encoder import resolve_encoder
 from shared.errors import InputError
-from shared.search.study import LABELS, STORE, open_study
+from shared.search.attributes import LABELS, STORE
+from shared.search.study import open_study
 from workers import SearchArrays
 
 TEXTS = [f"text {i}" for i in range(160)]
@@ -18,7 +19,7 @@ TEXTS = [f"text {i}" for i in range(160)]
 
 @pytest.fixture
 def elsewhere(
-    storage: RDBStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
+    storage: StudyStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
 ) -> Run:
     """Return a run by the name of a study alone, whose CSV is on another machine."""
     values = {"study": {"name": study_name}, "data": {"csv": tmp_path / "not-here.csv"}}
@@ -44,7 +45,7 @@ def test_a_study_is_taken_up_with_nothing_but_its_store(
 
 
 def test_each_of_several_encoders_gets_its_vectors_back(
-    storage: RDBStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
+    storage: StudyStorage, postgres_url: str, study_name: str, tmp_path: Path, arrays: SearchArrays
 ) -> None:
     encoders = ["all-MiniLM-L6-v2", {"max_seq_length": 64}]
     config = parse_config({"encoders": encoders, "study": {"name": study_name}}, "here")

@@ -11,7 +11,7 @@ from orchestrator.result import _report, ensemble_key, headline, is_bundled
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.paths import RunPaths
-from shared.search.study import FINGERPRINT
+from shared.search.attributes import FINGERPRINT
 
 METRICS = {"test": {"ap_weighted": 0.75}, "logistic_regression": {"ap_weighted": 0.5}}
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 
 from orchestrator.run import (
     Run,
@@ -58,7 +58,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_study_is_resumed_by_name_alone(
-    postgres_url: str, storage: RDBStorage, study_name: str
+    postgres_url: str, storage: StudyStorage, study_name: str
 ) -> None:
     config = with_values(SweepConfig(), {"study": {"n_trials": 7, "name": study_name}})
     open_study(storage, study_name, config, "f")

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 
 from orchestrator.nodes import NodeStatus
 from orchestrator.run import Run
@@ -10,8 +10,9 @@ from orchestrator.status import Status, describe_status, read_status
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.paths import RunPaths
+from shared.search.attributes import SEARCH_S
 from shared.search.following import Failure
-from shared.search.study import SEARCH_S, open_study
+from shared.search.study import open_study
 
 STATUS = Status(
     study="mine",
@@ -75,7 +76,7 @@ def test_a_result_stands_beside_logistic_regression() -> None:
 
 
 def test_a_study_on_a_server_is_read_and_its_password_hidden(
-    tmp_path: Path, postgres_url: str, storage: RDBStorage, study_name: str
+    tmp_path: Path, postgres_url: str, storage: StudyStorage, study_name: str
 ) -> None:
     run = _run(tmp_path, study_name, postgres_url.replace("postgres@", "postgres:s3cret@"))
     study = open_study(storage, study_name, run.config, "f")

@@ -8,7 +8,7 @@ from typing import Any
 import optuna_dashboard
 import pytest
 from optuna.artifacts import get_all_artifact_meta
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import create_trial
 
@@ -26,7 +26,7 @@ MAX_BYTES = 100_000
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str, run: Run) -> Study:
+def study(storage: StudyStorage, study_name: str, run: Run) -> Study:
     """Return a study of three trials of 30 steps."""
     study = open_study(storage, study_name, run.config, "fingerprint")
     values = {step: 1 / (step + 1) for step in range(30)}

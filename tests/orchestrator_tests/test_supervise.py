@@ -3,7 +3,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
@@ -14,7 +14,8 @@ from orchestrator.progress import Update
 from orchestrator.supervise import pace, supervise
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.study import FAILURE, SEARCH_S, WORKER, StudyProgress, open_study
+from shared.search.attributes import FAILURE, SEARCH_S, WORKER
+from shared.search.study import StudyProgress, open_study
 from shared.sections import StudyConfig
 from workers import PoolState, SearchArrays, WorkerSpec
 
@@ -46,7 +47,7 @@ class ScriptedPool:
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
@@ -56,7 +57,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def follower(study: Study, storage: RDBStorage, log: Path) -> Follower:
+def follower(study: Study, storage: StudyStorage, log: Path) -> Follower:
     events = Events(log, study.study_name, Exposition(study.study_name, 4))
     return Follower(events, study, storage)
 
@@ -67,7 +68,7 @@ def ignore(_done: int, _detail: str) -> None:
 
 def _supervise(
     study: Study,
-    storage: RDBStorage,
+    storage: StudyStorage,
     follower: Follower,
     pool: ScriptedPool,
     timeout_s: float | None = None,
@@ -79,7 +80,7 @@ def _supervise(
 
 
 def test_a_search_ends_when_all_workers_have_left(
-    study: Study, storage: RDBStorage, follower: Follower
+    study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
     pool = ScriptedPool(PoolState(2), PoolState(1), PoolState(0))
     _supervise(study, storage, follower, pool)
@@ -89,7 +90,7 @@ def test_a_search_ends_when_all_workers_have_left(
 
 
 def test_the_time_of_earlier_starts_counts(
-    study: Study, storage: RDBStorage, follower: Follower
+    study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
     study.set_user_attr(SEARCH_S, 100.0)
     pool = ScriptedPool(PoolState(1))
@@ -99,7 +100,7 @@ def test_the_time_of_earlier_starts_counts(
 
 
 def test_the_trials_of_a_lost_worker_are_enqueued_again(
-    study: Study, storage: RDBStorage, follower: Follower, log: Path
+    study: Study, storage: StudyStorage, follower: Follower, log: Path
 ) -> None:
     for name in ("worker-1", "worker-10", "laptop-7"):
         study.ask().set_user_attr(WORKER, name)
@@ -121,7 +122,7 @@ def test_the_trials_of_a_lost_worker_are_enqueued_again(
 
 
 def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails(
-    study: Study, storage: RDBStorage, follower: Follower
+    study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
     study.ask().set_user_attr(WORKER, "worker-0")
     pool = ScriptedPool(TagsweepError("boom"))
@@ -132,7 +133,7 @@ def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails
 
 
 def test_a_driver_that_another_has_replaced_leaves_the_trials_of_its_workers(
-    study: Study, storage: RDBStorage, follower: Follower
+    study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
     study.ask().set_user_attr(WORKER, "worker-0")
     pool, refuse = ScriptedPool(PoolState(1)), Mock(side_effect=TagsweepError("another"))
@@ -143,7 +144,7 @@ def test_a_driver_that_another_has_replaced_leaves_the_trials_of_its_workers(
 
 
 def test_what_is_shown_says_how_far_the_search_is(
-    study: Study, storage: RDBStorage, follower: Follower
+    study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
     study.tell(study.ask(), 0.25)
     study.set_user_attr(SEARCH_S, 60.0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage
+from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
@@ -17,9 +17,10 @@ from orchestrator.watch import is_over, readings, watch
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
+from shared.search.attributes import FAILURE, NODE, WORKER
 from shared.search.patience import is_outage
 from shared.search.storage import opened_storage
-from shared.search.study import FAILURE, NODE, WORKER, open_study
+from shared.search.study import open_study
 
 AWAY = OperationalError("SELECT 1", None, Exception("the database is away"))
 
@@ -31,7 +32,7 @@ def run(tmp_path: Path, postgres_url: str, study_name: str) -> Run:
 
 
 @pytest.fixture
-def study(storage: RDBStorage, run: Run) -> Study:
+def study(storage: StudyStorage, run: Run) -> Study:
     return open_study(storage, run.study_name, run.config, "f")
 
 
@@ -74,7 +75,7 @@ def test_what_is_new_is_read_again_and_again(run: Run, study: Study) -> None:
 
 
 def test_a_budget_that_is_raised_meanwhile_counts(
-    run: Run, study: Study, storage: RDBStorage
+    run: Run, study: Study, storage: StudyStorage
 ) -> None:
     with opened_status(run) as read:
         assert read().budget == 4

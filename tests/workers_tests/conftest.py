@@ -3,13 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial
 
 from shared.config import SweepConfig, with_values
 from shared.search.space import suggest
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 from shared.space_section import SpaceConfig
 from shared.training.matrix import Matrix
@@ -28,7 +28,9 @@ MakeSpec = Callable[..., WorkerSpec]
 
 
 @pytest.fixture
-def make_spec(postgres_url: str, storage: RDBStorage, study_name: str, tmp_path: Path) -> MakeSpec:
+def make_spec(
+    postgres_url: str, storage: StudyStorage, study_name: str, tmp_path: Path
+) -> MakeSpec:
     """Return a function that opens a new study and gives the task of working on it."""
 
     def make(**sections: dict[str, Any]) -> WorkerSpec:
@@ -53,8 +55,8 @@ def params() -> HeadParams:
 
 
 @pytest.fixture
-def heartbeat(study: Study, storage: RDBStorage) -> Iterator[Heartbeat]:
+def heartbeat(study: Study, storage: StudyStorage) -> Iterator[Heartbeat]:
     """Return the heartbeat of a worker on the study that the test module defines."""
-    opened = Heartbeat(study, storage, WorkersConfig())
+    opened = Heartbeat(storage, study._study_id, "this worker", WorkersConfig())
     yield opened
     opened.close()

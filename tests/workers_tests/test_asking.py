@@ -3,11 +3,12 @@ import time
 from collections.abc import Callable
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.study import NODE, WORKER, load_study
+from shared.search.attributes import DRIVER, NODE, WORKER, Owner
+from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from workers import WorkerSpec
 from workers.asking import Asker
 from workers.heartbeat import Heartbeat
@@ -21,17 +22,23 @@ def spec(make_spec: Callable[..., WorkerSpec]) -> WorkerSpec:
 
 
 @pytest.fixture
-def study(storage: RDBStorage, spec: WorkerSpec) -> Study:
+def study(storage: StudyStorage, spec: WorkerSpec) -> Study:
     return load_study(storage, spec.study_name, spec.config, worker=0)
 
 
 @pytest.fixture
 def make_asker(
-    study: Study, storage: RDBStorage, heartbeat: Heartbeat, spec: WorkerSpec
+    study: Study, storage: StudyStorage, heartbeat: Heartbeat, spec: WorkerSpec
 ) -> Callable[[int], Asker]:
     """Return a function that makes an asker so many trials ahead."""
     return lambda n_ahead: Asker(
-        study, storage, heartbeat, spec, "worker-0", widths={"encoder": 8}, n_ahead=n_ahead
+        study,
+        storage,
+        heartbeat,
+        spec,
+        Owner("worker-0", "d"),
+        widths={"encoder": 8},
+        n_ahead=n_ahead,
     )
 
 
@@ -47,6 +54,7 @@ def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
     time.sleep(0.3)
     assert len(study.trials) == 2
     assert {trial.user_attrs[WORKER] for trial in study.trials} == {"worker-0"}
+    assert {trial.user_attrs[DRIVER] for trial in study.trials} == {"d"}
     assert {trial.user_attrs[NODE] for trial in study.trials} == {socket.gethostname()}
     assert [asked.number for asked in asker.close()] == [0, 1]
 

@@ -22,20 +22,12 @@ from sqlalchemy.pool import NullPool
 
 from orchestrator.database import _Server
 from shared.config import with_values
+from shared.search.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
 from shared.search.budget import ask
-from shared.search.bulk_write import read_stale
-from shared.search.liveness import workers_of_running
+from shared.search.liveness import owners_of_running
 from shared.search.storage import open_storage
-from shared.search.study import (
-    FAILURE,
-    LABELS,
-    RETRY_OF,
-    STORE,
-    VERSIONS,
-    WORKER,
-    load_study,
-    open_study,
-)
+from shared.search.study import accept_config, load_study, open_study
+from shared.search.study_storage import storage_of
 from shared.versions import versions
 from workers import SearchArrays, WorkerSpec, write_arrays
 from workers.heartbeat import Heartbeat
@@ -128,24 +120,25 @@ def test_a_database_that_crashes_and_comes_back_loses_no_trial(
     _require_exact(study, 12)
 
 
-def test_whoever_is_back_first_after_an_outage_lets_the_trials_of_others_be(
+def test_an_outage_beyond_the_grace_makes_no_living_worker_look_dead(
     server: _Server, spec: WorkerSpec, study: Study
 ) -> None:
-    storage, study_id = study._storage._backend, study._study_id
-    own, other = (one.trial_id for one in ask(storage, study_id, spec.config.study, n=2))
-    heartbeat = Heartbeat(study, storage, spec.config.workers)
-    heartbeat.add(own)
+    storage, study_id = storage_of(study), study._study_id
+    trial_ids = [one.trial_id for one in ask(storage, study_id, n=3)]
+    *living, dead = trial_ids
+    hearts = [Heartbeat(storage, study_id, f"w{i}", spec.config.workers) for i in living]
+    for heart, trial_id in zip(hearts, living, strict=True):
+        heart.add(trial_id)
     server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
     time.sleep(1.5 * spec.config.workers.heartbeat_grace_s)
     server.start()
-    watching = open_storage(server.url)
-    _wait_until(lambda: read_stale(watching, study_id, 2) == {other})
-    time.sleep(1)
-    assert workers_of_running(watching, study_id).keys() == {own, other}
-    _wait_until(lambda: workers_of_running(watching, study_id).keys() == {own})
-    heartbeat.close()
-    watching.remove_session()
-    watching.engine.dispose()
+    _wait_until(lambda: dead not in owners_of_running(storage, study_id))
+    time.sleep(spec.config.workers.heartbeat_grace_s)
+    assert owners_of_running(storage, study_id).keys() == set(living)
+    for heart in hearts:
+        heart.close()
+        assert heart.failure is None
+        assert not heart.taken
 
 
 def test_connections_that_are_ended_again_and_again_lose_no_trial(
@@ -206,7 +199,7 @@ def test_a_worker_that_was_frozen_too_long_lets_its_trial_be_and_goes_on(
 ) -> None:
     config = with_values(spec.config, {"study": {"n_trials": 30}})
     spec = replace(spec, config=config)
-    open_study(study._storage._backend, spec.study_name, config, spec.fingerprint)
+    accept_config(study, storage_of(study), config)
     write_arrays(spec.store, spec.fingerprint, arrays)
     study.set_user_attr(STORE, spec.store)
     study.set_user_attr(LABELS, list(spec.label_names))

@@ -4,20 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.search.liveness import retry, workers_of_running
-from shared.search.study import (
+from shared.search.attributes import (
     AP_MACRO,
     BY_FOLD,
     EPOCHS,
     FAILURE,
     RESUMED_AT,
     RETRY_OF,
-    load_study,
-    open_study,
+    Failure,
+    FailureKind,
+    Owner,
 )
+from shared.search.liveness import owners_of_running, retry
+from shared.search.study import load_study, open_study
+from shared.search.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Epoch, Trainer
 from workers import SearchArrays, WorkerSpec
@@ -52,7 +54,7 @@ def folded(arrays: SearchArrays) -> SearchArrays:
 
 
 def _run(
-    storage: RDBStorage,
+    storage: StudyStorage,
     spec: WorkerSpec,
     arrays: SearchArrays,
     should_stop: Callable[[CountingTrainer], bool] = lambda _: False,
@@ -61,12 +63,12 @@ def _run(
     widths = arrays.widths_by_name(spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
     trainer = CountingTrainer(matrix, spec.config.training, 1, 128)
-    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
+    bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     run_trials(bench, lambda: should_stop(trainer))
     return trainer
 
 
-def _trials(storage: RDBStorage, spec: WorkerSpec) -> list[FrozenTrial]:
+def _trials(storage: StudyStorage, spec: WorkerSpec) -> list[FrozenTrial]:
     return load_study(storage, spec.study_name, spec.config, worker=0).trials
 
 
@@ -134,9 +136,8 @@ def test_a_trial_goes_on_in_the_fold_where_its_worker_left_it(
     def leave_in_the_third_fold(trainer: CountingTrainer) -> bool:
         is_there = trainer.n_epochs >= 2 * N_EPOCHS + 2
         if is_there and is_killed:
-            retry(
-                study, storage, list(workers_of_running(storage, study._study_id)), "lost: killed"
-            )
+            running = owners_of_running(storage, study._study_id)
+            retry(storage, study._study_id, running, Failure(FailureKind.LOST, "lost: killed"))
             raise Killed
         return is_there
 

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from optuna.storages import RDBStorage
 
 from shared.errors import TagsweepError
 from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 from workers import SearchArrays, launch_workers
 
@@ -12,7 +12,7 @@ INLINE = {"pool": "inline"}
 
 
 def test_the_inline_pool_spends_the_budget(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(workers=INLINE, study={"n_trials": 2})
     with launch_workers(spec.config.workers) as pool:

@@ -2,12 +2,13 @@
 
 import optuna
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from shared.search.attributes import AP_MACRO
 from shared.search.following import StudyReader
-from shared.search.study import AP_MACRO, load_study, read_progress
+from shared.search.study import load_study, read_progress
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
@@ -26,7 +27,7 @@ def spec(make_spec) -> WorkerSpec:
     )
 
 
-def _searched(storage: RDBStorage, spec: WorkerSpec, arrays: SearchArrays) -> Study:
+def _searched(storage: StudyStorage, spec: WorkerSpec, arrays: SearchArrays) -> Study:
     run_worker(spec, arrays, 0, lambda: False)
     return load_study(storage, spec.study_name, spec.config, worker=1)
 

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config import with_values
-from shared.search.liveness import retry, workers_of_running
-from shared.search.study import (
+from shared.search.attributes import (
     AP_MACRO,
     AP_WEIGHTED,
     EPOCHS,
@@ -17,9 +15,13 @@ from shared.search.study import (
     RETRY_OF,
     SECONDS,
     WORKER,
-    load_study,
-    open_study,
+    Failure,
+    FailureKind,
+    Owner,
 )
+from shared.search.liveness import owners_of_running, retry
+from shared.search.study import load_study, open_study
+from shared.search.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
@@ -33,7 +35,7 @@ def _trainer(spec: WorkerSpec, arrays: SearchArrays, n_slots: int = 1) -> Traine
 
 
 def _run(
-    storage: RDBStorage,
+    storage: StudyStorage,
     spec: WorkerSpec,
     arrays: SearchArrays,
     n_slots: int = 1,
@@ -42,7 +44,7 @@ def _run(
     """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
     study = load_study(storage, spec.study_name, spec.config, worker=0)
     trainer = _trainer(spec, arrays, n_slots)
-    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
+    bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     n_looks = 0
 
     def should_stop() -> bool:
@@ -51,7 +53,7 @@ def _run(
         return stop_after is not None and n_looks > stop_after
 
     run_trials(bench, should_stop)
-    ours = {"asker", "reporter", "heartbeat"}
+    ours = {"asker", "reporter", "heartbeat", "reaper"}
     assert not ours & {thread.name for thread in threading.enumerate()}
     return study.trials
 
@@ -178,17 +180,14 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
         nonlocal n_looks
         n_looks += 1
         if n_looks == 4:
-            retry(
-                study,
-                storage,
-                list(workers_of_running(storage, study._study_id)),
-                "lost: a false alarm",
-            )
+            running = owners_of_running(storage, study._study_id)
+            failure = Failure(FailureKind.LOST, "lost: a false alarm")
+            retry(storage, study._study_id, running, failure)
             time.sleep(0.3)
         return False
 
     trainer = _trainer(spec, arrays)
-    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
+    bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     run_trials(bench, take_the_first)
     first, second = study.trials
     assert first.state == TrialState.FAIL

@@ -6,14 +6,15 @@ from contextlib import closing
 
 import pytest
 import ray
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
 from shared.errors import TagsweepError
+from shared.search.attributes import FAILURE, WORKER
 from shared.search.budget import count_left
-from shared.search.study import FAILURE, WORKER, load_study
+from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 PATIENCE_S = 120
@@ -53,7 +54,7 @@ def _finished_by(study: Study) -> dict[str, int]:
 
 
 def test_a_node_that_comes_gets_work_and_one_that_goes_loses_nothing(
-    cluster: Cluster, storage: RDBStorage, make_spec, arrays: SearchArrays
+    cluster: Cluster, storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = _spec(make_spec, max=2)
     study, limits = load_study(storage, spec.study_name, spec.config, 9), spec.config.study
@@ -125,7 +126,7 @@ def _wait_for_listener(port: int) -> None:
 # Ray leaves the log files of its client's server open.
 @pytest.mark.filterwarnings("ignore:.*ray_client_server:pytest.PytestUnraisableExceptionWarning")
 def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))

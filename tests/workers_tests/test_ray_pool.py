@@ -8,14 +8,15 @@ from dataclasses import replace
 import psutil
 import pytest
 import ray
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from ray._raylet import GcsClient
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
 from shared.errors import InputError, TagsweepError
-from shared.search.liveness import workers_of_running
-from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
+from shared.search.attributes import FAILURE, RETRY_OF, WORKER
+from shared.search.liveness import owners_of_running
+from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 from tests.processes import living_children
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
@@ -48,7 +49,7 @@ def _run_to_the_end(spec: WorkerSpec, arrays: SearchArrays) -> None:
         _wait_until(lambda: _is_over(pool))
 
 
-def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: SearchArrays) -> None:
+def test_two_workers_share_a_budget(storage: StudyStorage, make_spec, arrays: SearchArrays) -> None:
     spec = make_spec(study={"n_trials": 8}, workers={"max": 2})
     _run_to_the_end(spec, arrays)
     trials = load_study(storage, spec.study_name, spec.config, 9).trials
@@ -58,7 +59,7 @@ def test_two_workers_share_a_budget(storage: RDBStorage, make_spec, arrays: Sear
 
 
 def test_a_killed_worker_comes_back_and_the_budget_is_exact(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(
         study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE | {"heartbeat_grace_s": 5}
@@ -79,7 +80,7 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
 
 
 def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     workers = ONE | {"heartbeat_grace_s": 1000}
     spec = make_spec(study={"n_trials": 8}, training={"max_epochs": 40}, workers=workers)
@@ -95,7 +96,7 @@ def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
 
 
 def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(study={"n_trials": 1000}, workers=ONE | {"heartbeat_grace_s": 1000})
     study = load_study(storage, spec.study_name, spec.config, 9)
@@ -107,14 +108,14 @@ def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
             context.get_node_id(), reason, "the spot market wants it back", 0
         )
         assert accepted, why
-        _wait_until(lambda: pool.poll(MANY) and not workers_of_running(storage, study._study_id))
+        _wait_until(lambda: pool.poll(MANY) and not owners_of_running(storage, study._study_id))
     back = [t for t in study.trials if t.state == TrialState.FAIL]
     assert back
     assert all(t.user_attrs[FAILURE].startswith("interrupted") for t in back)
 
 
 def test_stopped_workers_give_up_their_trials(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(study={"n_trials": 1000}, workers=ONE)
     study = load_study(storage, spec.study_name, spec.config, 9)

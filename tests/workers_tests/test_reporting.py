@@ -1,18 +1,19 @@
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from shared.search.attributes import Failure, FailureKind
 from shared.search.bulk_write import Ended
 from shared.search.pruning import Medians
 from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from shared.sections import PrunerConfig
 from workers.heartbeat import Heartbeat
-from workers.reporting import HandedBack, Reporter
+from workers.reporting import Reporter
 
 
 @pytest.fixture
-def study(storage: RDBStorage, make_spec) -> Study:
+def study(storage: StudyStorage, make_spec) -> Study:
     spec = make_spec()
     return load_study(storage, spec.study_name, spec.config, worker=0)
 
@@ -23,7 +24,7 @@ def medians() -> Medians:
 
 
 def test_all_that_was_sent_is_written_when_it_is_closed(
-    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
     reporter = Reporter(study, storage, medians, heartbeat)
     complete, pruned, running = (study.ask() for _ in range(3))
@@ -46,7 +47,7 @@ def test_all_that_was_sent_is_written_when_it_is_closed(
 
 
 def test_medians_follow_what_this_and_other_workers_complete(
-    storage: RDBStorage,
+    storage: StudyStorage,
     study: Study,
     medians: Medians,
     heartbeat: Heartbeat,
@@ -68,7 +69,7 @@ def test_medians_follow_what_this_and_other_workers_complete(
 
 
 def test_what_went_wrong_is_raised(
-    storage: RDBStorage,
+    storage: StudyStorage,
     study: Study,
     medians: Medians,
     heartbeat: Heartbeat,
@@ -88,16 +89,18 @@ def test_what_went_wrong_is_raised(
 
 
 def test_a_trial_that_is_handed_back_waits_to_run_again(
-    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
     reporter = Reporter(study, storage, medians, heartbeat)
-    reporter.send(study.ask()._trial_id, {0: 0.5}, end=HandedBack("interrupted"))
+    reporter.send(
+        study.ask()._trial_id, {0: 0.5}, end=Failure(FailureKind.HANDED_BACK, "interrupted")
+    )
     reporter.close()
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
-    storage: RDBStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
     reporter = Reporter(study, storage, medians, heartbeat)
     trial = study.ask()

@@ -1,17 +1,19 @@
 from dataclasses import replace
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from shared.errors import TagsweepError
-from shared.search.study import FAILURE, RETRY_OF, WORKER, load_study
+from shared.search.attributes import FAILURE, RETRY_OF, WORKER, Owner
+from shared.search.budget import ask
+from shared.search.study import load_study
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays
 from workers.worker import run_worker
 
 
 def test_a_worker_pulls_trials_until_the_budget_is_spent(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec()
     run_worker(spec, arrays, 0, lambda: False)
@@ -22,7 +24,7 @@ def test_a_worker_pulls_trials_until_the_budget_is_spent(
 
 
 def test_a_worker_leaves_when_it_is_told_to(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec()
     run_worker(spec, arrays, 0, lambda: True)
@@ -36,14 +38,26 @@ def test_a_worker_refuses_a_study_about_other_data(make_spec, arrays: SearchArra
 
 
 def test_a_worker_runs_the_trial_again_that_its_predecessor_left(
-    storage: RDBStorage, make_spec, arrays: SearchArrays
+    storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
-    spec = make_spec(study={"n_trials": 1})
+    spec = replace(make_spec(study={"n_trials": 1}), driver_id="d")
     study = load_study(storage, spec.study_name, spec.config, 1)
-    study.ask().set_user_attr(WORKER, "worker-0")
+    ask(storage, study._study_id, attrs=Owner("worker-0", "d").attrs)
     run_worker(spec, arrays, 0, lambda: False)
     lost, done = study.trials
     assert lost.state == TrialState.FAIL
     assert lost.user_attrs[FAILURE].startswith("lost")
     assert done.state == TrialState.COMPLETE
     assert done.user_attrs[RETRY_OF] == lost.number
+
+
+@pytest.mark.parametrize("driver", [None, "another"])
+def test_a_worker_leaves_trials_of_its_name_that_are_not_its_predecessors(
+    storage: StudyStorage, make_spec, arrays: SearchArrays, driver: str | None
+) -> None:
+    """Two containers may both have a worker-0, and a host may be called so."""
+    spec = replace(make_spec(study={"n_trials": 2}), driver_id="d")
+    study = load_study(storage, spec.study_name, spec.config, 1)
+    ask(storage, study._study_id, attrs=Owner("worker-0", driver).attrs)
+    run_worker(spec, arrays, 0, lambda: bool(study.get_trials(states=(TrialState.COMPLETE,))))
+    assert study.trials[0].state == TrialState.RUNNING

@@ -19,7 +19,7 @@ from shared.bundle import SCHEMA, Manifest
 from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
-from shared.search.study import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
+from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import decisions_of

@@ -10,7 +10,6 @@ from shared.config import SweepConfig
 from shared.search.budget import ask, is_spent
 from shared.search.storage import open_storage
 from shared.search.study import load_study
-from shared.sections import StudyConfig
 
 
 def main(url: str, n_racers: int, names: list[str]) -> None:
@@ -34,21 +33,16 @@ def race(url: str, names: list[str], number: int, n_racers: int) -> None:
     first.set_user_attr(f"racer-{number}", value=True)
     while sum(key.startswith("racer-") for key in first.user_attrs) < n_racers:
         time.sleep(0.05)
-    for round_, name in enumerate(names):
-        study, limits = load_study(storage, name, SweepConfig(), worker=0), budget(round_)
+    for name in names:
+        study = load_study(storage, name, SweepConfig(), worker=0)
         while True:
-            trials = ask(storage, study._study_id, limits)
+            trials = ask(storage, study._study_id)
             for trial in trials:
                 is_failing = number % 2 == 0 and trial.number < 2
                 end = (None, TrialState.FAIL) if is_failing else (0.5, TrialState.COMPLETE)
                 study.tell(trial.number, *end)
-            if not trials and is_spent(storage, study._study_id, limits):
+            if not trials and is_spent(storage, study._study_id):
                 break
-
-
-def budget(round_: int) -> StudyConfig:
-    """Return what the racers of a round race for: one to three trials."""
-    return StudyConfig(n_trials=1 + round_ % 3)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@ import math
 import time
 
 import pytest
-from optuna.storages import RDBStorage
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
+from shared.search.attributes import FAILURE, WORKER
 from shared.search.bulk_read import (
     Changes,
-    count_failures,
-    count_trials,
-    read_best_value,
     read_clock,
+    read_heartbeats,
     read_intermediate_values,
     read_params,
     read_running,
@@ -21,12 +19,12 @@ from shared.search.bulk_read import (
     read_trial_attrs,
     read_values,
 )
-from shared.search.bulk_write import beat
-from shared.search.study import FAILURE, WORKER, open_study
+from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
@@ -34,7 +32,7 @@ def _id(trial: Trial) -> int:
     return trial._trial_id
 
 
-def test_a_change_of_state_is_read_once(storage: RDBStorage, study: Study) -> None:
+def test_a_change_of_state_is_read_once(storage: StudyStorage, study: Study) -> None:
     complete, running, later = (study.ask() for _ in range(3))
     study.tell(complete, 0.5)
     changes = Changes(study._study_id)
@@ -56,7 +54,7 @@ def test_a_change_of_state_is_read_once(storage: RDBStorage, study: Study) -> No
     assert read() == {3: TrialState.RUNNING}
 
 
-def test_values_are_those_that_optuna_reads(storage: RDBStorage, study: Study) -> None:
+def test_values_are_those_that_optuna_reads(storage: StudyStorage, study: Study) -> None:
     first, second, silent = (study.ask() for _ in range(3))
     for trial in (first, second):
         x = trial.suggest_float("x", 0, 1)
@@ -80,38 +78,26 @@ def test_values_are_those_that_optuna_reads(storage: RDBStorage, study: Study) -
     assert ids[2] not in params
 
 
-def test_trials_are_counted_by_state_and_failures_by_reason(
-    storage: RDBStorage, study: Study
-) -> None:
-    for reason in ("diverged: in epoch 1", "diverged: in epoch 2", "error: 100%"):
-        trial = study.ask()
-        trial.set_user_attr(FAILURE, reason)
-        study.tell(trial, state=TrialState.FAIL)
-    for value in (0.5, -1.5):
-        study.tell(study.ask(), value)
-    study.ask().set_user_attr(WORKER, "worker-0")
-    nameless = study.ask()
-    with storage.engine.begin() as connection:
-        counts = count_trials(connection, study._study_id)
-        assert count_failures(connection, study._study_id, FAILURE, "diverged") == 2
-        assert count_failures(connection, study._study_id, FAILURE, "d%") == 0
-        least = read_best_value(connection, study._study_id, StudyDirection.MINIMIZE)
-        greatest = read_best_value(connection, study._study_id, StudyDirection.MAXIMIZE)
-        running = read_running(connection, study._study_id, WORKER)
-    assert (least, greatest) == (-1.5, 0.5)
-    assert counts == {TrialState.FAIL: 3, TrialState.COMPLETE: 2, TrialState.RUNNING: 2}
-    assert running == {_id(nameless) - 1: "worker-0", _id(nameless): None}
+def test_running_trials_are_found(storage: StudyStorage, study: Study) -> None:
+    ended, running = study.ask(), study.ask()
+    study.tell(ended, 0.5)
+    storage.record_heartbeat(_id(running))
+    silent = study.ask()
+    with storage.transaction() as connection:
+        assert read_running(connection, study._study_id) == [_id(running), _id(silent)]
+        heartbeats = read_heartbeats(connection, study._study_id)
+    assert heartbeats.keys() == {_id(running), _id(silent)}
+    assert heartbeats[_id(running)] is not None
+    assert heartbeats[_id(silent)] is None
 
 
-def test_nothing_is_found_in_an_empty_study(storage: RDBStorage, study: Study) -> None:
+def test_nothing_is_found_where_nothing_is_asked_for(storage: StudyStorage) -> None:
     with storage.engine.begin() as connection:
-        assert read_best_value(connection, study._study_id, study.direction) is None
-        assert count_trials(connection, study._study_id).total() == 0
         assert read_intermediate_values(connection, []) == {}
         assert read_params(connection, []) == read_values(connection, []) == {}
 
 
-def test_times_are_those_of_trials_and_of_the_database(storage: RDBStorage, study: Study) -> None:
+def test_times_are_those_of_trials_and_of_the_database(storage: StudyStorage, study: Study) -> None:
     ended, running = study.ask(), study.ask()
     study.tell(ended, 0.5)
     with storage.engine.begin() as connection:
@@ -128,16 +114,16 @@ def test_times_are_those_of_trials_and_of_the_database(storage: RDBStorage, stud
     assert now_s == pytest.approx(time.time(), abs=5)
 
 
-def test_silence_counts_from_the_last_heartbeat(storage: RDBStorage, study: Study) -> None:
+def test_silence_counts_from_the_last_heartbeat(storage: StudyStorage, study: Study) -> None:
     alive, new = study.ask(), study.ask()
-    beat(storage, {_id(alive)})
+    storage.record_heartbeat(_id(alive))
     with storage.engine.begin() as connection:
         found = read_silences(connection, [_id(alive), _id(new)])
         assert read_silences(connection, []) == {}
     assert found == {_id(alive): pytest.approx(0, abs=5)}
 
 
-def test_only_the_named_attributes_are_read(storage: RDBStorage, study: Study) -> None:
+def test_only_the_named_attributes_are_read(storage: StudyStorage, study: Study) -> None:
     first, second = study.ask(), study.ask()
     first.set_user_attr(WORKER, "worker-0")
     first.set_user_attr("other", 1)
@@ -148,7 +134,7 @@ def test_only_the_named_attributes_are_read(storage: RDBStorage, study: Study) -
 
 
 def test_what_has_ended_is_told_once_though_an_older_trial_goes_on(
-    storage: RDBStorage, study: Study
+    storage: StudyStorage, study: Study
 ) -> None:
     study.ask()
     study.tell(study.ask(), 0.5)

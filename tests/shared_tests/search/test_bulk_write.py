@@ -4,24 +4,27 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
-from shared.search.bulk_read import count_trials
-from shared.search.bulk_write import Ended, Report, beat, begin_trials, write_params, write_reports
-from shared.search.study import WORKER, open_study
+from shared.search.attributes import WORKER
+from shared.search.bulk_count import TrialTally
+from shared.search.bulk_read import Params
+from shared.search.bulk_trials import begin_trials
+from shared.search.bulk_write import Ended, Report, beat, write_params, write_reports
+from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
@@ -29,13 +32,21 @@ def _id(trial: Trial) -> int:
     return trial._trial_id
 
 
+def _write(storage: StudyStorage, reports: Sequence[Report]) -> set[int]:
+    return storage.transact(lambda connection: write_reports(connection, reports))
+
+
+def _write_params(storage: StudyStorage, params: dict[int, Params]) -> None:
+    storage.transact(lambda connection: write_params(connection, params))
+
+
 def test_what_is_written_in_bulk_reads_as_if_optuna_had_written_it(
-    storage: RDBStorage, study: Study
+    storage: StudyStorage, study: Study
 ) -> None:
     ours, optunas = study.ask(), study.ask()
     values = {0: 0.5, 1: math.inf, 2: -math.inf, 7: 0.25}
     attrs = {"epochs": 3, "failure": 'said "no": ü', "seconds": 1.5}
-    write_reports(storage, [Report(_id(ours), values, attrs)])
+    _write(storage, [Report(_id(ours), values, attrs)])
     for step, value in values.items():
         optunas.report(value, step)
     for key, attr in attrs.items():
@@ -45,43 +56,41 @@ def test_what_is_written_in_bulk_reads_as_if_optuna_had_written_it(
     assert written.user_attrs == expected.user_attrs == attrs
 
 
-def test_a_value_that_is_no_number_stays_none(storage: RDBStorage, study: Study) -> None:
+def test_a_value_that_is_no_number_stays_none(storage: StudyStorage, study: Study) -> None:
     trial = study.ask()
-    write_reports(storage, [Report(_id(trial), {0: math.nan}, {})])
+    _write(storage, [Report(_id(trial), {0: math.nan}, {})])
     assert math.isnan(study.trials[0].intermediate_values[0])
 
 
 def test_a_step_keeps_its_first_value_and_an_attribute_its_last(
-    storage: RDBStorage, study: Study
+    storage: StudyStorage, study: Study
 ) -> None:
     trial = study.ask()
-    write_reports(storage, [Report(_id(trial), {0: 0.5}, {"a": 1})])
-    write_reports(storage, [Report(_id(trial), {0: 0.7, 1: 0.4}, {"a": 2})])
+    _write(storage, [Report(_id(trial), {0: 0.5}, {"a": 1})])
+    _write(storage, [Report(_id(trial), {0: 0.7, 1: 0.4}, {"a": 2})])
     (found,) = study.trials
     assert found.intermediate_values == {0: 0.5, 1: 0.4}
     assert found.user_attrs == {"a": 2}
 
 
-def test_reports_of_many_trials_are_written_at_once(storage: RDBStorage, study: Study) -> None:
+def test_reports_of_many_trials_are_written_at_once(storage: StudyStorage, study: Study) -> None:
     trials = [study.ask() for _ in range(5)]
-    write_reports(
-        storage, [Report(_id(t), {s: t.number + s / 10 for s in range(3)}, {}) for t in trials]
-    )
+    _write(storage, [Report(_id(t), {s: t.number + s / 10 for s in range(3)}, {}) for t in trials])
     for trial in study.trials:
         assert trial.intermediate_values == {s: trial.number + s / 10 for s in range(3)}
 
 
-def test_a_trial_that_has_ended_is_left_as_it_is(storage: RDBStorage, study: Study) -> None:
+def test_a_trial_that_has_ended_is_left_as_it_is(storage: StudyStorage, study: Study) -> None:
     ended, running = study.ask(), study.ask()
     study.tell(ended, 1.0)
     reports = [Report(_id(trial), {0: 0.5}, {"a": 1}) for trial in (ended, running)]
-    write_reports(storage, reports)
+    assert _write(storage, reports) == {_id(running)}
     first, second = study.trials
     assert first.intermediate_values == first.user_attrs == {}
     assert second.intermediate_values == {0: 0.5}
 
 
-def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study) -> None:
+def test_ends_read_as_if_optuna_had_told_them(storage: StudyStorage, study: Study) -> None:
     ends = [
         Ended(TrialState.COMPLETE, (0.25,)),
         Ended(TrialState.PRUNED, (0.5,)),
@@ -93,7 +102,7 @@ def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study)
         Report(_id(trial), {0: (*end.values, math.nan)[0]}, end=end)
         for trial, end in zip(ours, ends, strict=True)
     ]
-    write_reports(storage, reports)
+    _write(storage, reports)
     for trial, end in zip(optunas, ends, strict=True):
         trial.report((*end.values, math.nan)[0], 0)
         study.tell(trial, end.values if end.state == TrialState.COMPLETE else None, end.state)
@@ -103,33 +112,33 @@ def test_ends_read_as_if_optuna_had_told_them(storage: RDBStorage, study: Study)
 
 
 def test_several_values_read_as_if_optuna_had_told_them(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     study = optuna.create_study(
         storage=storage, study_name=study_name, directions=["maximize", "minimize"]
     )
     ours, optunas = study.ask(), study.ask()
     end = Ended(TrialState.COMPLETE, (0.5, math.inf))
-    write_reports(storage, [Report(_id(ours), end=end)])
+    _write(storage, [Report(_id(ours), end=end)])
     study.tell(optunas, [0.5, math.inf])
     assert [trial.values for trial in study.trials] == [[0.5, math.inf]] * 2
 
 
-def test_a_trial_is_ended_once(storage: RDBStorage, study: Study) -> None:
+def test_a_trial_is_ended_once(storage: StudyStorage, study: Study) -> None:
     trial = study.ask()
     for value in (0.5, 0.25):
         end = Ended(TrialState.COMPLETE, (value,))
-        write_reports(storage, [Report(_id(trial), {0: value}, {"a": value}, end)])
+        _write(storage, [Report(_id(trial), {0: value}, {"a": value}, end)])
     assert study.trials[0].value == 0.5
     assert study.trials[0].user_attrs == {"a": 0.5}
 
 
-def test_trials_begin_as_if_optuna_had_been_asked(storage: RDBStorage, study: Study) -> None:
+def test_trials_begin_as_if_optuna_had_been_asked(storage: StudyStorage, study: Study) -> None:
     study.ask()
     study.enqueue_trial({"x": 0.5}, user_attrs={"first": True})
-    with storage.engine.begin() as connection:
-        counts = count_trials(connection, study._study_id)
-        begun = begin_trials(connection, study._study_id, 3, counts, {WORKER: "worker-0"})
+    with storage.transaction() as connection:
+        counts = TrialTally(study._study_id).count(connection)
+        begun = begin_trials(connection, study._study_id, 3, counts, {WORKER: "worker-0"}, "r")
     assert [one.number for one in begun] == [1, 2, 3]
     assert begun[0].user_attrs == {"first": True}
     assert begun[0].system_attrs == {"fixed_params": {"x": 0.5}}
@@ -137,10 +146,11 @@ def test_trials_begin_as_if_optuna_had_been_asked(storage: RDBStorage, study: St
     assert all(t.state == TrialState.RUNNING and t.datetime_start for t in study.trials)
     assert all(t.user_attrs[WORKER] == "worker-0" for t in study.trials[1:])
     assert study.ask().number == 4
-    assert beat(storage, [one.trial_id for one in begun]) == set()
+    ids = [one.trial_id for one in begun]
+    assert storage.transact(lambda connection: beat(connection, ids)) == set()
 
 
-def test_params_read_as_if_optuna_had_suggested_them(storage: RDBStorage, study: Study) -> None:
+def test_params_read_as_if_optuna_had_suggested_them(storage: StudyStorage, study: Study) -> None:
     ours, optunas = study.ask(), study.ask()
     params = {
         "units": (128.0, IntDistribution(48, 384, log=True)),
@@ -148,7 +158,7 @@ def test_params_read_as_if_optuna_had_suggested_them(storage: RDBStorage, study:
         "activation": (1.0, CategoricalDistribution(("relu", "linear"))),
     }
     for _ in range(2):
-        write_params(storage, {_id(ours): params})
+        _write_params(storage, {_id(ours): params})
     for name, (value, distribution) in params.items():
         storage.set_trial_param(_id(optunas), name, value, distribution)
     written, expected = study.trials
@@ -165,14 +175,12 @@ def test_params_read_as_if_optuna_had_suggested_them(storage: RDBStorage, study:
 
 
 def test_every_tool_of_optuna_reads_what_was_written(
-    storage: RDBStorage, study: Study, postgres_url: str
+    storage: StudyStorage, study: Study, postgres_url: str
 ) -> None:
-    with storage.engine.begin() as connection:
-        (begun,) = begin_trials(connection, study._study_id, 1, Counter(), {})
-    write_params(storage, {begun.trial_id: {"x": (0.5, FloatDistribution(0, 1))}})
-    write_reports(
-        storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, (0.3,)))]
-    )
+    with storage.transaction() as connection:
+        (begun,) = begin_trials(connection, study._study_id, 1, Counter(), {}, "r")
+    _write_params(storage, {begun.trial_id: {"x": (0.5, FloatDistribution(0, 1))}})
+    _write(storage, [Report(begun.trial_id, {0: 0.3}, {}, Ended(TrialState.COMPLETE, (0.3,)))])
     other = optuna.load_study(study_name=study.study_name, storage=postgres_url)
     assert other.best_params == {"x": 0.5}
     (row,) = other.trials_dataframe().to_dict("records")
@@ -200,12 +208,12 @@ def _far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_far_east")
 def test_times_are_those_that_optuna_writes_in_any_time_zone(
-    storage: RDBStorage, study: Study
+    storage: StudyStorage, study: Study
 ) -> None:
     optunas = study.ask()
-    with storage.engine.begin() as connection:
-        (ours,) = begin_trials(connection, study._study_id, 1, Counter(RUNNING=1), {})
-    write_reports(storage, [Report(ours.trial_id, end=Ended(TrialState.PRUNED))])
+    with storage.transaction() as connection:
+        (ours,) = begin_trials(connection, study._study_id, 1, Counter(RUNNING=1), {}, "r")
+    _write(storage, [Report(ours.trial_id, end=Ended(TrialState.PRUNED))])
     study.tell(optunas, state=TrialState.PRUNED)
     expected, written = study.trials
     for trial in (expected, written):

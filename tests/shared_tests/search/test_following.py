@@ -1,18 +1,18 @@
 import time
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from shared.config import SweepConfig
-from shared.search.bulk_write import beat
+from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
 from shared.search.following import Failure, Improvement, StudyReader
-from shared.search.study import BY_FOLD, FAILURE, NODE, WORKER, open_study
+from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
@@ -29,7 +29,7 @@ def _ask(study: Study, worker: str = "worker-0") -> Trial:
 
 
 def test_trials_are_counted_once_however_often_they_are_read(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     complete, pruned, failed, _running = (_ask(study) for _ in range(4))
     study.enqueue_trial({})
@@ -42,7 +42,7 @@ def test_trials_are_counted_once_however_often_they_are_read(
 
 
 def test_a_reading_that_failed_is_made_up_for(
-    storage: RDBStorage, study: Study, follower: StudyReader, monkeypatch: pytest.MonkeyPatch
+    storage: StudyStorage, study: Study, follower: StudyReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.tell(_ask(study), 0.5)
     with monkeypatch.context() as broken:
@@ -53,7 +53,7 @@ def test_a_reading_that_failed_is_made_up_for(
 
 
 def test_the_best_value_improves_as_trials_end(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     for value in (0.5, 0.7, 0.4):
         study.tell(_ask(study), value)
@@ -65,7 +65,7 @@ def test_the_best_value_improves_as_trials_end(
 
 
 def test_of_equal_trials_the_one_with_the_lower_number_is_the_best(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     early, late = _ask(study), _ask(study)
     study.tell(late, 0.5)
@@ -74,7 +74,7 @@ def test_of_equal_trials_the_one_with_the_lower_number_is_the_best(
 
 
 def test_failures_come_with_their_reasons_the_latest_first(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     for reason in ("diverged: twice", ""):
         trial = _ask(study)
@@ -88,12 +88,12 @@ def test_failures_come_with_their_reasons_the_latest_first(
 
 
 def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     waiting, training = _ask(study), _ask(study, "worker-1")
     training.report(0.7, 0)
     training.report(0.6, 1)
-    beat(storage, {training._trial_id})
+    storage.record_heartbeat(training._trial_id)
     first, second = follower.read(storage).running
     assert (first.trial, first.step, first.value) == (training.number, 1, 0.6)
     assert (first.worker, first.node, first.value_age_s) == ("worker-1", "here", None)
@@ -103,7 +103,7 @@ def test_a_running_trial_shows_its_last_epoch_and_where_it_runs(
 
 
 def test_a_running_trial_shows_how_many_folds_it_is_through(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     trial = _ask(study)
     trial.report(0.7, 0)
@@ -116,7 +116,7 @@ def test_a_running_trial_shows_how_many_folds_it_is_through(
 
 
 def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     trial = _ask(study)
     follower.read(storage)
@@ -130,7 +130,7 @@ def test_the_age_of_a_value_counts_from_when_it_was_first_seen(
 
 
 def test_finished_trials_are_known_by_their_times_and_training(
-    storage: RDBStorage, study: Study, follower: StudyReader
+    storage: StudyStorage, study: Study, follower: StudyReader
 ) -> None:
     trial = _ask(study)
     trial.set_user_attr("seconds", 3.0)
@@ -144,7 +144,7 @@ def test_finished_trials_are_known_by_their_times_and_training(
 
 
 def test_the_greatest_value_is_the_best_where_it_is_maximised(
-    storage: RDBStorage, study: Study
+    storage: StudyStorage, study: Study
 ) -> None:
     for value in (0.5, 0.7, 0.6):
         study.tell(study.ask(), value)

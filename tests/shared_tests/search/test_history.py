@@ -1,24 +1,25 @@
 import pytest
 from optuna.samplers import RandomSampler
 from optuna.samplers._tpe.sampler import _split_trials
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from shared.config import SweepConfig
 from shared.search import history as history_module
+from shared.search.attributes import Failure, FailureKind
 from shared.search.budget import ask
 from shared.search.bulk_write import write_params
 from shared.search.history import History
 from shared.search.liveness import retry
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 from shared.sections import StudyConfig
 
-LIMITS = StudyConfig(n_trials=100)
+LOST = Failure(FailureKind.LOST, "lost")
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, SweepConfig(), "f")
 
 
@@ -40,7 +41,7 @@ def _finish(study: Study, value: float | None) -> None:
 
 
 def test_it_shows_what_the_sampler_would_read_from_the_study(
-    storage: RDBStorage, study: Study, history: History
+    storage: StudyStorage, study: Study, history: History
 ) -> None:
     for value in (0.5, None, 0.25):
         _finish(study, value)
@@ -60,7 +61,7 @@ def test_it_shows_what_the_sampler_would_read_from_the_study(
 
 
 def test_reported_losses_count_as_losses_where_the_value_is_maximised(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     config = SweepConfig(study=StudyConfig(objective="ap_weighted"))
     study = open_study(storage, study_name, config, "f")
@@ -76,7 +77,7 @@ def test_reported_losses_count_as_losses_where_the_value_is_maximised(
 
 
 def test_a_running_trial_becomes_a_finished_one(
-    storage: RDBStorage, study: Study, history: History
+    storage: StudyStorage, study: Study, history: History
 ) -> None:
     trial = study.ask()
     history.refresh(storage)
@@ -92,10 +93,10 @@ def test_a_running_trial_becomes_a_finished_one(
 
 
 def test_what_is_suggested_here_is_what_the_study_gets(
-    storage: RDBStorage, study: Study, history: History
+    storage: StudyStorage, study: Study, history: History
 ) -> None:
     study.enqueue_trial({"x": 0.125})
-    begun = ask(storage, study._study_id, LIMITS, n=2)
+    begun = ask(storage, study._study_id, n=2)
     history.refresh(storage)
     suggested = {}
     for one in begun:
@@ -103,7 +104,7 @@ def test_what_is_suggested_here_is_what_the_study_gets(
         trial.suggest_float("x", 0, 1)
         trial.suggest_int("n", 1, 100, log=True)
         suggested[one.trial_id] = history.end_of_asking(one.trial_id)
-    write_params(storage, suggested)
+    storage.transact(lambda connection: write_params(connection, suggested))
     history.refresh(storage)
     assert [t.params for t in study.trials] == [t.params for t in history.study.get_trials()]
     assert study.trials[0].params["x"] == 0.125
@@ -111,12 +112,12 @@ def test_what_is_suggested_here_is_what_the_study_gets(
 
 
 def test_a_trial_that_runs_again_keeps_its_parameters(
-    storage: RDBStorage, study: Study, history: History
+    storage: StudyStorage, study: Study, history: History
 ) -> None:
     lost = study.ask()
     values = (lost.suggest_float("x", 0, 1), lost.suggest_categorical("kind", ("a", "b")))
-    retry(study, storage, [lost._trial_id], "lost")
-    (begun,) = ask(storage, study._study_id, LIMITS)
+    retry(storage, study._study_id, [lost._trial_id], LOST)
+    (begun,) = ask(storage, study._study_id)
     history.refresh(storage)
     trial = history.begin(begun)
     again = (trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ("a", "b")))
@@ -124,7 +125,7 @@ def test_a_trial_that_runs_again_keeps_its_parameters(
 
 
 def test_the_oldest_are_let_go_of_unless_they_are_good(
-    storage: RDBStorage, study: Study, monkeypatch: pytest.MonkeyPatch
+    storage: StudyStorage, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("KEPT_BEST", 2), ("KEPT_LATEST", 3), ("SLACK", 0)):
         monkeypatch.setattr(history_module, name, value)

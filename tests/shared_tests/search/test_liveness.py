@@ -1,33 +1,69 @@
 import threading
 import time
-from unittest.mock import Mock
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from shared.config import SweepConfig
-from shared.search import bulk_write, liveness
+from shared.search import liveness
+from shared.search.attributes import (
+    CHECKPOINTS,
+    FAILURE,
+    LOSSES,
+    RETRY_OF,
+    Failure,
+    FailureKind,
+    Owner,
+)
 from shared.search.budget import ask
-from shared.search.bulk_write import beat, lock_study
-from shared.search.liveness import reap, retry, workers_of_running
+from shared.search.bulk_read import read_heartbeats
+from shared.search.bulk_write import beat
+from shared.search.liveness import Leases, Reaper, owners_of_running, retry
 from shared.search.storage import open_storage, opened_storage
-from shared.search.study import CHECKPOINTS, FAILURE, RETRY_OF, WORKER, load_study, open_study
-from shared.sections import StudyConfig
+from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
+from shared.sections import WorkersConfig
 
 CONFIG = SweepConfig()
-LIMITS = StudyConfig(n_trials=100)
-GRACE_S = 0.3
+WORKERS = WorkersConfig(heartbeat_interval_s=5, heartbeat_grace_s=30, max_retries=1)
+LOST = Failure(FailureKind.LOST, "lost: a test")
+BACK = Failure(FailureKind.HANDED_BACK, "interrupted: a test")
+
+
+class Clock:
+    """A monotonic clock that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     return open_study(storage, study_name, CONFIG, "f")
 
 
-def _ask(study: Study, storage: RDBStorage) -> Trial:
-    (begun,) = ask(storage, study._study_id, LIMITS)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_reaper(storage: StudyStorage, study: Study, clock: Clock) -> Callable[[str], Reaper]:
+    """Return a function that makes a worker's reaper, by the worker's name."""
+    return lambda name: Reaper(storage, study._study_id, name, WORKERS, clock=clock)
+
+
+def _ask(study: Study, storage: StudyStorage) -> Trial:
+    (begun,) = ask(storage, study._study_id)
     return Trial(study, begun.trial_id)
 
 
@@ -35,61 +71,204 @@ def _id(trial: Trial) -> int:
     return trial._trial_id
 
 
-def test_a_trial_that_is_beaten_for_is_left_alone(study: Study, storage: RDBStorage) -> None:
+def _beat(storage: StudyStorage, *trials: Trial) -> set[int]:
+    ids = [_id(trial) for trial in trials]
+    return storage.transact(lambda connection: beat(connection, ids))
+
+
+def _look(reaper: Reaper, clock: Clock, seconds: float, every_s: float = 5.0) -> list[int]:
+    """Look for so long, and return the ids of the trials that were taken."""
+    taken = []
+    for _ in range(round(seconds / every_s)):
+        clock.now_s += every_s
+        taken += reaper.look()
+    return taken
+
+
+def test_a_trial_whose_heartbeat_stands_still_through_the_grace_is_taken(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock
+) -> None:
+    silent, alive = _ask(study, storage), _ask(study, storage)
+    reaper = make_reaper("a")
+    for _ in range(6):
+        assert _look(reaper, clock, 5) == []
+        _beat(storage, alive)
+    assert _look(reaper, clock, 5) == [_id(silent)]
+    assert [t.state for t in study.trials] == [
+        TrialState.FAIL,
+        TrialState.RUNNING,
+        TrialState.WAITING,
+    ]
+    assert study.trials[0].user_attrs[FAILURE] == "lost: no sign of life for 30 s"
+
+
+def test_a_trial_without_any_heartbeat_is_taken_too(study: Study, make_reaper, clock) -> None:
+    trial = study.ask()
+    assert _look(make_reaper("a"), clock, 30) == []
+    assert _look(make_reaper("a"), clock, 35) == [_id(trial)]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_clock_that_is_set_makes_no_living_trial_look_dead_and_no_dead_one_alive(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock, hours: int
+) -> None:
+    silent, alive = _ask(study, storage), _ask(study, storage)
+    reaper = make_reaper("a")
+    assert _look(reaper, clock, 5) == []
+    with storage.engine.begin() as connection:
+        step = "UPDATE trial_heartbeats SET heartbeat = heartbeat + :hours * interval '1 h'"
+        connection.execute(text(step), {"hours": hours})
+    taken = []
+    for _ in range(8):
+        taken += _look(reaper, clock, 5)
+        _beat(storage, alive)
+    assert taken == [_id(silent)]
+
+
+def test_an_observer_that_was_frozen_or_cut_off_begins_to_watch_anew(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock
+) -> None:
+    trial, reaper = _ask(study, storage), make_reaper("a")
+    assert _look(reaper, clock, 25) == []
+    clock.now_s += 3600
+    assert _look(reaper, clock, 30) == []
+    assert _look(reaper, clock, 5) == [_id(trial)]
+
+
+def test_an_outage_that_the_observer_met_counts_for_nothing(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock, monkeypatch
+) -> None:
+    trial, reaper = _ask(study, storage), make_reaper("a")
+    assert _look(reaper, clock, 25) == []
+    monkeypatch.setattr(liveness, "read_heartbeats", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        _look(reaper, clock, 5)
+    monkeypatch.undo()
+    assert _look(reaper, clock, 30) == []
+    assert _look(reaper, clock, 5) == [_id(trial)]
+
+
+def test_a_heartbeat_that_comes_at_the_last_moment_saves_the_trial(
+    study: Study, storage: StudyStorage
+) -> None:
     trial = _ask(study, storage)
-    for _ in range(4):
-        time.sleep(GRACE_S / 2)
-        assert beat(storage, [_id(trial)]) == set()
-        assert reap(study, storage, GRACE_S, max_retries=1) == []
+    seen: dict[int, datetime | None] = storage.transact(
+        lambda connection: read_heartbeats(connection, study._study_id)
+    )
+    _beat(storage, trial)
+    assert retry(storage, study._study_id, seen, LOST, heartbeats=seen) == []
     assert study.trials[0].state == TrialState.RUNNING
 
 
-def test_heartbeats_are_of_one_time_wherever_a_node_is(
-    study: Study, storage: RDBStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_that_waited_long_for_the_lock_is_born_alive(
+    postgres_url: str, study: Study, storage: StudyStorage
 ) -> None:
-    trial = _ask(study, storage)
-    monkeypatch.setenv("PGTZ", "America/New_York")
-    far_away = open_storage(postgres_url)
-    assert beat(far_away, [_id(trial)]) == set()
-    assert reap(study, storage, 60, max_retries=1) == []
-    assert reap(study, far_away, 60, max_retries=1) == []
-    far_away.remove_session()
-    far_away.engine.dispose()
+    """Its first heartbeat is of when it began, and not of when it began to wait."""
+    with opened_storage(postgres_url) as other, other.transaction() as connection:
+        liveness.lock_study(connection, study._study_id)
+        asking = threading.Thread(target=ask, args=(storage, study._study_id))
+        asking.start()
+        time.sleep(2)
+        connection.rollback()
+        asking.join()
+        age_s = "SELECT extract(epoch FROM clock_timestamp() at time zone 'UTC' - max(heartbeat))"
+        with other.engine.begin() as later:
+            assert later.execute(text(f"{age_s} FROM trial_heartbeats")).scalar_one() < 1
 
 
-def test_a_trial_without_a_heartbeat_is_failed_and_runs_again_with_its_parameters(
-    study: Study, storage: RDBStorage
+def test_one_worker_watches_all_heartbeats_and_the_others_only_that_it_does(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock, monkeypatch
 ) -> None:
+    n_reads, read = 0, read_heartbeats
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal n_reads
+        n_reads += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(liveness, "read_heartbeats", counted)
+    _ask(study, storage)
+    reapers = [make_reaper(f"worker {i}") for i in range(10)]
+    for _ in range(5):
+        clock.now_s += 5
+        for reaper in reapers:
+            assert reaper.look() == []
+    assert n_reads == 5
+
+
+def test_another_takes_the_place_of_a_reaper_that_died_and_its_trials_too(
+    study: Study, storage: StudyStorage, make_reaper, clock: Clock
+) -> None:
+    trial, dying, other = _ask(study, storage), make_reaper("a"), make_reaper("b")
+    assert dying.look() == other.look() == []
+    assert _look(other, clock, 30) == []
+    assert _look(other, clock, 10) == [_id(trial)]
+
+
+def test_reapers_at_the_same_time_retry_a_trial_once(
+    postgres_url: str, study: Study, storage: StudyStorage
+) -> None:
+    trials = [_ask(study, storage) for _ in range(3)]
+    ids = [_id(trial) for trial in trials]
+    start, reaped = threading.Barrier(4), []
+
+    def work() -> None:
+        with opened_storage(postgres_url) as own:
+            start.wait()
+            reaped.extend(retry(own, study._study_id, ids, LOST))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(reaped) == ids
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 3
+
+
+def test_many_trials_are_run_again_in_a_handful_of_statements(
+    study: Study, storage: StudyStorage
+) -> None:
+    trials = [Trial(study, one.trial_id) for one in ask(storage, study._study_id, n=32)]
+    for trial in trials:
+        for i in range(8):
+            trial.suggest_float(f"x{i}", 0, 1)
+    statements: list[str] = []
+    event.listen(
+        storage.engine,
+        "before_cursor_execute",
+        lambda _conn, _cursor, statement, *_: statements.append(statement),
+    )
+    assert len(retry(storage, study._study_id, [_id(t) for t in trials], LOST)) == 32
+    assert len(statements) < 25
+    statements.clear()
+    assert retry(storage, study._study_id, [_id(t) for t in trials], LOST) == []
+    assert len(statements) < 6
+
+
+def test_a_trial_runs_again_with_its_parameters(study: Study, storage: StudyStorage) -> None:
     trial = _ask(study, storage)
     x = trial.suggest_float("x", 0, 1)
     trial.report(0.5, 0)
-    time.sleep(1.5 * GRACE_S)
-    assert reap(study, storage, GRACE_S, max_retries=1) == [_id(trial)]
+    assert retry(storage, study._study_id, [_id(trial)], LOST) == [_id(trial)]
     again = _ask(study, storage)
     assert again.number == 1
     assert again.suggest_float("x", 0, 1) == x
     assert again.user_attrs == {RETRY_OF: 0}
     failed, repeated = study.trials
     assert failed.state == TrialState.FAIL
-    assert failed.user_attrs[FAILURE] == "lost: no sign of life for 0.3 s"
+    assert failed.user_attrs[FAILURE] == "lost: a test"
+    assert repeated.system_attrs["failed_trial"] == 0
     assert repeated.system_attrs["retry_history"] == [0]
     assert repeated.system_attrs[CHECKPOINTS] == [_id(trial)]
     assert repeated.intermediate_values == {}
 
 
-def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_found_too(
-    study: Study, storage: RDBStorage
-) -> None:
-    trial = study.ask()
-    assert reap(study, storage, GRACE_S, max_retries=1) == []
-    time.sleep(1.5 * GRACE_S)
-    assert reap(study, storage, GRACE_S, max_retries=1) == [_id(trial)]
-
-
-def test_a_retry_of_a_retry_names_the_first_trial(study: Study, storage: RDBStorage) -> None:
+def test_a_retry_of_a_retry_names_the_first_trial(study: Study, storage: StudyStorage) -> None:
     trials = [_ask(study, storage)]
     for _ in range(2):
-        retry(study, storage, [_id(trials[-1])], "interrupted")
+        retry(storage, study._study_id, [_id(trials[-1])], BACK)
         trials.append(_ask(study, storage))
     first, second, third = trials
     assert third.user_attrs == {RETRY_OF: 0}
@@ -97,82 +276,75 @@ def test_a_retry_of_a_retry_names_the_first_trial(study: Study, storage: RDBStor
     assert study.trials[2].system_attrs["retry_history"] == [0, 1]
 
 
-def test_a_trial_is_run_again_no_more_often_than_allowed(study: Study, storage: RDBStorage) -> None:
+def test_a_trial_is_lost_no_more_often_than_allowed(study: Study, storage: StudyStorage) -> None:
     for _ in range(3):
-        retry(study, storage, [_id(_ask(study, storage))], "lost", max_retries=2)
+        retry(storage, study._study_id, [_id(_ask(study, storage))], LOST, 2)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3
 
 
+def test_handing_back_in_order_uses_up_no_retry(study: Study, storage: StudyStorage) -> None:
+    for _ in range(6):
+        retry(storage, study._study_id, [_id(_ask(study, storage))], BACK)
+    retry(storage, study._study_id, [_id(_ask(study, storage))], LOST, 1)
+    assert study.trials[-1].state == TrialState.WAITING
+    assert study.trials[-1].system_attrs[LOSSES] == 1
+
+
 def test_the_late_worker_of_a_trial_is_told_that_it_was_taken(
-    study: Study, storage: RDBStorage
+    study: Study, storage: StudyStorage
 ) -> None:
     taken, own = _ask(study, storage), _ask(study, storage)
-    retry(study, storage, [_id(taken)], "lost")
-    assert beat(storage, [_id(taken), _id(own)]) == {_id(taken)}
-    assert beat(storage, []) == set()
+    retry(storage, study._study_id, [_id(taken)], LOST)
+    assert _beat(storage, taken, own) == {_id(taken)}
 
 
-def test_what_has_ended_is_not_retried(study: Study, storage: RDBStorage) -> None:
+def test_what_has_ended_is_not_retried(study: Study, storage: StudyStorage) -> None:
     trial = _ask(study, storage)
     study.tell(trial, 0.5)
-    assert retry(study, storage, [_id(trial)], "lost") == []
+    assert retry(storage, study._study_id, [_id(trial)], LOST) == []
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
 def test_no_trial_is_failed_that_cannot_be_enqueued_again(
-    study: Study, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+    study: Study, storage: StudyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = _ask(study, storage)
-    monkeypatch.setattr(liveness, "_enqueue_again", Mock(side_effect=ConnectionResetError))
-    with pytest.raises(ConnectionResetError):
-        retry(study, storage, [_id(trial)], "lost")
+    monkeypatch.setattr(liveness, "enqueue_again", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        retry(storage, study._study_id, [_id(trial)], LOST)
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
     assert study.trials[0].user_attrs == {}
 
 
-def test_reapers_at_the_same_time_retry_a_trial_once(
-    postgres_url: str, study: Study, storage: RDBStorage
-) -> None:
-    trials = [_ask(study, storage) for _ in range(3)]
-    time.sleep(1.5 * GRACE_S)
-    start, reaped = threading.Barrier(4), []
-
-    def work() -> None:
-        own = open_storage(postgres_url)
-        start.wait()
-        reaped.extend(reap(load_study(own, study.study_name, CONFIG, 0), own, GRACE_S, 5))
-        own.remove_session()
-        own.engine.dispose()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(reaped) == [_id(trial) for trial in trials]
-    states = [trial.state for trial in study.trials]
-    assert states == [TrialState.FAIL] * 3 + [TrialState.WAITING] * 3
-
-
-def test_running_trials_are_known_by_their_workers(study: Study, storage: RDBStorage) -> None:
-    named, nameless, ended = (_ask(study, storage) for _ in range(3))
-    named.set_user_attr(WORKER, "worker-1")
+def test_running_trials_are_known_by_their_owners(study: Study, storage: StudyStorage) -> None:
+    pooled, attached, nameless, ended = (_ask(study, storage) for _ in range(4))
+    for trial, owner in ((pooled, Owner("worker-1", "d")), (attached, Owner("worker-1"))):
+        for key, value in owner.attrs.items():
+            trial.set_user_attr(key, value)
     study.tell(ended, 0.5)
-    assert workers_of_running(storage, study._study_id) == {
-        _id(named): "worker-1",
-        _id(nameless): "",
+    assert owners_of_running(storage, study._study_id) == {
+        _id(pooled): Owner("worker-1", "d"),
+        _id(attached): Owner("worker-1"),
+        _id(nameless): Owner(),
     }
 
 
 def test_a_client_that_is_cut_off_with_the_lock_in_its_hands_is_soon_let_go(
-    postgres_url: str, study: Study, storage: RDBStorage, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, study: Study, storage: StudyStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_write, "MAX_IDLE_S", 1.0)
-    with opened_storage(postgres_url) as other:
-        connection = other.engine.connect()
-        lock_study(connection, study._study_id)
-        started_s = time.monotonic()
-        assert ask(storage, study._study_id, LIMITS)
-        assert 0.5 < time.monotonic() - started_s < 10
-        connection.invalidate()
-        connection.close()
+    monkeypatch.setattr("shared.search.study_storage.MAX_IDLE_S", 1.0)
+    other = open_storage(postgres_url)
+    cut_off = other.transaction()
+    liveness.lock_study(cut_off.__enter__(), study._study_id)
+    assert ask(storage, study._study_id)
+    with pytest.raises(OperationalError):
+        cut_off.__exit__(None, None, None)
+    other.engine.dispose()
+
+
+def test_leases_are_told_apart_by_what_they_are_and_not_by_their_age(clock: Clock) -> None:
+    leases, expired = Leases(1, 10, clock), []
+    for second in range(12):
+        clock.now_s = second
+        expired.append(set(leases.see({1: "still", 2: second})))
+    assert expired == [set()] * 10 + [{1}] * 2

@@ -1,5 +1,4 @@
 import pytest
-from optuna.storages import RDBStorage
 from sqlalchemy import text
 
 from shared.config import SweepConfig
@@ -8,12 +7,13 @@ from shared.search.locks import Lock, is_driven, locked
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 CONFIG = SweepConfig()
 
 
 def test_a_study_has_one_driver_at_a_time(
-    postgres_url: str, storage: RDBStorage, study_name: str
+    postgres_url: str, storage: StudyStorage, study_name: str
 ) -> None:
     open_study(storage, study_name, CONFIG, "f")
     other = open_storage(postgres_url)
@@ -32,7 +32,7 @@ def test_a_study_has_one_driver_at_a_time(
 
 
 def test_an_ensemble_is_made_by_one_at_a_time_and_beside_a_search(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     open_study(storage, study_name, CONFIG, "f")
     with (
@@ -47,7 +47,9 @@ def test_an_ensemble_is_made_by_one_at_a_time_and_beside_a_search(
         assert not is_driven(storage, study_name)
 
 
-def test_a_driver_outlives_the_loss_of_its_connection(storage: RDBStorage, study_name: str) -> None:
+def test_a_driver_outlives_the_loss_of_its_connection(
+    storage: StudyStorage, study_name: str
+) -> None:
     open_study(storage, study_name, CONFIG, "f")
     with locked(storage, study_name, Lock.SEARCH) as hold:
         with storage.engine.begin() as other:

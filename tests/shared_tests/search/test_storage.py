@@ -1,10 +1,14 @@
+import subprocess
+import sys
+
 import pytest
-from optuna.storages import RDBStorage
 from sqlalchemy import text
 
 from shared.errors import InputError, TagsweepError
 from shared.search.storage import open_storage, parse_url, redact, require_connections
+from shared.search.study_storage import StudyStorage
 
+OPENING = "from shared.search.storage import open_storage; "
 SECRET = "s3cret"  # noqa: S105  the password that must not be seen
 
 
@@ -39,20 +43,32 @@ def test_a_server_that_is_not_there_is_one_clear_error_without_the_password() ->
     assert "Connection refused" in str(refused.value)
 
 
-def test_more_workers_than_the_server_lets_connect_are_refused(storage: RDBStorage) -> None:
+def test_processes_that_make_the_tables_at_once_all_succeed(
+    postgres_url: str, storage: StudyStorage, study_name: str
+) -> None:
+    name = f"new_{study_name[-8:]}"
+    with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
+        admin.execute(text(f"CREATE DATABASE {name}"))
+    url = postgres_url.replace("/postgres?", f"/{name}?")
+    opening = [sys.executable, "-c", f"{OPENING}open_storage({url!r})"]
+    starters = [subprocess.Popen(opening) for _ in range(4)]
+    assert [starter.wait() for starter in starters] == [0] * 4
+
+
+def test_more_workers_than_the_server_lets_connect_are_refused(storage: StudyStorage) -> None:
     require_connections(storage, 240)
     with pytest.raises(InputError, match=r"300 workers .* need 603 .* at most 24\d workers"):
         require_connections(storage, 300)
 
 
-def test_the_server_is_postgresql(storage: RDBStorage) -> None:
+def test_the_server_is_postgresql(storage: StudyStorage) -> None:
     with storage.engine.connect() as connection:
         version = connection.execute(text("SELECT version()")).scalar_one()
     assert version.startswith("PostgreSQL 18")
 
 
 def test_tables_of_another_version_of_optuna_are_refused(
-    postgres_url: str, storage: RDBStorage
+    postgres_url: str, storage: StudyStorage
 ) -> None:
     ours = storage.get_current_version()
     with storage.engine.begin() as connection:

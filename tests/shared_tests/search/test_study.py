@@ -1,33 +1,95 @@
 import json
+import subprocess
+import sys
+import threading
 
 import optuna
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from shared.config import SweepConfig, parse_config, with_values
 from shared.errors import InputError
+from shared.search.attributes import UUID
+from shared.search.storage import opened_storage
 from shared.search.study import (
+    accept_config,
+    accept_outcome,
     load_study,
     open_study,
     read_config,
     read_progress,
 )
+from shared.search.study_storage import StudyStorage
 
 CONFIG = SweepConfig()
 
 
-def test_a_new_study_keeps_its_configuration(storage: RDBStorage, study_name: str) -> None:
+def test_a_new_study_keeps_its_configuration(storage: StudyStorage, study_name: str) -> None:
     assert read_config(storage, study_name) is None
     open_study(storage, study_name, CONFIG, "f")
     assert read_config(storage, study_name) == CONFIG
 
 
-def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study_name: str) -> None:
+def test_a_study_is_opened_again_with_a_larger_budget(
+    storage: StudyStorage, study_name: str
+) -> None:
     open_study(storage, study_name, CONFIG, "f").ask()
     larger = with_values(CONFIG, {"study": {"n_trials": 500}})
-    assert len(open_study(storage, study_name, larger, "f").trials) == 1
+    study = open_study(storage, study_name, larger, "f")
+    assert len(study.trials) == 1
+    assert read_config(storage, study_name) == CONFIG, "only its driver may change it"
+    accept_config(study, storage, larger)
     assert read_config(storage, study_name) == larger
+
+
+def test_who_makes_the_ensemble_leaves_the_search_as_its_driver_has_it(
+    storage: StudyStorage, study_name: str
+) -> None:
+    study = open_study(storage, study_name, CONFIG, "f")
+    values = {"study": {"n_trials": 500}, "decisions": {"threshold": "half"}}
+    accept_outcome(study, storage, with_values(CONFIG, values))
+    assert read_config(storage, study_name) == with_values(
+        CONFIG, {"decisions": {"threshold": "half"}}
+    )
+
+
+def test_processes_that_create_a_study_at_once_all_get_the_same(
+    postgres_url: str, storage: StudyStorage, study_name: str
+) -> None:
+    start, found = threading.Barrier(4), []
+
+    def work() -> None:
+        with opened_storage(postgres_url) as own:
+            start.wait()
+            found.append(open_study(own, study_name, CONFIG, "f").user_attrs[UUID])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [load_study(storage, study_name, CONFIG, 0).user_attrs[UUID]] * 4
+
+
+DYING = """
+import os, sys
+from optuna.study import Study
+from shared.config import SweepConfig
+from shared.search.storage import open_storage
+from shared.search.study import open_study
+
+Study.set_user_attr = lambda *_: os._exit(7)
+open_study(open_storage(sys.argv[1]), sys.argv[2], SweepConfig(), "f")
+"""
+
+
+def test_a_death_while_a_study_is_created_leaves_nothing(
+    postgres_url: str, storage: StudyStorage, study_name: str
+) -> None:
+    dead = subprocess.run([sys.executable, "-c", DYING, postgres_url, study_name], check=False)
+    assert dead.returncode == 7
+    assert read_config(storage, study_name) is None
+    assert open_study(storage, study_name, CONFIG, "f").trials == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +112,7 @@ def test_a_study_is_opened_again_with_a_larger_budget(storage: RDBStorage, study
     ],
 )
 def test_a_study_refuses_to_go_on_with_something_else(
-    storage: RDBStorage, study_name: str, change: dict, named: str
+    storage: StudyStorage, study_name: str, change: dict, named: str
 ) -> None:
     open_study(storage, study_name, CONFIG, "f")
     with pytest.raises(InputError, match=named):
@@ -59,7 +121,7 @@ def test_a_study_refuses_to_go_on_with_something_else(
 
 
 def test_a_study_goes_on_with_another_backend_that_agrees(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     open_study(storage, study_name, CONFIG, "f")
     change = {"encoder": {"backend": "torch-bf16", "batch_tokens": 512}}
@@ -68,7 +130,7 @@ def test_a_study_goes_on_with_another_backend_that_agrees(
 
 @pytest.mark.parametrize("part", ["the texts", "the labels", "the split", "the folds"])
 def test_a_study_refuses_other_data_and_says_what_changed(
-    storage: RDBStorage, study_name: str, part: str
+    storage: StudyStorage, study_name: str, part: str
 ) -> None:
     parts = {"the texts": "t", "the labels": "l", "the split": "s", "the folds": "f"}
     open_study(storage, study_name, CONFIG, "f", parts)
@@ -77,21 +139,21 @@ def test_a_study_refuses_other_data_and_says_what_changed(
         open_study(storage, study_name, CONFIG, "g", changed)
 
 
-def test_a_study_of_another_program_is_left_alone(storage: RDBStorage, study_name: str) -> None:
+def test_a_study_of_another_program_is_left_alone(storage: StudyStorage, study_name: str) -> None:
     optuna.create_study(storage=storage, study_name=study_name)
     with pytest.raises(InputError, match="not made by tagsweep"):
         open_study(storage, study_name, CONFIG, "f")
 
 
 def test_the_kept_configuration_is_json_that_others_can_read(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     assert json.loads(study.user_attrs["config"])["study"]["n_trials"] == 100
 
 
 def test_workers_and_resumed_workers_sample_differently(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
 
@@ -104,7 +166,7 @@ def test_workers_and_resumed_workers_sample_differently(
 
 
 def test_progress_counts_each_state_and_finds_the_best(
-    storage: RDBStorage, study_name: str
+    storage: StudyStorage, study_name: str
 ) -> None:
     study = open_study(storage, study_name, CONFIG, "f")
     for value in (0.5, 0.3, 0.4):
@@ -120,7 +182,9 @@ def test_progress_counts_each_state_and_finds_the_best(
     assert progress.best.number == 1
 
 
-def test_a_study_goes_on_with_the_same_encoders_alone(storage: RDBStorage, study_name: str) -> None:
+def test_a_study_goes_on_with_the_same_encoders_alone(
+    storage: StudyStorage, study_name: str
+) -> None:
     first = parse_config({"encoders": ["a", "b"]}, "x")
     open_study(storage, study_name, first, "f")
     same = parse_config({"encoders": ["a", {"name": "b", "backend": "torch"}]}, "x")

@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from shared.search import tpe
-from shared.search.bulk_write import Begun
+from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler

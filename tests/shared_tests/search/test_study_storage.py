@@ -7,7 +7,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from shared.search.bulk_storage import BulkStorage
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture(params=["UTC", "East-9"])
@@ -21,7 +21,7 @@ def zone(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def study(storage: RDBStorage, study_name: str) -> Study:
+def study(storage: StudyStorage, study_name: str) -> Study:
     """Return a study with two objectives and a trial in each state, some values not finite."""
     study = optuna.create_study(
         storage=storage, study_name=study_name, directions=["minimize", "maximize"]
@@ -46,8 +46,8 @@ def study(storage: RDBStorage, study_name: str) -> Study:
 
 
 @pytest.mark.usefixtures("zone")
-def test_it_reads_what_optunas_own_storage_reads(study: Study, storage: RDBStorage) -> None:
-    assert isinstance(storage, BulkStorage)
+def test_it_reads_what_optunas_own_storage_reads(study: Study, storage: StudyStorage) -> None:
+    assert isinstance(storage, StudyStorage)
     ours = storage.get_all_trials(study._study_id)
     theirs = RDBStorage._get_trials(storage, study._study_id, None, set(), -1)
     assert [repr(trial) for trial in ours] == [repr(trial) for trial in theirs]  # nan is not nan
@@ -55,7 +55,7 @@ def test_it_reads_what_optunas_own_storage_reads(study: Study, storage: RDBStora
     assert len({trial.state for trial in ours}) == len(TrialState)
 
 
-def test_it_reads_only_what_is_asked_for(study: Study, storage: RDBStorage) -> None:
+def test_it_reads_only_what_is_asked_for(study: Study, storage: StudyStorage) -> None:
     ids = [trial._trial_id for trial in study.trials]
     found = storage._get_trials(study._study_id, None, {ids[0], ids[4]}, ids[2])
     assert [trial._trial_id for trial in found] == [ids[0], ids[3], ids[4]]
@@ -63,6 +63,6 @@ def test_it_reads_only_what_is_asked_for(study: Study, storage: RDBStorage) -> N
     assert pruned.number == 1
 
 
-def test_a_study_that_is_not_there_is_named(storage: RDBStorage) -> None:
+def test_a_study_that_is_not_there_is_named(storage: StudyStorage) -> None:
     with pytest.raises(KeyError):
         storage.get_all_trials(-1)
