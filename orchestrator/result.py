@@ -26,7 +26,7 @@ from shared.decisions.decide import decide
 from shared.reference import take_reference
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
-from shared.search.study import read_progress
+from shared.search.study import progress_of
 
 FIGURES = {"ap_weighted": "Weighted average precision", "accuracy": "Accuracy"}
 """What the figure of the headline is called: of labels the first, of classes the second."""
@@ -152,7 +152,7 @@ def is_bundled(run: Run, study: Study) -> bool:
     return (search["key"], search.get("trial"), finished, decided.get("asked")) == (
         ensemble_key(run, study, trials),
         trials[0].number,
-        read_progress(study).finished,
+        progress_of(study).finished,
         run.config.decisions.model_dump(mode="json"),
     )
 
@@ -175,7 +175,7 @@ def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 def _search_facts(run: Run, study: Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Say how the search went; `trial` and `params` are what the ensemble is made of first."""
-    progress, first = read_progress(study), trials[0]
+    progress, first = progress_of(study), trials[0]
     best = progress.best or first
     return {
         "study": run.study_name,

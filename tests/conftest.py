@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared.search.study_storage import StudyStorage
 
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays
 
 # Set before anything imports TensorFlow, Ray or Hugging Face; child processes inherit it.

@@ -30,8 +30,7 @@ from shared.search.attributes import (
 from shared.search.following import FrontTrial
 from shared.search.objectives import rank
 from shared.search.storage import redact
-from shared.search.study import read_progress
-from shared.search.study_storage import storage_of
+from shared.search.study import progress_of
 from shared.sections import Objective
 from shared.training.params import Task
 
@@ -222,7 +221,7 @@ def _encoder_revisions(config: SweepConfig, data: Mapping[str, str]) -> dict[str
 
 
 def _searched(study: Study, objectives: Sequence[Objective]) -> Searched:
-    progress = read_progress(study)
+    progress = progress_of(study)
     best, names = progress.best, [NAMES[objective] for objective in objectives]
     front = study.best_trials if len(objectives) > 1 else []
     front.sort(key=lambda trial: (rank(trial.values, study.directions), trial.number))
@@ -233,7 +232,7 @@ def _searched(study: Study, objectives: Sequence[Objective]) -> Searched:
         running=progress.running,
         best_trial=None if best is None else best.number,
         best_values={} if best is None else dict(zip(names, best.values, strict=True)),
-        best_params={} if best is None else storage_of(study).get_trial(best.trial_id).params,
+        best_params={} if best is None else study.trials[best.number].params,
         front=tuple(FrontTrial(trial.number, tuple(trial.values)) for trial in front),
     )
 

@@ -21,7 +21,7 @@ from orchestrator.scores import read_scores
 from orchestrator.values import say_value
 from shared.bundle import read_manifest, read_metrics
 from shared.search.attributes import FINGERPRINT
-from shared.search.study import read_progress
+from shared.search.study import progress_of
 
 
 def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:
@@ -40,7 +40,7 @@ def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:
         scores, names = read_scores(run.paths.scores), manifest.label_names
         texts = read_texts(run.store, study.user_attrs[FINGERPRINT]) if show_texts else None
         finished = metrics["search"]["complete"] + metrics["search"]["pruned"]
-        n_later = read_progress(study).finished - finished
+        n_later = progress_of(study).finished - finished
         seed = run.config.study.seed
         outcome = tell_outcome(scores, metrics, names, manifest.thresholds, texts, n_later, seed)
         drawings |= draw_outcome(scores, metrics, names, manifest.task)

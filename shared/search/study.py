@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from shared.search.bulk_count import BestTrial, TrialTally
 from shared.search.bulk_read import id_of
 from shared.search.bulk_study import read_user_attr, write_user_attrs
 from shared.search.liveness import alone
-from shared.search.objectives import direction_of
+from shared.search.objectives import direction_of, rank
 from shared.search.pruning import build_pruner
 from shared.search.study_storage import StudyStorage, storage_of
 from shared.search.tpe import FastTPESampler
@@ -191,17 +192,31 @@ def read_progress(study: Study, tally: TrialTally | None = None) -> StudyProgres
     known = tally or TrialTally(id_of(study))
 
     def read(connection: Connection) -> StudyProgress:
-        counts = known.count(connection)
-        return StudyProgress(
-            complete=counts[TrialState.COMPLETE],
-            pruned=counts[TrialState.PRUNED],
-            failed=counts[TrialState.FAIL],
-            running=counts[TrialState.RUNNING],
-            waiting=counts[TrialState.WAITING],
-            best=known.best(connection),
-        )
+        return _progress(known.count(connection), known.best(connection))
 
     return storage_of(study).transact(read)
+
+
+def progress_of(study: Study) -> StudyProgress:
+    """Count the trials of a study, in whatever storage, for who reads them all anyway."""
+    trials, directions = study.get_trials(deepcopy=False), study.directions
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    first = min(complete, key=lambda t: (rank(t.values, directions), t.number), default=None)
+    return _progress(
+        Counter(trial.state for trial in trials),
+        None if first is None else BestTrial(first._trial_id, first.number, tuple(first.values)),  # noqa: SLF001
+    )
+
+
+def _progress(counts: Counter[TrialState], best: BestTrial | None) -> StudyProgress:
+    return StudyProgress(
+        complete=counts[TrialState.COMPLETE],
+        pruned=counts[TrialState.PRUNED],
+        failed=counts[TrialState.FAIL],
+        running=counts[TrialState.RUNNING],
+        waiting=counts[TrialState.WAITING],
+        best=best,
+    )
 
 
 def require_same_settings(name: str, old: SweepConfig, new: SweepConfig) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shared.search.study_storage import StudyStorage
 from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
 from shared.config import SweepConfig, with_values
 from shared.search.attributes import RETRY_OF, WORKER
 from shared.search.study import load_study, open_study
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 

@@ -6,10 +6,10 @@ import pytest
 from bottle import HTTPError
 from optuna.artifacts import download_artifact, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
-from shared.search.study_storage import StudyStorage
 
 from orchestrator.artifacts import ArtifactsOfStudies, StoredArtifacts
 from shared.search.attributes import STORE
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture(params=["folder", "object store"])

@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import event
@@ -11,9 +10,10 @@ from orchestrator.events import Events, read_events
 from orchestrator.exposition import Exposition
 from orchestrator.follower import Follower
 from shared.config import SweepConfig
-from shared.search.attributes import FAILURE, WORKER
-from shared.search.liveness import reap, retry
+from shared.search.attributes import WORKER, Failure, FailureKind
+from shared.search.liveness import retry
 from shared.search.study import StudyProgress, open_study
+from shared.search.study_storage import StudyStorage
 from workers import PoolState
 
 NOTHING = StudyProgress(complete=0, pruned=0, failed=0, running=0, waiting=0, best=None)
@@ -85,20 +85,24 @@ def test_trials_that_are_lost_handed_back_or_failed_say_why(
     study: Study, storage: StudyStorage, path: Path
 ) -> None:
     lost, given, failed = (study.ask() for _ in range(3))
-    failed.set_user_attr(FAILURE, "diverged: the loss was not finite in epoch 1")
+    for kind, reason, trial in (
+        (FailureKind.HANDED_BACK, "interrupted: enough", given),
+        (FailureKind.LOST, "lost: no sign of life", lost),
+    ):
+        retry(storage, study._study_id, [trial._trial_id], Failure(kind, reason))
+    reason = "diverged: the loss was not finite in epoch 1"
+    for key, value in Failure(FailureKind.DIVERGED, reason).attrs.items():
+        failed.set_user_attr(key, value)
     study.tell(failed, state=TrialState.FAIL)
-    retry(study, storage, [given._trial_id], "interrupted: enough")
-    storage.record_heartbeat(lost._trial_id)
-    assert reap(study, storage, grace_s=0.0, max_retries=5) == [lost._trial_id]
     follower = _follower(path, study, storage)
     follower.follow_trials()
     follower.follow_trials()
     assert _about(path, "number", "retry_of", "reason") == [
-        ("trial_lost", 0, None, "lost: no sign of life for 0 s"),
+        ("trial_lost", 0, None, "lost: no sign of life"),
         ("trial_handed_back", 1, None, "interrupted: enough"),
         ("trial_failed", 2, None, "diverged: the loss was not finite in epoch 1"),
         ("trial_retried", 3, 1, "interrupted: enough"),
-        ("trial_retried", 4, 0, "lost: no sign of life for 0 s"),
+        ("trial_retried", 4, 0, "lost: no sign of life"),
     ]
 
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from shared.search.study_storage import StudyStorage
 from optuna.trial import TrialState
 
 from orchestrator.housekeeping import (
@@ -19,6 +18,7 @@ from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.locks import Lock, locked
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 
 @pytest.fixture

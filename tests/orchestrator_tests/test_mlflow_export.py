@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
-from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
@@ -16,6 +15,7 @@ from shared.errors import InputError, TagsweepError
 from shared.paths import RunPaths
 from shared.search.attributes import FAILURE
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3.17 on SQLAlchemy 2.1.

@@ -1,6 +1,9 @@
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import keras
@@ -8,16 +11,20 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from shared.search.study_storage import StudyStorage
 from rich.console import Console
+from sqlalchemy import text
 
 from orchestrator import result
-from orchestrator.pipeline import run_all, run_prepare
+from orchestrator.pipeline import run_all, run_prepare, run_search
 from orchestrator.predict import embed_texts, load_predictor, predict
 from orchestrator.run import Run, define_run
 from shared.bundle import read_bundle
 from shared.config import dump_config, parse_config, with_values
+from shared.data.splits import make_folds
 from shared.errors import InputError
+from shared.search.budget import is_spent
+from shared.search.locks import Lock, LockedError, locked
+from shared.search.study_storage import StudyStorage
 from tests.tiny_encoder import write_tiny_encoder
 
 WIDTHS = {"small": 16, "large": 24}
@@ -101,3 +108,45 @@ def test_preparing_something_else_leaves_what_a_search_started_from(
         with pytest.raises(InputError, match=f"cannot go on, because {reason}"):
             run_prepare(other, CONSOLE)
     assert run.paths.config.read_text() == kept
+
+
+@pytest.mark.parametrize("stage", [run_all, run_search])
+def test_a_run_that_is_refused_has_changed_nothing(
+    run: Run, storage: StudyStorage, stage: Callable[..., object]
+) -> None:
+    """Another drives the study; a larger budget would be that of all workers from now on."""
+    study = optuna.load_study(storage=storage, study_name=run.study_name)
+    before = (study.user_attrs, run.paths.config.read_text(), run.paths.split.read_bytes())
+    larger = replace(run, config=with_values(run.config, {"study": {"n_trials": 99}}))
+    with (
+        locked(storage, run.study_name, Lock.SEARCH),
+        pytest.raises(LockedError, match="being searched by another"),
+    ):
+        stage(larger, CONSOLE)
+    after = (study.user_attrs, run.paths.config.read_text(), run.paths.split.read_bytes())
+    assert after == before
+    assert is_spent(storage, study._study_id)
+
+
+def test_an_ensemble_is_not_made_on_by_who_has_lost_the_lock(
+    run: Run, storage: StudyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(run, config=with_values(run.config, {"ensemble": {"n_folds": 3}}))
+    kept, thieves = read_bundle(run.paths.bundle).metrics, ExitStack()
+
+    def lose_the_lock(*arguments: Any) -> Any:
+        with storage.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                    " WHERE locktype = 'advisory' AND classid = :kind"
+                ),
+                {"kind": Lock.ENSEMBLE.value},
+            )
+        thieves.enter_context(locked(storage, run.study_name, Lock.ENSEMBLE))
+        return make_folds(*arguments)
+
+    monkeypatch.setattr("orchestrator.assemble.make_folds", lose_the_lock)
+    with thieves, pytest.raises(LockedError, match="its ensemble made by another"):
+        run_all(other, CONSOLE)
+    assert read_bundle(run.paths.bundle).metrics == kept

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared.search.study_storage import StudyStorage
 
 from orchestrator.restore import ENCODER, keep_data, restore
 from orchestrator.run import Run, define_run
@@ -12,6 +11,7 @@ from shared.data.encoder import resolve_encoder
 from shared.errors import InputError
 from shared.search.attributes import LABELS, STORE
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 from workers import SearchArrays
 
 TEXTS = [f"text {i}" for i in range(160)]

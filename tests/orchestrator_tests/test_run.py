@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from shared.search.study_storage import StudyStorage
 
 from orchestrator.run import (
     Run,
@@ -16,6 +15,7 @@ from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 
 def test_options_override_the_file(tmp_path: Path) -> None:

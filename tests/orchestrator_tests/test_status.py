@@ -2,7 +2,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shared.search.study_storage import StudyStorage
 
 from orchestrator.nodes import NodeStatus
 from orchestrator.run import Run
@@ -13,6 +12,7 @@ from shared.paths import RunPaths
 from shared.search.attributes import SEARCH_S
 from shared.search.following import Failure
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 
 STATUS = Status(
     study="mine",

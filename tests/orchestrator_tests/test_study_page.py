@@ -8,7 +8,6 @@ from typing import Any
 import optuna_dashboard
 import pytest
 from optuna.artifacts import get_all_artifact_meta
-from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import create_trial
 
@@ -18,6 +17,7 @@ from orchestrator.ensemble import name_of_member
 from orchestrator.run import Run
 from orchestrator.study_page import show_result, show_search
 from shared.search.study import open_study
+from shared.search.study_storage import StudyStorage
 from shared.store import write_file
 from tests.orchestrator_tests import showcase
 

@@ -3,7 +3,6 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
@@ -11,13 +10,18 @@ from orchestrator.events import Events, read_events
 from orchestrator.exposition import Exposition
 from orchestrator.follower import Follower
 from orchestrator.progress import Update
-from orchestrator.supervise import pace, supervise
+from orchestrator.supervise import Driver, pace, supervise
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.attributes import FAILURE, SEARCH_S, WORKER
+from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner
+from shared.search.budget import ask
+from shared.search.locks import LockedError
+from shared.search.patience import OutageError
 from shared.search.study import StudyProgress, open_study
-from shared.sections import StudyConfig
+from shared.search.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerSpec
+
+DRIVER = "the driver"
 
 
 class ScriptedPool:
@@ -75,8 +79,12 @@ def _supervise(
     update: Update = ignore,
     hold: Callable[[], None] = lambda: None,
 ) -> None:
-    limits = StudyConfig(n_trials=4, timeout_s=timeout_s)
-    supervise(study, storage, pool, limits, 5, hold, update, follower)
+    limits = Limits(n_trials=4, timeout_s=timeout_s)
+    supervise(study, storage, pool, limits, 5, Driver(DRIVER, hold), update, follower)
+
+
+def _begin(study: Study, storage: StudyStorage, worker: str, driver: str | None = DRIVER) -> None:
+    ask(storage, study._study_id, attrs=Owner(worker, driver).attrs)
 
 
 def test_a_search_ends_when_all_workers_have_left(
@@ -102,8 +110,8 @@ def test_the_time_of_earlier_starts_counts(
 def test_the_trials_of_a_lost_worker_are_enqueued_again(
     study: Study, storage: StudyStorage, follower: Follower, log: Path
 ) -> None:
-    for name in ("worker-1", "worker-10", "laptop-7"):
-        study.ask().set_user_attr(WORKER, name)
+    for worker, driver in (("worker-1", DRIVER), ("worker-10", DRIVER), ("worker-1", None)):
+        _begin(study, storage, worker, driver)
     _supervise(
         study, storage, follower, ScriptedPool(PoolState(1, lost=(1,)), PoolState(0, lost=(1,)))
     )
@@ -124,7 +132,7 @@ def test_the_trials_of_a_lost_worker_are_enqueued_again(
 def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails(
     study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
-    study.ask().set_user_attr(WORKER, "worker-0")
+    _begin(study, storage, "worker-0")
     pool = ScriptedPool(TagsweepError("boom"))
     with pytest.raises(TagsweepError, match="boom"):
         _supervise(study, storage, follower, pool)
@@ -135,9 +143,9 @@ def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails
 def test_a_driver_that_another_has_replaced_leaves_the_trials_of_its_workers(
     study: Study, storage: StudyStorage, follower: Follower
 ) -> None:
-    study.ask().set_user_attr(WORKER, "worker-0")
-    pool, refuse = ScriptedPool(PoolState(1)), Mock(side_effect=TagsweepError("another"))
-    with pytest.raises(TagsweepError, match="another"):
+    _begin(study, storage, "worker-0")
+    pool, refuse = ScriptedPool(PoolState(1)), Mock(side_effect=LockedError("another"))
+    with pytest.raises(LockedError, match="another"):
         _supervise(study, storage, follower, pool, hold=refuse)
     assert pool.calls == ["stop", "join"]
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
@@ -170,3 +178,43 @@ def test_the_pace_foresees_the_end_of_trials_or_of_time() -> None:
 def test_there_is_no_pace_before_anything_has_finished() -> None:
     progress = StudyProgress(complete=0, pruned=0, failed=0, running=1, waiting=0, best=None)
     assert pace(progress, 40, None, 60).seconds_left is None
+
+
+def test_an_outage_that_ended_the_search_is_not_waited_for_again(
+    study: Study, storage: StudyStorage, follower: Follower
+) -> None:
+    """Nor does what comes after it hide it."""
+    _begin(study, storage, "worker-0")
+    pool, away = ScriptedPool(PoolState(1)), Mock(side_effect=OutageError("away for 300 s"))
+    with pytest.raises(OutageError, match="away for 300 s"):
+        _supervise(study, storage, follower, pool, hold=away)
+    assert pool.calls == ["stop", "join"]
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+
+
+def test_what_ended_the_search_is_raised_whatever_comes_after_it(
+    study: Study, storage: StudyStorage, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = ScriptedPool(TagsweepError("boom"))
+    away = Mock(side_effect=OutageError("away"))
+    monkeypatch.setattr("orchestrator.supervise.hand_back", away)
+    with pytest.raises(TagsweepError, match="boom"):
+        _supervise(study, storage, follower, pool)
+    assert away.called
+
+
+def test_a_second_interrupt_shortens_the_wait_and_hands_back_all_the_same(
+    study: Study, storage: StudyStorage, follower: Follower
+) -> None:
+    class Impatient(ScriptedPool):
+        def join(self, timeout_s: float) -> None:
+            self.calls.append(f"join {timeout_s:g}")
+            if timeout_s:
+                raise KeyboardInterrupt
+
+    _begin(study, storage, "worker-0")
+    pool = Impatient(PoolState(1))
+    with pytest.raises(KeyboardInterrupt):
+        _supervise(study, storage, follower, pool, hold=Mock(side_effect=KeyboardInterrupt))
+    assert pool.calls == ["stop", "join 30", "join 0"]
+    assert study.trials[0].state == TrialState.FAIL

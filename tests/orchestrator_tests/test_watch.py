@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shared.search.study_storage import StudyStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
@@ -20,7 +19,8 @@ from shared.paths import RunPaths
 from shared.search.attributes import FAILURE, NODE, WORKER
 from shared.search.patience import is_outage
 from shared.search.storage import opened_storage
-from shared.search.study import open_study
+from shared.search.study import accept_config, open_study
+from shared.search.study_storage import StudyStorage
 
 AWAY = OperationalError("SELECT 1", None, Exception("the database is away"))
 
@@ -80,7 +80,7 @@ def test_a_budget_that_is_raised_meanwhile_counts(
     with opened_status(run) as read:
         assert read().budget == 4
         raised = with_values(run.config, {"study": {"n_trials": 9}})
-        open_study(storage, study.study_name, raised, "f")
+        accept_config(study, storage, raised)
         assert read().budget == 9
 
 
