@@ -11,6 +11,7 @@ from optuna.storages import RDBStorage
 
 from orchestrator.run import Run, database_of
 from shared.errors import InputError, TagsweepError
+from shared.files import writing
 from shared.search.liveness import workers_of_running
 from shared.search.locks import is_driven
 from shared.search.storage import opened_storage
@@ -81,12 +82,9 @@ def export_trials(run: Run, output: Path) -> int:
     for name in table.columns:
         is_list = table[name].map(lambda value: isinstance(value, list))
         table[name] = table[name].where(~is_list, table[name].astype(str))
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    if output.suffix == ".csv":
-        table.to_csv(unfinished, index=False)
-    else:
-        table.to_parquet(unfinished, index=False)
-    unfinished.replace(output)
+    write = table.to_csv if output.suffix == ".csv" else table.to_parquet
+    with writing(output) as unfinished:
+        write(unfinished, index=False)
     return len(table)
 
 
