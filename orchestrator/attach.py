@@ -20,10 +20,12 @@ from shared.search.study import (
     LABELS,
     SEARCH_S,
     STORE,
+    UUID,
     VERSIONS,
     read_attrs,
     read_config,
 )
+from shared.store import Store
 from workers import WorkerSpec, attach_worker
 
 
@@ -51,7 +53,8 @@ def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
         fingerprint=attrs[FINGERPRINT],
         label_names=tuple(attrs[LABELS]),
         config=config,
-        store=attrs[STORE],
+        store=Store(attrs[STORE]),
+        study_uuid=attrs[UUID],
         versions=attrs[VERSIONS],
     )
     stopping = threading.Event()

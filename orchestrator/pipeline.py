@@ -41,6 +41,7 @@ from shared.search.study import (
     LABELS,
     SEARCH_S,
     STORE,
+    UUID,
     VERSIONS,
     StudyProgress,
     open_study,
@@ -109,6 +110,7 @@ def search(
         label_names=prepared.dataset.label_names,
         config=config,
         store=run.store,
+        study_uuid=study.user_attrs[UUID],
     )
     arrays = SearchArrays(
         vectors=prepared.vectors,
@@ -123,7 +125,7 @@ def search(
         max_retries = config.workers.max_retries
         hand_back(study, storage, f"{LOST}: its driver died", max_retries=max_retries)
         keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
-        study.set_user_attr(STORE, spec.store)
+        study.set_user_attr(STORE, spec.store.url)
         study.set_user_attr(LABELS, list(spec.label_names))
         study.set_user_attr(VERSIONS, dict(spec.versions))
         if config.study.is_multi_objective:

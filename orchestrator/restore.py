@@ -13,7 +13,7 @@ from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.search.storage import opened_storage
 from shared.search.study import DATA, FINGERPRINT, LABELS, STORE, read_attrs
-from shared.store import has_file, read_file, write_file
+from shared.store import Store, StoreError
 from workers import SearchArrays, read_arrays, write_arrays
 
 ENCODER = "the encoder's files"
@@ -27,16 +27,15 @@ def part_of(name: str, names: Collection[str]) -> str:
     return ENCODER if len(names) == 1 else f"{ENCODER}: {name}"
 
 
-def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
-    """Write texts and arrays to the store, once, for machines that have nothing else."""
+def keep_data(store: Store, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
+    """Have texts and arrays in the store, for machines that have nothing else."""
     write_arrays(store, fingerprint, arrays)
-    if not has_file(store, _texts_name(fingerprint)):
-        write_file(store, _texts_name(fingerprint), json.dumps(texts).encode())
+    store.write_once(_texts_name(fingerprint), lambda: json.dumps(texts).encode())
 
 
-def read_texts(store: str, fingerprint: str) -> tuple[str, ...]:
-    """Read the texts that keep_data wrote; raises FileNotFoundError where it did not."""
-    return tuple(json.loads(read_file(store, _texts_name(fingerprint))))
+def read_texts(store: Store, fingerprint: str) -> tuple[str, ...]:
+    """Read the texts that keep_data wrote; raises StoreError where they are not, or are torn."""
+    return tuple(json.loads(store.read_sealed(_texts_name(fingerprint))))
 
 
 def restore(run: Run) -> Restored | None:
@@ -54,14 +53,14 @@ def restore(run: Run) -> Restored | None:
     try:
         arrays = read_arrays(run.store, fingerprint)
         texts = read_texts(run.store, fingerprint)
-    except OSError as error:
+    except StoreError as error:
         raise InputError(
-            f"The CSV of study {run.study_name!r} is not here, and its store {run.store} cannot be"
-            f" read: {error}. Name the CSV with --data, or set workers.store to a folder or URL"
-            " that all machines reach."
+            f"The CSV of study {run.study_name!r} is not here, and its data cannot be read: {error}"
+            " Name the CSV with --data, which has all written again, or set workers.store to a"
+            " folder or URL that all machines reach."
         ) from error
     names, class_column = tuple(attrs[LABELS]), run.config.data.class_column
-    dataset = Dataset(texts, arrays.labels, names, run.store, class_column)
+    dataset = Dataset(texts, arrays.labels, names, str(run.store), class_column)
     configs = run.config.all_encoders
     encoders = {
         name: resolve_encoder(config, attrs[DATA][part_of(name, configs)])

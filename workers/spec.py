@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import SweepConfig
+from shared.store import Store
 from shared.versions import versions
 
 if TYPE_CHECKING:  # which imports pandas, and takes two seconds
@@ -21,7 +22,8 @@ POOL_WORKER = "worker-"
 class WorkerSpec:
     """Say which study to work on; the storage URL may hold a password, so it is never shown.
 
-    `store` is the folder or fsspec URL of checkpoints; `versions` are the driver's.
+    `store` holds its checkpoints, `study_uuid` tells it from all other studies that are kept there;
+    `versions` are the driver's.
     """
 
     storage_url: str = field(repr=False)
@@ -29,7 +31,8 @@ class WorkerSpec:
     fingerprint: str
     label_names: tuple[str, ...]
     config: SweepConfig
-    store: str
+    store: Store
+    study_uuid: str
     versions: Mapping[str, str] = field(default_factory=versions)
 
 

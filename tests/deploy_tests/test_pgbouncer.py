@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from benchmarks.coordination.pgbouncer import pgbouncer
 from shared.config import SweepConfig, with_values
 from shared.search.study import RETRY_OF, WORKER, load_study, open_study
+from shared.store import Store
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
@@ -38,7 +39,8 @@ def test_a_worker_trains_and_takes_over_through_pgbouncer(
     config = with_values(SweepConfig(), {"study": {"n_trials": 4}, "training": {"max_epochs": 5}})
     study = open_study(storage, study_name, config, "f")
     study.ask().set_user_attr(WORKER, "worker-0")
-    spec = WorkerSpec(pgbouncer_url, study_name, "f", ("a", "b", "c"), config, str(tmp_path))
+    names, store = ("a", "b", "c"), Store(str(tmp_path))
+    spec = WorkerSpec(pgbouncer_url, study_name, "f", names, config, store, "uuid")
     run_worker(spec, arrays, 0, lambda: False)
     lost, *done = study.trials
     assert lost.state == TrialState.FAIL

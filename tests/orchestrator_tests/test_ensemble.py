@@ -12,6 +12,7 @@ from orchestrator.evaluate import default_head, evaluate, logistic_regression, s
 from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
+from shared.store import Store
 from shared.training.params import HeadParams, InputParams, LayerParams
 from workers import SearchArrays
 
@@ -49,7 +50,7 @@ def _train(
         FOLDS,
         training,
         1,
-        str(store),
+        Store(str(store)),
         on_epoch,
         on_member,
     )

@@ -11,6 +11,7 @@ from shared.config import SweepConfig, parse_config, with_values
 from shared.data.encoder import resolve_encoder
 from shared.errors import InputError
 from shared.search.study import LABELS, STORE, open_study
+from shared.store import Store
 from workers import SearchArrays
 
 TEXTS = [f"text {i}" for i in range(160)]
@@ -27,7 +28,7 @@ def elsewhere(
     study = open_study(storage, study_name, config, "f", parts)
     study.set_user_attr(STORE, str(tmp_path / "store"))
     study.set_user_attr(LABELS, ["a", "b", "c"])
-    keep_data(str(tmp_path / "store"), "f", TEXTS, arrays)
+    keep_data(Store(str(tmp_path / "store")), "f", TEXTS, arrays)
     return define_run(None, None, postgres_url, {"study": {"name": study_name}})
 
 
@@ -53,7 +54,7 @@ def test_each_of_several_encoders_gets_its_vectors_back(
     study = open_study(storage, study_name, config, "f", parts)
     study.set_user_attr(STORE, str(tmp_path / "store"))
     study.set_user_attr(LABELS, ["a", "b", "c"])
-    keep_data(str(tmp_path / "store"), "f", TEXTS, replace(arrays, widths=(3, 5)))
+    keep_data(Store(str(tmp_path / "store")), "f", TEXTS, replace(arrays, widths=(3, 5)))
     restored = restore(define_run(None, None, postgres_url, {"study": {"name": study_name}}))
     assert restored
     _, found, embeddings = restored
@@ -65,7 +66,7 @@ def test_each_of_several_encoders_gets_its_vectors_back(
 
 def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -> None:
     (tmp_path / "store").rename(tmp_path / "away")
-    with pytest.raises(InputError, match="its store .*/store cannot be read"):
+    with pytest.raises(InputError, match="its data cannot be read: .*/store has no arrays/f"):
         restore(elsewhere)
 
 
