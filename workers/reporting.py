@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -37,6 +37,7 @@ class HandedBack:
 class _Message:
     report: Report
     handed_back: HandedBack | None
+    on_end: Callable[[], None] | None
 
 
 class Reporter:
@@ -66,18 +67,20 @@ class Reporter:
         values: Mapping[int, float] = MappingProxyType({}),
         attrs: Mapping[str, Any] = MappingProxyType({}),
         end: Ended | HandedBack | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         """Report intermediate values by step, set user attributes, and end the trial, in order.
 
         Returns at once; raises what went wrong with an earlier message. What is sent about a trial
-        that others have failed meanwhile is dropped.
+        that others have failed meanwhile is dropped. `on_end` is called from the thread once the
+        database has accepted that the trial ended so, and at no other time.
         """
         if self.failure is not None:
             raise self.failure
         if isinstance(end, HandedBack):
-            self._messages.put(_Message(Report(trial_id, values, attrs), end))
+            self._messages.put(_Message(Report(trial_id, values, attrs), end, on_end))
         else:
-            self._messages.put(_Message(Report(trial_id, values, attrs, end), None))
+            self._messages.put(_Message(Report(trial_id, values, attrs, end), None, on_end))
 
     def close(self) -> None:
         """Write all that was sent, then end; raise what went wrong."""
@@ -105,8 +108,10 @@ class Reporter:
         if not messages:
             return
         reports = [message.report for message in messages]
-        patiently(lambda: write_reports(self._storage, reports))
+        running = patiently(lambda: write_reports(self._storage, reports))
         for message in messages:
+            if message.on_end is not None and message.report.trial_id in running:
+                message.on_end()
             if message.handed_back is not None:
                 patiently(partial(self._hand_back, message.report.trial_id, message.handed_back))
             if message.handed_back is not None or message.report.end is not None:

@@ -85,10 +85,11 @@ class Begun:
     params: Params = field(default_factory=dict)
 
 
-def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
+def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> set[int]:
     """Write values, by step, attributes and ends; trials that no longer run are left alone.
 
-    A step that was reported before keeps its first value, as with `Trial.report`.
+    A step that was reported before keeps its first value, as with `Trial.report`. Returns the ids
+    of the trials that ran, whose reports were accepted.
     """
     with storage.engine.begin() as connection:
         running = _lock_running(connection, {report.trial_id for report in reports})
@@ -109,6 +110,7 @@ def write_reports(storage: RDBStorage, reports: Sequence[Report]) -> None:
         ]
         _write_attrs(connection, attrs)
         _write_ends(connection, {report.trial_id: report.end for report in reports if report.end})
+        return running
 
 
 def lock_study(connection: Connection, study_id: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import optuna
@@ -25,6 +26,8 @@ from shared.search.tpe import FastTPESampler
 # What a study says of itself: its user attributes.
 CONFIG = "config"
 FINGERPRINT = "fingerprint"
+UUID = "uuid"
+"""What tells a study from all others, on whatever server, that one store may hold files of."""
 DATA = "data"
 SEARCH_S = "search_s"
 STORE = "store"
@@ -91,6 +94,7 @@ def open_study(
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(config.study.objective))
         study.set_user_attr(FINGERPRINT, fingerprint)
+        study.set_user_attr(UUID, uuid4().hex)
         study.set_user_attr(DATA, dict(parts))
         study.set_user_attr(SEARCH_S, 0.0)
     else:
