@@ -16,7 +16,7 @@ from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_progress
-from orchestrator.restore import keep_data
+from orchestrator.restore import keep_data, keep_revisions
 from orchestrator.result import Result, ensemble, is_bundled
 from orchestrator.run import (
     Run,
@@ -55,12 +55,13 @@ logger = logging.getLogger(__name__)
 
 
 def keep(run: Run, prepared: Prepared) -> None:
-    """Write configuration and split into the run directory, so that it can resume by itself.
+    """Write configuration, split and encoders' revisions into the run directory, to resume from.
 
     Not before the study has accepted them: what it refuses must not take the place of what it has.
     """
     keep_config(run)
     write_split(run.paths.split, prepared.split)
+    keep_revisions(run.paths.encoders, prepared.encoders)
 
 
 @dataclass(frozen=True)

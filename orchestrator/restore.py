@@ -1,8 +1,9 @@
 """Take up a study where its CSV is not: from what its store holds."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from shared.data.dataset import Dataset
 from shared.data.embeddings import Embeddings, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
+from shared.files import writing
 from shared.search.storage import opened_storage
 from shared.search.study import DATA, FINGERPRINT, LABELS, STORE, read_attrs
 from shared.store import Store, StoreError
@@ -72,6 +74,29 @@ def restore(run: Run) -> Restored | None:
         for (name, encoder), (start, stop) in zip(encoders.items(), pairwise(stops), strict=True)
     }
     return dataset, encoders, embeddings
+
+
+def keep_revisions(path: Path, encoders: Mapping[str, Encoder]) -> None:
+    """Write down what the encoders are: what was prepared stays, whatever the hub has since."""
+    with writing(path) as unfinished:
+        revisions = {name: encoder.revision for name, encoder in encoders.items()}
+        unfinished.write_text(json.dumps(revisions), encoding="utf-8")
+
+
+def known_revisions(run: Run) -> dict[str, str]:
+    """Return what the encoders are by their names: in the run's study, or as it was prepared.
+
+    None is known of an encoder that neither has.
+    """
+    configs, path, attrs = run.config.all_encoders, run.paths.encoders, None
+    if run.storage_url is not None:
+        with opened_storage(run.storage_url) as storage:
+            attrs = read_attrs(storage, run.study_name)
+    if attrs is not None:
+        parts, data = {part_of(name, configs): name for name in configs}, attrs.get(DATA, {})
+        return {name: data[part] for part, name in parts.items() if part in data}
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known
 
 
 def _texts_name(fingerprint: str) -> str:
