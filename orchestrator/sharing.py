@@ -12,12 +12,13 @@ from shared.data.vectors import (
     Facts,
     content_of,
     facts_path,
+    parse_facts,
     read_facts,
     vectors_path,
     write_facts,
 )
 from shared.errors import InputError
-from shared.store import Store, StoreError
+from shared.store import MissingError, Store, StoreError
 
 if TYPE_CHECKING:  # a run knows Optuna and its databases, which predicting does not need
     from orchestrator.run import Run
@@ -104,9 +105,10 @@ def bundle_at(location: str) -> Iterator[Path]:
 
 
 def _facts_in(store: Store, key: str) -> Facts | None:
-    with tempfile.TemporaryDirectory(prefix="facts-") as folder:
-        path = facts_path(Path(folder), key)
-        return read_facts(path) if store.download(_name_of_facts(key), path) else None
+    try:
+        return parse_facts(store.read(_name_of_facts(key)), _name_of_facts(key))
+    except MissingError:
+        return None
 
 
 def _name_of_facts(key: str) -> str:

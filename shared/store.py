@@ -57,8 +57,8 @@ class Store:
         return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", self.url)
 
     def url_of(self, name: str) -> str:
-        """Return where others find a file or a folder of the store."""
-        return f"{self.url.rstrip('/')}/{name}"
+        """Return where others find a file or a folder of the store, as it may be shown."""
+        return f"{str(self).rstrip('/')}/{name}"
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file."""

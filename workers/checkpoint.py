@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from zipfile import BadZipFile
 
-from shared.store import MissingError, Store, StoreError
+from shared.store import MissingError, Store, StoreError, TornError
 from shared.training.params import HeadParams
 from shared.training.snapshot import Snapshot, from_bytes, to_bytes
 from workers.folds import FoldOutcome
@@ -76,15 +76,22 @@ def write_checkpoint(
 def find_checkpoint(
     store: Store, trial_ids: Iterable[int], identity: Identity
 ) -> Checkpoint | None:
-    """Read the checkpoint of the first of these trials that has one of that identity."""
+    """Read the checkpoint of the first of these trials that has one of that identity.
+
+    Without one the trial starts anew: a store that is away costs epochs, not the search.
+    """
     found = (read_checkpoint(store, trial_id, identity) for trial_id in trial_ids)
-    return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+    try:
+        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+    except StoreError as error:
+        logger.warning("A trial starts anew: %s", error)
+        return None
 
 
 def read_checkpoint(store: Store, trial_id: int, identity: Identity) -> Checkpoint | None:
-    """Read a trial's last checkpoint; None when there is none of that identity, or none to be read.
+    """Read a trial's last checkpoint; None when there is none of that identity, or it is damaged.
 
-    Without one the trial starts anew: a store that is away costs epochs, not the search.
+    Raises StoreError when the store cannot be used.
     """
     try:
         content = store.read_sealed(name_of(identity.study_uuid, trial_id))
@@ -94,7 +101,7 @@ def read_checkpoint(store: Store, trial_id: int, identity: Identity) -> Checkpoi
         folds = [FoldOutcome(**fold) for fold in facts["folds"]]
     except MissingError:
         return None
-    except (StoreError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except (TornError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         logger.warning("The checkpoint of trial id %d cannot be read: %s", trial_id, error)
         return None
     expected = replace(identity, fold=len(folds))

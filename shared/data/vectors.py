@@ -97,12 +97,15 @@ def write_facts(path: Path, facts: Facts) -> None:
 
 def read_facts(path: Path) -> Facts | None:
     """Read what `write_facts` wrote; None when there are none to be trusted."""
+    return parse_facts(path.read_bytes(), str(path)) if path.exists() else None
+
+
+def parse_facts(content: bytes, name: str) -> Facts | None:
+    """Read facts that were kept under some name; None when they are damaged."""
     try:
-        return Facts(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        logger.warning("The facts %s of embeddings are damaged: %s", path, error)
+        return Facts(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        logger.warning("The facts %s of embeddings are damaged: %s", name, error)
         return None
 
 

@@ -70,6 +70,20 @@ def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -
         restore(elsewhere)
 
 
+@pytest.mark.parametrize("folder", ["texts", "arrays"])
+def test_data_that_is_torn_is_a_clear_error_and_written_again_by_who_has_it(
+    elsewhere: Run, tmp_path: Path, arrays: SearchArrays, folder: str
+) -> None:
+    (path,) = (tmp_path / "store" / folder).iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{folder}/.* is torn: .* Name the CSV with --data"):
+        restore(elsewhere)
+    keep_data(elsewhere.store, "f", TEXTS, arrays)
+    restored = restore(elsewhere)
+    assert restored
+    assert list(restored[0].texts) == TEXTS
+
+
 def test_a_csv_that_was_named_is_not_replaced_by_the_store(elsewhere: Run, tmp_path: Path) -> None:
     options = {"study": {"name": elsewhere.study_name}, "data": {"csv": tmp_path / "typo.csv"}}
     assert define_run(None, None, elsewhere.storage_url, options).config.data.csv is not None

@@ -112,9 +112,10 @@ def test_a_store_that_is_away_costs_epochs_and_no_search(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_MAX_ATTEMPTS"):
         monkeypatch.setenv(name, "1")
     get_filesystem_class("s3").clear_instance_cache()
-    assert read_checkpoint(Store("s3://away/store"), 3, IDENTITY) is None
+    assert find_checkpoint(Store("s3://away/store"), [3, 2, 1], IDENTITY) is None
     get_filesystem_class("s3").clear_instance_cache()
-    assert "The store s3://away/store cannot be used from here" in caplog.text
+    said = "A trial starts anew: The store s3://away/store cannot be used from here"
+    assert caplog.text.count(said) == 1
 
 
 def test_the_hash_is_that_of_all_hyperparameters(params: HeadParams) -> None:

@@ -84,6 +84,18 @@ def _lose(storage: RDBStorage, spec: WorkerSpec) -> None:
     retry(study, storage, [begun.trial_id], "lost: its worker died")
 
 
+def test_a_study_keeps_what_tells_it_from_all_others(
+    make_database: Databases, tmp_path: Path
+) -> None:
+    urls = [make_database("one"), make_database("two")]
+    uuids = []
+    for url in urls * 2:
+        with _study(url, tmp_path, seed=1) as (_, spec):
+            uuids.append(spec.study_uuid)
+    assert uuids[:2] == uuids[2:]
+    assert len(set(uuids)) == 2
+
+
 def test_a_study_does_not_go_on_from_the_checkpoint_of_another_studys_trial(
     make_database: Databases, arrays: SearchArrays, tmp_path: Path
 ) -> None:
