@@ -105,6 +105,18 @@ def test_finished_members_are_not_trained_again(arrays: SearchArrays, tmp_path: 
     assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
 
 
+def test_a_member_that_is_torn_in_the_store_is_trained_again(
+    arrays: SearchArrays, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _train(arrays, tmp_path)
+    torn = sorted(tmp_path.rglob("fold-*.keras"))[1]
+    torn.write_bytes(torn.read_bytes()[:-500])
+    kept: list[int] = []
+    _train(arrays, tmp_path, on_member=lambda _trial, fold, _epochs: kept.append(fold))
+    assert kept == [1]
+    assert "is torn" in caplog.text
+
+
 def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:
     wild = replace(PARAMS, optimizer="sgd", learning_rate=1e30)
     with pytest.raises(TagsweepError, match=r"member \d of trial 7 diverged after \d+ epochs"):
