@@ -16,6 +16,7 @@ from shared.search.attributes import (
     LIMITS,
     SEARCH_S,
     STORE,
+    UUID,
     VERSIONS,
     Limits,
 )
@@ -25,6 +26,7 @@ from shared.search.patience import OutageError
 from shared.search.storage import opened_storage
 from shared.search.study import read_attrs, read_config
 from shared.search.study_storage import StudyStorage
+from shared.store import Store
 from workers import WorkerSpec, attach_worker
 
 
@@ -52,7 +54,8 @@ def _attach(storage: StudyStorage, storage_url: str, study_name: str) -> bool:
         fingerprint=attrs[FINGERPRINT],
         label_names=tuple(attrs[LABELS]),
         config=config,
-        store=attrs[STORE],
+        store=Store(attrs[STORE]),
+        study_uuid=attrs[UUID],
         versions=attrs[VERSIONS],
     )
     limits, stopping = Limits(**attrs[LIMITS]), threading.Event()

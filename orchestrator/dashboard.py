@@ -19,6 +19,7 @@ from orchestrator.web import serve_read_only
 from shared.errors import InputError
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage
+from shared.store import Store
 
 HOST, PORT = "127.0.0.1", 8080
 PORTS_TRIED = 100
@@ -70,7 +71,7 @@ def dashboard_beside(run: Run, url: str, console: Console) -> Iterator[None]:
         process.join()
 
 
-def _serve_studies(listener: socket.socket, url: str, stores: Mapping[str, str]) -> None:
+def _serve_studies(listener: socket.socket, url: str, stores: Mapping[str, Store]) -> None:
     """Serve a storage's studies; `stores`, by study, are known to be elsewhere than these say."""
     from optuna_dashboard import wsgi
 
@@ -83,7 +84,9 @@ def _serve_studies(listener: socket.socket, url: str, stores: Mapping[str, str])
         serve_read_only(wsgi(DashboardStorage(storage), artifact_store=artifacts), listener)
 
 
-def _serve_beside(listener: socket.socket, url: str, stores: Mapping[str, str], log: Path) -> None:
+def _serve_beside(
+    listener: socket.socket, url: str, stores: Mapping[str, Store], log: Path
+) -> None:
     """Be the process beside a sweep, which ends it; should that have died, end by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches both
     threading.Thread(target=_end_with_parent, daemon=True).start()

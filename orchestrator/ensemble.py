@@ -1,5 +1,6 @@
 """Train the K-fold members of trials, and join them into the ensemble."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from orchestrator.candidates import Candidate
 from orchestrator.predict import predict_vectors
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
-from shared.store import read_file, write_file
+from shared.store import MissingError, Store, TornError
 from shared.training.fit import FitResult, Job, fit
 from shared.training.fused import fuse
 from shared.training.head import build_head, from_embeddings, with_probabilities
@@ -29,6 +30,8 @@ KEY_CHARACTERS = 16
 
 Fold = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """The training rows and the held-out rows of one member."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def train_teams(
     folds: Sequence[Fold],
     training: TrainingConfig,
     seed: int,
-    store: str,
+    store: Store,
     on_epoch: Callable[[int, int, float], None],
     on_member: Callable[[int, int, int], None],
 ) -> list[Team]:
@@ -181,10 +184,13 @@ def _finish(result: FitResult, candidate: Candidate, matrix: Matrix, fold: int) 
     return from_embeddings(with_probabilities(head, params.task), matrix.reading(params.inputs))
 
 
-def _load(store: str, name: str) -> keras.Model | None:
+def _load(store: Store, name: str) -> keras.Model | None:
     try:
-        content = read_file(store, name)
-    except FileNotFoundError:
+        content = store.read_sealed(name)
+    except MissingError:
+        return None
+    except TornError as error:
+        logger.warning("%s The member is trained again.", error)
         return None
     with TemporaryDirectory() as folder:
         path = Path(folder) / "member.keras"
@@ -192,8 +198,8 @@ def _load(store: str, name: str) -> keras.Model | None:
         return keras.models.load_model(path, compile=False)
 
 
-def _save(member: keras.Model, store: str, name: str) -> None:
+def _save(member: keras.Model, store: Store, name: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "member.keras"
         member.save(path)
-        write_file(store, name, path.read_bytes())
+        store.write_sealed(name, path.read_bytes())

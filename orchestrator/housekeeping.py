@@ -10,6 +10,7 @@ import optuna
 
 from orchestrator.run import Run, database_of
 from shared.errors import InputError, TagsweepError
+from shared.files import writing
 from shared.search.attributes import CONFIG, FINGERPRINT
 from shared.search.liveness import owners_of_running
 from shared.search.locks import is_driven
@@ -76,12 +77,9 @@ def export_trials(run: Run, output: Path) -> int:
     for name in table.columns:
         is_list = table[name].map(lambda value: isinstance(value, list))
         table[name] = table[name].where(~is_list, table[name].astype(str))
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    if output.suffix == ".csv":
-        table.to_csv(unfinished, index=False)
-    else:
-        table.to_parquet(unfinished, index=False)
-    unfinished.replace(output)
+    write = table.to_csv if output.suffix == ".csv" else table.to_parquet
+    with writing(output) as unfinished:
+        write(unfinished, index=False)
     return len(table)
 
 

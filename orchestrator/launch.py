@@ -19,6 +19,7 @@ from orchestrator.progress import Update, show_progress
 from orchestrator.run import Run
 from shared.config import dump_config, with_values
 from shared.errors import InputError, TagsweepError
+from shared.files import writing
 
 PACKAGES = ("orchestrator", "workers", "shared")
 POLL_S = 1.0
@@ -69,8 +70,8 @@ def launch(run: Run, address: str) -> Job:
     with _working_folder(run) as folder:
         _submit(client, run, job_id, folder)
     job = Job(address, job_id)
-    run.paths.root.mkdir(parents=True, exist_ok=True)
-    run.paths.job.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    with writing(run.paths.job) as unfinished:
+        unfinished.write_text(json.dumps(asdict(job)), encoding="utf-8")
     return job
 
 

@@ -16,7 +16,7 @@ from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_progress
-from orchestrator.restore import keep_data
+from orchestrator.restore import keep_data, keep_revisions
 from orchestrator.result import Result, ensemble, is_bundled
 from orchestrator.run import (
     Run,
@@ -31,7 +31,7 @@ from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
-from shared.search.attributes import LABELS, SEARCH_S, STORE, VERSIONS
+from shared.search.attributes import LABELS, SEARCH_S, STORE, UUID, VERSIONS
 from shared.search.budget import is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
 from shared.search.locks import Lock, locked
@@ -55,12 +55,13 @@ logger = logging.getLogger(__name__)
 
 
 def keep(run: Run, prepared: Prepared) -> None:
-    """Write configuration and split into the run directory, so that it can resume by itself.
+    """Write configuration, split and encoders' revisions into the run directory, to resume from.
 
     Not before a lock of the study is had: what it refuses must not take the place of what it has.
     """
     keep_config(run)
     write_split(run.paths.split, prepared.split)
+    keep_revisions(run.paths.encoders, prepared.encoders)
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def search(
         label_names=prepared.dataset.label_names,
         config=config,
         store=run.store,
+        study_uuid=study.user_attrs[UUID],
         driver_id=driver.id,
     )
     arrays = SearchArrays(
@@ -149,7 +151,7 @@ def search(
     max_retries = config.workers.max_retries
     hand_back(storage, opened.id, lambda owner: owner.driver is not None, DRIVER_DIED, max_retries)
     keep_data(spec.store, spec.fingerprint, prepared.dataset.texts, arrays)
-    study.set_user_attr(STORE, spec.store)
+    study.set_user_attr(STORE, spec.store.url)
     study.set_user_attr(LABELS, list(spec.label_names))
     study.set_user_attr(VERSIONS, dict(spec.versions))
     if config.study.is_multi_objective:

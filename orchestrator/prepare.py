@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from orchestrator.progress import show_progress, with_rate
-from orchestrator.restore import Restored, part_of, restore
+from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
 from orchestrator.sharing import fetch_embeddings, share_embeddings
 from shared.data.dataset import Dataset, load_dataset, require_rows
@@ -98,7 +98,10 @@ def prepare(run: Run, console: Console) -> Prepared:
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
     _require_rows(run, dataset)
-    encoders = {name: resolve_encoder(one) for name, one in run.config.all_encoders.items()}
+    known = known_revisions(run)
+    encoders = {
+        name: resolve_encoder(one, known.get(name)) for name, one in run.config.all_encoders.items()
+    }
     _require_distinct(encoders)
     embeddings = {
         name: _embed(run, dataset.texts, name, encoder, console)

@@ -1,8 +1,9 @@
 """Take up a study where its CSV is not: from what its store holds."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from shared.data.dataset import Dataset
 from shared.data.embeddings import Embeddings, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
+from shared.files import writing
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, STORE
 from shared.search.storage import opened_storage
 from shared.search.study import read_attrs
-from shared.store import has_file, read_file, write_file
+from shared.store import Store, StoreError
 from workers import SearchArrays, read_arrays, write_arrays
 
 ENCODER = "the encoder's files"
@@ -28,16 +30,15 @@ def part_of(name: str, names: Collection[str]) -> str:
     return ENCODER if len(names) == 1 else f"{ENCODER}: {name}"
 
 
-def keep_data(store: str, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
-    """Write texts and arrays to the store, once, for machines that have nothing else."""
+def keep_data(store: Store, fingerprint: str, texts: Sequence[str], arrays: SearchArrays) -> None:
+    """Have texts and arrays in the store, for machines that have nothing else."""
     write_arrays(store, fingerprint, arrays)
-    if not has_file(store, _texts_name(fingerprint)):
-        write_file(store, _texts_name(fingerprint), json.dumps(texts).encode())
+    store.write_once(_texts_name(fingerprint), lambda: json.dumps(texts).encode())
 
 
-def read_texts(store: str, fingerprint: str) -> tuple[str, ...]:
-    """Read the texts that keep_data wrote; raises FileNotFoundError where it did not."""
-    return tuple(json.loads(read_file(store, _texts_name(fingerprint))))
+def read_texts(store: Store, fingerprint: str) -> tuple[str, ...]:
+    """Read the texts that keep_data wrote; raises StoreError where they are not, or are torn."""
+    return tuple(json.loads(store.read_sealed(_texts_name(fingerprint))))
 
 
 def restore(run: Run) -> Restored | None:
@@ -55,14 +56,14 @@ def restore(run: Run) -> Restored | None:
     try:
         arrays = read_arrays(run.store, fingerprint)
         texts = read_texts(run.store, fingerprint)
-    except OSError as error:
+    except StoreError as error:
         raise InputError(
-            f"The CSV of study {run.study_name!r} is not here, and its store {run.store} cannot be"
-            f" read: {error}. Name the CSV with --data, or set workers.store to a folder or URL"
-            " that all machines reach."
+            f"The CSV of study {run.study_name!r} is not here, and its data cannot be read: {error}"
+            " Name the CSV with --data, which has all written again, or set workers.store to a"
+            " folder or URL that all machines reach."
         ) from error
     names, class_column = tuple(attrs[LABELS]), run.config.data.class_column
-    dataset = Dataset(texts, arrays.labels, names, run.store, class_column)
+    dataset = Dataset(texts, arrays.labels, names, str(run.store), class_column)
     configs = run.config.all_encoders
     encoders = {
         name: resolve_encoder(config, attrs[DATA][part_of(name, configs)])
@@ -74,6 +75,29 @@ def restore(run: Run) -> Restored | None:
         for (name, encoder), (start, stop) in zip(encoders.items(), pairwise(stops), strict=True)
     }
     return dataset, encoders, embeddings
+
+
+def keep_revisions(path: Path, encoders: Mapping[str, Encoder]) -> None:
+    """Write down what the encoders are: what was prepared stays, whatever the hub has since."""
+    with writing(path) as unfinished:
+        revisions = {name: encoder.revision for name, encoder in encoders.items()}
+        unfinished.write_text(json.dumps(revisions), encoding="utf-8")
+
+
+def known_revisions(run: Run) -> dict[str, str]:
+    """Return what the encoders are by their names: in the run's study, or as it was prepared.
+
+    None is known of an encoder that neither has.
+    """
+    configs, path, attrs = run.config.all_encoders, run.paths.encoders, None
+    if run.storage_url is not None:
+        with opened_storage(run.storage_url) as storage:
+            attrs = read_attrs(storage, run.study_name)
+    if attrs is not None:
+        parts, data = {part_of(name, configs): name for name in configs}, attrs.get(DATA, {})
+        return {name: data[part] for part, name in parts.items() if part in data}
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known
 
 
 def _texts_name(fingerprint: str) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 from orchestrator.secrets import read_secret
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
+from shared.files import writing
 from shared.paths import RunPaths
 from shared.search.attributes import STORE
 from shared.search.storage import opened_storage, parse_url
 from shared.search.study import read_attrs, read_config
+from shared.store import Store
 
 WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
 """The environment variable with the URL of a PgBouncer that workers share connections through."""
@@ -38,9 +40,15 @@ class Run:
         return self.config.study.name or self.paths.root.resolve().name
 
     @property
-    def store(self) -> str:
-        """The folder or fsspec URL of what other machines need: the configured one, or our own."""
-        return self.config.workers.store or str(self.paths.store.absolute())
+    def shared_store(self) -> Store | None:
+        """The configured store, which other machines reach too, if there is one."""
+        url = self.config.workers.store
+        return None if url is None else Store(url)
+
+    @property
+    def store(self) -> Store:
+        """Where what other machines need is: the configured store, or a folder of our own."""
+        return self.shared_store or Store(str(self.paths.store.absolute()))
 
 
 def define_run(
@@ -120,10 +128,8 @@ def require_reach(run: Run) -> None:
 
 def keep_config(run: Run) -> None:
     """Write the configuration into the run directory, so that the directory alone can resume."""
-    run.paths.root.mkdir(parents=True, exist_ok=True)
-    unfinished = run.paths.config.with_suffix(".unfinished")
-    unfinished.write_text(dump_config(run.config), encoding="utf-8")
-    unfinished.replace(run.paths.config)
+    with writing(run.paths.config) as unfinished:
+        unfinished.write_text(dump_config(run.config), encoding="utf-8")
 
 
 @contextmanager

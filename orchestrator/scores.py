@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from shared.files import writing
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -28,9 +30,8 @@ def write_scores(path: Path, scores: Mapping[str, Scores]) -> None:
         for name, one in scores.items()
         for field in fields(Scores)
     }
-    unfinished = path.with_suffix(".unfinished.npz")
-    np.savez(unfinished, **arrays)
-    unfinished.replace(path)
+    with writing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_scores(path: Path) -> dict[str, Scores]:

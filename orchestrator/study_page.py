@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from orchestrator.progress import Update
 from orchestrator.run import Run
 from orchestrator.scores import Scores
 from orchestrator.study_note import describe_result, describe_search
-from shared.store import download
+from shared.store import MissingError
 
 REFRESH_S = 60.0
 """How often plots are drawn anew during a search; all who list studies read them."""
@@ -109,7 +109,8 @@ def _files_of(run: Run, key: str, folder: Path) -> Iterator[Path]:
 
     yield Path(shutil.make_archive(str(folder / "bundle"), "zip", run.paths.bundle))
     member = folder / "best-trial.keras"
-    if download(run.store, name_of_member(key, 0), member):
+    with suppress(MissingError):
+        member.write_bytes(run.store.read_sealed(name_of_member(key, 0)))
         yield member
     if run.paths.report.exists():
         yield Path(shutil.copy(run.paths.report, folder / "report.html"))

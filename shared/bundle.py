@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from shared.card import model_card
 from shared.data.encoder import Encoder
 from shared.errors import InputError
+from shared.files import replacing
 from shared.reference import Reference, read_reference, write_reference
 from shared.sections import EncoderConfig
 from shared.space_section import Section
@@ -117,32 +117,24 @@ def write_bundle(
 
     A reader finds the old bundle, the new one or, for the moment between two renames, none.
     """
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    layout = Layout(unfinished)
-    model.save(layout.model)
-    write_reference(layout.reference, reference)
-    layout.metrics.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    manifest = Manifest(
-        schema_version=SCHEMA,
-        created=datetime.now(UTC),
-        versions={name: version(name) for name in VERSIONS_OF},
-        label_names=tuple(label_names),
-        class_column=class_column,
-        thresholds=None if thresholds is None else tuple(thresholds),
-        encoders=tuple(map(_describe, encoders)),
-        params=params,
-        files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
-    )
-    layout.manifest.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-    layout.card.write_text(model_card(manifest, metrics), encoding="utf-8")
-    replaced = folder.with_name(f"{folder.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        folder.rename(replaced)
-    unfinished.rename(folder)
-    shutil.rmtree(replaced, ignore_errors=True)
+    with replacing(folder) as unfinished:
+        layout = Layout(unfinished)
+        model.save(layout.model)
+        write_reference(layout.reference, reference)
+        layout.metrics.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+        manifest = Manifest(
+            schema_version=SCHEMA,
+            created=datetime.now(UTC),
+            versions={name: version(name) for name in VERSIONS_OF},
+            label_names=tuple(label_names),
+            class_column=class_column,
+            thresholds=None if thresholds is None else tuple(thresholds),
+            encoders=tuple(map(_describe, encoders)),
+            params=params,
+            files={path.name: _hash(path) for path in sorted(unfinished.iterdir())},
+        )
+        layout.manifest.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        layout.card.write_text(model_card(manifest, metrics), encoding="utf-8")
 
 
 def _describe(encoder: Encoder) -> BundledEncoder:

@@ -45,6 +45,11 @@ class RunPaths:
         return self.root / "split.json"
 
     @property
+    def encoders(self) -> Path:
+        """The revisions of the encoders that the run was prepared with, by what it calls them."""
+        return self.root / "encoders.json"
+
+    @property
     def database(self) -> Path:
         """The data folder of the embedded PostgreSQL."""
         return self.root / "postgres"

@@ -1,17 +1,38 @@
 """Keep trials under way in the run's store, where another worker finds them."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from zipfile import BadZipFile
 
-from shared.store import read_file, remove_file, write_file
+from shared.store import MissingError, Store, StoreError, TornError
+from shared.training.params import HeadParams
 from shared.training.snapshot import Snapshot, from_bytes, to_bytes
 from workers.folds import FoldOutcome
 
+FORMAT = 1
+"""The version of what this module writes and reads."""
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint is of; for whatever differs in one of these it is no checkpoint.
+
+    Trial ids are unique in one database, and at one time: another one, or the same one brought back
+    from a backup, gives them to other trials. `origin` is the number of the trial that was first,
+    `fold` counts those that it is through, `fingerprint` is that of the data.
+    """
+
+    study_uuid: str
+    origin: int
+    fold: int
+    params_hash: str
+    fingerprint: str
+    format: int = FORMAT
 
 
 @dataclass(frozen=True)
@@ -26,87 +47,78 @@ class Checkpoint:
     folds: list[FoldOutcome]
 
 
+def hash_of_params(params: HeadParams) -> str:
+    """Return the SHA-256 of a head's hyperparameters, in hexadecimal."""
+    return hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode()).hexdigest()
+
+
 def write_checkpoint(
-    store: str,
+    store: Store,
     trial_id: int,
+    identity: Identity,
     snapshot: Snapshot,
     values: Mapping[int, float],
     folds: Sequence[FoldOutcome] = (),
 ) -> None:
-    """Write a trial's checkpoint in the place of its last one.
+    """Write a trial's checkpoint in the place of its last one; raises StoreError.
 
-    A file belongs to one trial id, so a worker whose trial was taken from it and runs again, under
-    another id, cannot write over its successor's.
+    A file belongs to one trial id of one study, so a worker whose trial was taken from it and runs
+    again, under another id, cannot write over its successor's. `identity` is that of any fold.
     """
-    facts = {"values": list(values.items()), "folds": [asdict(fold) for fold in folds]}
-    write_file(store, _name(trial_id), to_bytes(snapshot, facts))
+    facts = {
+        "identity": asdict(replace(identity, fold=len(folds))),
+        "values": list(values.items()),
+        "folds": [asdict(fold) for fold in folds],
+    }
+    store.write_sealed(name_of(identity.study_uuid, trial_id), to_bytes(snapshot, facts))
 
 
-def read_checkpoint(store: str, trial_id: int) -> Checkpoint | None:
-    """Read a trial's last checkpoint; None when there is none, or it cannot be read."""
+def find_checkpoint(
+    store: Store, trial_ids: Iterable[int], identity: Identity
+) -> Checkpoint | None:
+    """Read the checkpoint of the first of these trials that has one of that identity.
+
+    Without one the trial starts anew: a store that is away costs epochs, not the search.
+    """
+    found = (read_checkpoint(store, trial_id, identity) for trial_id in trial_ids)
     try:
-        snapshot, facts = from_bytes(read_file(store, _name(trial_id)))
+        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+    except StoreError as error:
+        logger.warning("A trial starts anew: %s", error)
+        return None
+
+
+def read_checkpoint(store: Store, trial_id: int, identity: Identity) -> Checkpoint | None:
+    """Read a trial's last checkpoint; None when there is none of that identity, or it is damaged.
+
+    Raises StoreError when the store cannot be used.
+    """
+    try:
+        content = store.read_sealed(name_of(identity.study_uuid, trial_id))
+        snapshot, facts = from_bytes(content)
+        found = Identity(**facts["identity"])
         values = {int(step): float(value) for step, value in facts["values"]}
         folds = [FoldOutcome(**fold) for fold in facts["folds"]]
-    except FileNotFoundError:
+    except MissingError:
         return None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        logger.warning("Checkpoint %d in %s cannot be read: %s", trial_id, store, error)
+    except (TornError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        logger.warning("The checkpoint of trial id %d cannot be read: %s", trial_id, error)
+        return None
+    expected = replace(identity, fold=len(folds))
+    differing = [key for key, value in asdict(expected).items() if getattr(found, key) != value]
+    if differing:
+        what = ", ".join(differing)
+        logger.warning("The checkpoint of trial id %d is not used: other %s", trial_id, what)
         return None
     return Checkpoint(snapshot, values, folds)
 
 
-def remove_checkpoint(store: str, trial_id: int) -> None:
-    """Remove a trial's checkpoint, if it has one."""
-    remove_file(store, _name(trial_id))
+def remove_checkpoints(store: Store, study_uuid: str, trial_ids: Iterable[int]) -> None:
+    """Remove the checkpoints of trials, those that have one; raises StoreError."""
+    for trial_id in trial_ids:
+        store.remove(name_of(study_uuid, trial_id))
 
 
-class Keeper:
-    """Write and remove checkpoints from a thread of its own, in order, while training goes on.
-
-    What cannot be written or removed is a warning: it costs epochs only should the worker die.
-    """
-
-    def __init__(self, store: str) -> None:
-        """Start with nothing to do."""
-        self._store = store
-        self._thread = ThreadPoolExecutor(1, "keeper")
-        self._last: Future[None] | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """Say whether something that was sent is still to be done."""
-        return self._last is not None and not self._last.done()
-
-    def write(
-        self,
-        trial_id: int,
-        snapshot: Snapshot,
-        values: Mapping[int, float],
-        folds: Sequence[FoldOutcome] = (),
-    ) -> None:
-        """Write a trial's checkpoint in the place of its last one; returns at once."""
-        known = (dict(values), tuple(folds))
-        self._send(lambda: write_checkpoint(self._store, trial_id, snapshot, *known), trial_id)
-
-    def remove(self, trial_ids: Iterable[int]) -> None:
-        """Remove the checkpoints of trials; returns at once."""
-        for trial_id in trial_ids:
-            self._send(partial(remove_checkpoint, self._store, trial_id), trial_id)
-
-    def close(self) -> None:
-        """Do all that was sent, then end."""
-        self._thread.shutdown()
-
-    def _send(self, do: Callable[[], None], trial_id: int) -> None:
-        self._last = self._thread.submit(self._try, do, trial_id)
-
-    def _try(self, do: Callable[[], None], trial_id: int) -> None:
-        try:
-            do()
-        except Exception as error:  # noqa: BLE001  what a store raises is its backend's choice
-            logger.warning("Trial id %d cannot be kept in %s: %s", trial_id, self._store, error)
-
-
-def _name(trial_id: int) -> str:
-    return f"checkpoints/trial-{trial_id}.npz"
+def name_of(study_uuid: str, trial_id: int) -> str:
+    """Return what the checkpoint of a trial is called in the store."""
+    return f"checkpoints/{study_uuid}/trial-{trial_id}.npz"

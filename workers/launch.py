@@ -10,6 +10,7 @@ from shared.data.encoder import Encoder
 from shared.data.encoding import Chunk, Encoding, encoding_here
 from shared.errors import TagsweepError
 from shared.sections import WorkersConfig
+from shared.store import StoreError, TornError
 from workers.spec import SearchArrays, WorkerSpec
 
 
@@ -54,9 +55,14 @@ def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) 
 
     try:
         arrays = read_arrays(spec.store, spec.fingerprint)
-    except OSError as error:
+    except TornError as error:
         raise TagsweepError(
-            f"The store {spec.store} of study {spec.study_name!r} cannot be read here: {error}."
+            f"{error} It is written again when the search of study {spec.study_name!r} is started:"
+            " stop its driver, give the same command again, then this one."
+        ) from error
+    except StoreError as error:
+        raise TagsweepError(
+            f"The data of study {spec.study_name!r} cannot be read here: {error}"
             " Set workers.store to a folder or URL that all machines reach."
         ) from error
     from shared.training.backends import current_backend

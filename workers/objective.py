@@ -4,9 +4,11 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -35,10 +37,11 @@ from shared.training.metrics import average_precision, scores_of
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker
-from workers.checkpoint import Keeper, read_checkpoint
+from workers.checkpoint import Identity, find_checkpoint, hash_of_params
 from workers.failing import failure_by, is_last_straw
 from workers.folds import VALIDATION_LOSS, FoldOutcome, by_fold, mean_over, outcome_of
 from workers.heartbeat import Heartbeat
+from workers.keeper import Keeper
 from workers.reporting import Reporter
 from workers.spec import SearchArrays, WorkerSpec
 
@@ -82,7 +85,7 @@ def open_bench(
     reporter = Reporter(study, storage, medians, heartbeat)
     widths = arrays.widths_by_name(spec.config)
     asker = Asker(study, storage, heartbeat, spec, owner, widths, n_ahead)
-    keeper = Keeper(spec.store)
+    keeper = Keeper(spec.store, spec.study_uuid)
     return Bench(
         study_id, storage, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper
     )
@@ -121,9 +124,10 @@ def run_trials(bench: Bench, should_stop: Callable[[], bool]) -> None:
     interval_s = bench.spec.config.workers.checkpoint_interval_s
     with ExitStack() as closing:
         closing.callback(bench.heartbeat.close)
+        closing.callback(bench.keeper.close)
         closing.callback(bench.reporter.close)
         closing.callback(_hand_back, live, bench)
-        closing.callback(bench.keeper.close)
+        closing.callback(bench.keeper.finish)
         kept_s = time.monotonic()
         while not should_stop() and (live or not bench.asker.is_exhausted):
             _fill_slots(live, bench)
@@ -154,8 +158,7 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
         asked = bench.asker.take(timeout_s=0 if live else WAIT_S)
         if asked is None:
             return
-        found = (read_checkpoint(spec.store, trial_id) for trial_id in asked.checkpoints)
-        kept = next((checkpoint for checkpoint in found if checkpoint is not None), None)
+        kept = find_checkpoint(spec.store, asked.checkpoints, _identity(asked, spec))
         running = LiveTrial(asked)
         if kept is not None:
             progress = kept.snapshot.progress
@@ -174,6 +177,11 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
                 *arrays.folds[fold],
                 None if kept is None else kept.snapshot,
             )
+
+
+def _identity(asked: Asked, spec: WorkerSpec) -> Identity:
+    params_hash = hash_of_params(asked.params)
+    return Identity(spec.study_uuid, asked.origin, 0, params_hash, spec.fingerprint)
 
 
 def _hand_back(live: dict[int, LiveTrial], bench: Bench) -> None:
@@ -197,7 +205,7 @@ def _failing(live: dict[int, LiveTrial], bench: Bench) -> Iterator[None]:
         bench.trainer.clear()
         for trial_id, running in live.items():
             attrs = {**_describe(running), **failure.attrs}
-            bench.reporter.send(trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
+            _end(running, bench, Ended(TrialState.FAIL), attrs)
             bench.failed[failure.cause].add(trial_id)
         live.clear()
         failed_here = bench.failed[failure.cause]
@@ -216,17 +224,33 @@ def _drop_taken(live: dict[int, LiveTrial], bench: Bench) -> None:
 
 
 def _leave(live: dict[int, LiveTrial], trial_id: int, bench: Bench) -> None:
-    """Forget a trial that has ended, and what was kept of it."""
+    """Forget a trial that has ended."""
     bench.trainer.remove(trial_id)
-    asked = live.pop(trial_id).asked
-    bench.keeper.remove((asked.trial_id, *asked.checkpoints))
+    del live[trial_id]
+
+
+def _end(
+    running: LiveTrial,
+    bench: Bench,
+    end: Ended,
+    attrs: Mapping[str, Any],
+    values: Mapping[int, float] = MappingProxyType({}),
+) -> None:
+    """Report a trial's end; what was kept of it goes when the database has accepted that.
+
+    Of a trial that was taken it stays: whoever runs it again goes on from there.
+    """
+    asked = running.asked
+    forget = partial(bench.keeper.remove, (asked.trial_id, *asked.checkpoints))
+    bench.reporter.send(asked.trial_id, values, attrs, end, forget)
 
 
 def _keep(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Have checkpoints written of all trials that have been through an epoch and have a slot."""
     for trial_id, running in live.items():
         if running.values and (snapshot := bench.trainer.snapshot(trial_id)) is not None:
-            bench.keeper.write(trial_id, snapshot, running.values, running.folds)
+            identity = _identity(running.asked, bench.spec)
+            bench.keeper.write(trial_id, identity, snapshot, running.values, running.folds)
 
 
 def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
@@ -237,7 +261,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         reason = f"diverged: the loss was not finite in epoch {epoch.step + 1}{where}"
         logger.warning("Trial %d failed: %s", asked.number, reason)
         attrs = {**_describe(running), **Failure(FailureKind.DIVERGED, reason).attrs}
-        reporter.send(asked.trial_id, attrs=attrs, end=Ended(TrialState.FAIL))
+        _end(running, bench, Ended(TrialState.FAIL), attrs)
         return True
     running.epochs, running.best_loss = epoch.step + 1, min(epoch.value, running.best_loss)
     new = {} if running.folds else {epoch.step: epoch.value}
@@ -245,7 +269,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     if len(objectives) == 1 and new and bench.medians.should_prune(running.values):
         last = (epoch.value,) if objectives == (VALIDATION_LOSS,) else ()
         end = Ended(TrialState.PRUNED, last)
-        reporter.send(asked.trial_id, new, _describe(running), end)
+        _end(running, bench, end, _describe(running), new)
         return True
     if epoch.ending is None:
         if new:
@@ -263,7 +287,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
         AP_MACRO: round(mean_over(running.folds, "ap_macro"), 6),
     }
     values = tuple(_value_of(running, objective, bench) for objective in objectives)
-    reporter.send(asked.trial_id, new, attrs, Ended(TrialState.COMPLETE, values))
+    _end(running, bench, Ended(TrialState.COMPLETE, values), attrs, new)
     return True
 
 

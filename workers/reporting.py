@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +31,7 @@ FOLLOW_EVERY_S = 0.5
 class _Message:
     report: Report
     handed_back: Failure | None
+    on_end: Callable[[], None] | None
 
 
 class Reporter:
@@ -60,19 +61,21 @@ class Reporter:
         values: Mapping[int, float] = MappingProxyType({}),
         attrs: Mapping[str, Any] = MappingProxyType({}),
         end: Ended | Failure | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         """Report intermediate values by step, set user attributes, and end the trial, in order.
 
         A failure as its end hands the trial back, to run again. Returns at once; raises what went
         wrong with an earlier message. What is sent about a trial that others have failed meanwhile
-        is dropped.
+        is dropped. `on_end` is called from the thread once the database has accepted that the trial
+        ended so, and at no other time.
         """
         if self.failure is not None:
             raise self.failure
         if isinstance(end, Failure):
-            self._messages.put(_Message(Report(trial_id, values, attrs), end))
+            self._messages.put(_Message(Report(trial_id, values, attrs), end, on_end))
         else:
-            self._messages.put(_Message(Report(trial_id, values, attrs, end), None))
+            self._messages.put(_Message(Report(trial_id, values, attrs, end), None, on_end))
 
     def close(self) -> None:
         """Write all that was sent, then end; raise what went wrong."""
@@ -100,9 +103,11 @@ class Reporter:
         if not messages:
             return
         reports = [message.report for message in messages]
-        self._storage.transact(lambda connection: write_reports(connection, reports))
+        running = self._storage.transact(lambda connection: write_reports(connection, reports))
         back = defaultdict[Failure, list[int]](list)
         for message in messages:
+            if message.on_end is not None and message.report.trial_id in running:
+                message.on_end()
             if message.handed_back is not None:
                 back[message.handed_back].append(message.report.trial_id)
         for failure, trial_ids in back.items():

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import SweepConfig
+from shared.store import Store
 from shared.versions import versions
 
 if TYPE_CHECKING:  # which imports pandas, and takes two seconds
@@ -18,8 +19,9 @@ if TYPE_CHECKING:  # which imports pandas, and takes two seconds
 class WorkerSpec:
     """What a worker is to do; the storage URL may hold a password, so it is never shown.
 
-    `store` is the folder or fsspec URL of checkpoints; `versions` are those that the study was
-    begun with. `driver_id` is that of the driver whose pool the worker is in, None without one.
+    `store` holds its checkpoints, `study_uuid` tells it from all other studies that are kept there;
+    `versions` are those that the study was begun with. `driver_id` is that of the driver whose pool
+    the worker is in, None without one.
     """
 
     storage_url: str = field(repr=False)
@@ -27,7 +29,8 @@ class WorkerSpec:
     fingerprint: str
     label_names: tuple[str, ...]
     config: SweepConfig
-    store: str
+    store: Store
+    study_uuid: str
     versions: Mapping[str, str] = field(default_factory=versions)
     driver_id: str | None = None
 

@@ -14,6 +14,7 @@ from shared.search import budget, bulk_write
 from shared.search.attributes import Owner
 from shared.search.storage import opened_storage
 from shared.search.study import load_study
+from shared.store import Store
 from shared.training.metrics import AveragePrecision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch
@@ -77,7 +78,8 @@ def work(task: Task, numbers: Sequence[int], wait: Callable[[], None]) -> Measur
 
 def _work(task: Task, number: int) -> None:
     time.sleep(task.join_s * number / task.n_workers)
-    spec = WorkerSpec(task.url, task.study, "fingerprint", ("a", "b"), task.config, "memory://")
+    names, store = ("a", "b"), Store("memory://")
+    spec = WorkerSpec(task.url, task.study, "fingerprint", names, task.config, store, task.study)
     n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
     with opened_storage(task.url) as storage:
         study = load_study(storage, task.study, task.config, number)
@@ -102,11 +104,12 @@ def _measure(measured: Measured) -> None:
         measured.asks.append(now() - asked.at)
         return trials
 
-    def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> None:
+    def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> set[int]:
         started = now()
-        write(storage, reports)
+        running = write(storage, reports)
         measured.report_s += now() - started
         measured.n_values += sum(len(report.values) for report in reports)
+        return running
 
     for where, name, instead in (
         (objective, "average_precision", lambda *_: AveragePrecision(0.5, 0.5, 0.5, {})),

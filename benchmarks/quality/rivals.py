@@ -16,6 +16,7 @@ from orchestrator.predict import predict_vectors
 from shared.config import SweepConfig
 from shared.data.splits import Split
 from shared.search.space import suggest
+from shared.store import Store
 from shared.training.fit import Job, fit
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
@@ -98,7 +99,7 @@ def article(problem: Problem, n_trials: int) -> Said:
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=problem.seed))
     study.optimize(objective, n_trials=n_trials)
     params = suggest(optuna.trial.FixedTrial(study.best_params), config.space, widths)
-    with TemporaryDirectory() as store:
+    with TemporaryDirectory() as folder:
         (team,) = train_teams(
             [Candidate(study.best_trial.number, params, "article")],
             problem.vectors,
@@ -107,7 +108,7 @@ def article(problem: Problem, n_trials: int) -> Said:
             problem.folds,
             config.training,
             problem.seed,
-            store,
+            Store(folder),
             lambda *_: None,
             lambda *_: None,
         )

@@ -29,9 +29,9 @@ from shared.search.attributes import (
 )
 from shared.search.following import FrontTrial
 from shared.search.objectives import rank
-from shared.search.storage import redact
 from shared.search.study import progress_of
 from shared.sections import Objective
+from shared.store import Store
 from shared.training.params import Task
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -264,7 +264,6 @@ def _epochs(trial: FrozenTrial) -> int:
 def _shareable(config: SweepConfig) -> dict[str, Any]:
     """Return the configuration for others to read: a store's URL may hold a password."""
     values = config.model_dump(mode="json")
-    store = config.workers.store
-    if store is not None and "://" in store:
-        values["workers"]["store"] = redact(store)
+    if config.workers.store is not None:
+        values["workers"]["store"] = str(Store(config.workers.store))
     return values

@@ -20,6 +20,7 @@ from orchestrator.run import Run
 from orchestrator.scores import read_scores
 from orchestrator.values import say_value
 from shared.bundle import read_manifest, read_metrics
+from shared.files import writing
 from shared.search.attributes import FINGERPRINT
 from shared.search.study import progress_of
 
@@ -87,6 +88,5 @@ def _duration(seconds: float | None) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with writing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

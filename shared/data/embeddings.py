@@ -7,9 +7,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,18 @@ from numpy.lib.format import open_memmap
 
 from shared.data.encoder import Encoder, encode
 from shared.data.encoding import Loaded, OpenEncoding, encoding_here
+from shared.data.vectors import (
+    Facts,
+    facts_path,
+    is_sound,
+    read_vectors,
+    unsound_rows,
+    vectors_path,
+    write_facts,
+    write_json,
+    write_vectors,
+)
+from shared.errors import TagsweepError
 from shared.sections import QUANTISED
 
 if TYPE_CHECKING:
@@ -44,20 +56,6 @@ class Embeddings:
     max_seq_length: int | None
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """Describe a finished file of vectors; written after it, so that it vouches for it."""
-
-    encoder: str
-    revision: str
-    shape: tuple[int, int]
-    n_truncated: int
-    max_seq_length: int | None
-    backend: str = "torch"
-    speedup: float = 1.0
-    cosine_min: float = 1.0
-
-
 def embed(
     texts: Sequence[str],
     encoder: Encoder,
@@ -69,15 +67,16 @@ def embed(
 
     `on_progress(done, total)` counts distinct texts. An interrupted call goes on with the chunks
     that it had not finished when it is made again, wherever each of the two encodes. One that
-    another process makes at the same time is waited for.
+    another process makes at the same time is waited for. Raises TagsweepError when the encoder
+    gives a text no vector that can be learned from.
     """
     key = embeddings_key(texts, encoder)
-    cached = _read(cache, key, len(texts))
+    cached = _read(cache, key)
     if cached is not None:
         return cached
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache):
-        cached = _read(cache, key, len(texts))
+        cached = _read(cache, key)
         return cached or _embed_anew(texts, encoder, cache, key, on_progress, open_encoding)
 
 
@@ -107,11 +106,12 @@ def _embed_anew(
     # Texts that share a chunk, and so its batches, are of a length; each encoder counts its tokens.
     distinct = sorted(sorted(set(texts)), key=len, reverse=True)
     partial, done, loaded = _embed_distinct(
-        distinct, encoder, cache, key, on_progress, open_encoding
+        texts, distinct, encoder, cache, key, on_progress, open_encoding
     )
     position = {text: i for i, text in enumerate(distinct)}
-    _write(cache / f"{key}.npy", partial, [position[text] for text in texts])
-    facts = _Facts(
+    positions = [position[text] for text in texts]
+    written = write_vectors(vectors_path(cache, key), partial, positions)
+    facts = Facts(
         encoder=encoder.name,
         revision=encoder.revision,
         shape=(len(texts), loaded.n_dims),
@@ -120,11 +120,13 @@ def _embed_anew(
         backend=loaded.choice.backend,
         speedup=loaded.choice.speedup,
         cosine_min=loaded.choice.cosine_min,
+        n_bytes=written.n_bytes,
+        sha256=written.sha256,
     )
-    _write_json(cache / f"{key}.json", asdict(facts))
+    write_facts(facts_path(cache, key), facts)
     for path in _partial_files(cache, key):
         path.unlink()
-    finished = _read(cache, key, len(texts))
+    finished = _read(cache, key)
     if finished is None:
         raise OSError(f"{cache / key}.npy cannot be read back right after it was written")
     return finished
@@ -155,6 +157,7 @@ def embeddings_key(texts: Sequence[str], encoder: Encoder) -> str:
 
 
 def _embed_distinct(
+    texts: Sequence[str],
     distinct: Sequence[str],
     encoder: Encoder,
     cache: Path,
@@ -163,9 +166,9 @@ def _embed_distinct(
     open_encoding: OpenEncoding,
 ) -> tuple[npt.NDArray[np.float32], Done, Loaded]:
     """Fill the file of distinct vectors chunk by chunk, in whatever order they get done."""
-    vectors_path, done_path = _partial_files(cache, key)
+    partial_path, done_path = _partial_files(cache, key)
     chunks = [(at, min(at + CHUNK, len(distinct))) for at in range(0, len(distinct), CHUNK)]
-    done = _read_done(vectors_path, done_path, len(distinct))
+    done = _read_done(partial_path, done_path, len(distinct))
     if not done:
         done_path.unlink(missing_ok=True)
     # The last one again where all are there: what encodes has to be loaded to be described.
@@ -174,14 +177,15 @@ def _embed_distinct(
         logger.info("Embedding with %s", loaded.choice)
         shape = None if done else (len(distinct), loaded.n_dims)
         mode = "r+" if done else "w+"
-        vectors = open_memmap(vectors_path, mode=mode, dtype=np.float32, shape=shape)
+        vectors = open_memmap(partial_path, mode=mode, dtype=np.float32, shape=shape)
         on_progress(_count(done), len(distinct))
         for number, result in encoded:
             chunk = left[number]
+            _require_sound(result.vectors, distinct[slice(*chunk)], texts, encoder, loaded)
             vectors[slice(*chunk)] = result.vectors
             vectors.flush()
             done[chunk] = result.n_truncated
-            _write_json(done_path, [[*chunk, n_truncated] for chunk, n_truncated in done.items()])
+            write_json(done_path, [[*chunk, n_truncated] for chunk, n_truncated in done.items()])
             on_progress(_count(done), len(distinct))
     return vectors, done, loaded
 
@@ -190,57 +194,48 @@ def _count(done: Done) -> int:
     return sum(stop - start for start, stop in done)
 
 
-def _read_done(vectors_path: Path, done_path: Path, n_distinct: int) -> Done:
+def _read_done(partial_path: Path, done_path: Path, n_distinct: int) -> Done:
     """Return the chunks that an earlier call left; none when its files are not to be trusted."""
     try:
         rows = json.loads(done_path.read_text(encoding="utf-8"))
         done = {(start, stop): n_truncated for start, stop, n_truncated in rows}
-        vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
+        vectors = np.load(partial_path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, EOFError) as error:
-        logger.warning("The unfinished embeddings %s are damaged: %s", vectors_path, error)
+        logger.warning("The unfinished embeddings %s are damaged: %s", partial_path, error)
         return {}
-    is_sound = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == n_distinct  # noqa: PLR2004
-    return done if is_sound else {}
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != n_distinct:  # noqa: PLR2004
+        return {}
+    return {chunk: n for chunk, n in done.items() if is_sound(vectors[slice(*chunk)])}
 
 
-def _read(cache: Path, key: str, n_texts: int) -> Embeddings | None:
+def _read(cache: Path, key: str) -> Embeddings | None:
     """Return finished embeddings, or None when there are none that can be trusted."""
-    path, facts_path = cache / f"{key}.npy", cache / f"{key}.json"
-    if not facts_path.exists():
+    found = read_vectors(cache, key)
+    if found is None:
         return None
-    try:
-        facts = _Facts(**json.loads(facts_path.read_text(encoding="utf-8")))
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        logger.warning("The cached embeddings %s are damaged and made anew: %s", path, error)
-        return None
-    if (
-        vectors.shape != tuple(facts.shape)
-        or vectors.dtype != np.float32
-        or len(vectors) != n_texts
-    ):
-        logger.warning("The cached embeddings %s have a wrong shape and are made anew", path)
-        return None
+    vectors, facts = found
     return Embeddings(vectors, key, facts.n_truncated, facts.max_seq_length)
 
 
-def _write(path: Path, distinct: npt.NDArray[np.float32], positions: Sequence[int]) -> None:
-    """Write the vectors in the order of the texts, atomically."""
-    unfinished = path.with_suffix(".unfinished")
-    shape = (len(positions), distinct.shape[1])
-    vectors = open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
-    for start in range(0, len(positions), CHUNK):
-        vectors[start : start + CHUNK] = distinct[positions[start : start + CHUNK]]
-    vectors.flush()
-    unfinished.replace(path)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    unfinished = path.with_suffix(".unfinished-json")
-    unfinished.write_text(json.dumps(value), encoding="utf-8")
-    unfinished.replace(path)
+def _require_sound(
+    vectors: npt.NDArray[np.float32],
+    chunk: Sequence[str],
+    texts: Sequence[str],
+    encoder: Encoder,
+    loaded: Loaded,
+) -> None:
+    """Refuse what cannot be learned from before it is kept, under a key that all machines share."""
+    unsound = unsound_rows(vectors)
+    if len(unsound):
+        row = texts.index(chunk[unsound[0]]) + 1
+        raise TagsweepError(
+            f"The encoder {encoder.name!r} must give each text a vector of finite numbers that are"
+            f" not all zero, but does not for the text of row {row} (the first is 1), computed with"
+            f" {loaded.choice.backend}. Set its backend to 'torch' if it is another, mend or remove"
+            " that row, or choose another encoder."
+        )
 
 
 def _partial_files(cache: Path, key: str) -> tuple[Path, Path]:

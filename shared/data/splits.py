@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.data.dataset import Dataset
+from shared.files import writing
 from shared.sections import DataConfig, StudyConfig
 
 Rows = npt.NDArray[np.int64]
@@ -65,9 +66,9 @@ def make_trial_folds(dataset: Dataset, split: Split, config: StudyConfig) -> tup
 def write_split(path: Path, split: Split) -> None:
     """Write a split as JSON, atomically."""
     parts = {name: getattr(split, name).tolist() for name in ("train", "valid", "test")}
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"fingerprint": split.fingerprint} | parts), encoding="utf-8")
-    unfinished.replace(path)
+    values = {"fingerprint": split.fingerprint} | parts
+    with writing(path) as unfinished:
+        unfinished.write_text(json.dumps(values), encoding="utf-8")
 
 
 def read_split(path: Path) -> Split:

@@ -12,6 +12,7 @@ from shared.config import SweepConfig, with_values
 from shared.search.attributes import RETRY_OF, WORKER
 from shared.search.study import load_study, open_study
 from shared.search.study_storage import StudyStorage
+from shared.store import Store
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
@@ -39,7 +40,8 @@ def test_a_worker_trains_and_takes_over_through_pgbouncer(
     config = with_values(SweepConfig(), {"study": {"n_trials": 4}, "training": {"max_epochs": 5}})
     study = open_study(storage, study_name, config, "f")
     study.ask().set_user_attr(WORKER, "worker-0")
-    spec = WorkerSpec(pgbouncer_url, study_name, "f", ("a", "b", "c"), config, str(tmp_path))
+    names, store = ("a", "b", "c"), Store(str(tmp_path))
+    spec = WorkerSpec(pgbouncer_url, study_name, "f", names, config, store, "uuid")
     run_worker(spec, arrays, 0, lambda: False)
     lost, *done = study.trials
     assert lost.state == TrialState.FAIL

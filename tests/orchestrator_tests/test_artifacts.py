@@ -10,16 +10,17 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from orchestrator.artifacts import ArtifactsOfStudies, StoredArtifacts
 from shared.search.attributes import STORE
 from shared.search.study_storage import StudyStorage
+from shared.store import Store
 
 
 @pytest.fixture(params=["folder", "object store"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
-        return str(tmp_path / "store")
-    return f"{request.getfixturevalue('bucket')}/{request.node.name}"
+        return Store(str(tmp_path / "store"))
+    return Store(f"{request.getfixturevalue('bucket')}/{request.node.name}")
 
 
-def test_what_optuna_uploads_it_downloads_again(store: str, tmp_path: Path) -> None:
+def test_what_optuna_uploads_it_downloads_again(store: Store, tmp_path: Path) -> None:
     study, artifacts = optuna.create_study(), StoredArtifacts(store)
     (tmp_path / "report.html").write_text("<p>well done</p>")
     artifact_id = upload_artifact(
@@ -41,7 +42,7 @@ def test_each_study_has_a_store_of_its_own(
         study = optuna.create_study(storage=storage, study_name=f"{study_name}-{name}")
         study.set_user_attr(STORE, str(tmp_path / name))
         (tmp_path / "file.txt").write_text(name)
-        artifacts = StoredArtifacts(str(tmp_path / name))
+        artifacts = StoredArtifacts(Store(str(tmp_path / name)))
         path = str(tmp_path / "file.txt")
         ids.append(upload_artifact(artifact_store=artifacts, file_path=path, study_or_trial=study))
     found = ArtifactsOfStudies(storage, {})
@@ -54,8 +55,8 @@ def test_a_run_that_was_moved_has_its_files_where_it_is(
     study = optuna.create_study(storage=storage, study_name=study_name)
     study.set_user_attr(STORE, str(tmp_path / "before"))
     study._storage.set_study_system_attr(study._study_id, "artifacts:a-1", "{}")
-    StoredArtifacts(str(tmp_path / "now")).write("a-1", BytesIO(b"here"))
-    found = ArtifactsOfStudies(storage, {study_name: str(tmp_path / "now")})
+    StoredArtifacts(Store(str(tmp_path / "now"))).write("a-1", BytesIO(b"here"))
+    found = ArtifactsOfStudies(storage, {study_name: Store(str(tmp_path / "now"))})
     assert found.open_reader("a-1").read() == b"here"
     with pytest.raises(HTTPError, match="cannot be read from .*before") as missing:
         ArtifactsOfStudies(storage, {}).open_reader("a-1")
@@ -63,5 +64,5 @@ def test_a_run_that_was_moved_has_its_files_where_it_is(
 
 
 def test_a_file_that_no_study_knows_is_not_found(storage: StudyStorage) -> None:
-    with pytest.raises(HTTPError, match="from nowhere"):
+    with pytest.raises(HTTPError, match="in no study's store"):
         ArtifactsOfStudies(storage, {}).open_reader("0")

@@ -12,6 +12,7 @@ from orchestrator.evaluate import default_head, evaluate, logistic_regression, s
 from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
+from shared.store import Store
 from shared.training.params import HeadParams, InputParams, LayerParams
 from workers import SearchArrays
 
@@ -49,7 +50,7 @@ def _train(
         FOLDS,
         training,
         1,
-        str(store),
+        Store(str(store)),
         on_epoch,
         on_member,
     )
@@ -102,6 +103,18 @@ def test_finished_members_are_not_trained_again(arrays: SearchArrays, tmp_path: 
     assert sorted([*kept, int(finished.stem[-1])]) == [0, 1, 2]
     assert finished.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [f"fold-{i}.keras" for i in range(3)]
+
+
+def test_a_member_that_is_torn_in_the_store_is_trained_again(
+    arrays: SearchArrays, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _train(arrays, tmp_path)
+    torn = sorted(tmp_path.rglob("fold-*.keras"))[1]
+    torn.write_bytes(torn.read_bytes()[:-500])
+    kept: list[int] = []
+    _train(arrays, tmp_path, on_member=lambda _trial, fold, _epochs: kept.append(fold))
+    assert kept == [1]
+    assert "is torn" in caplog.text
 
 
 def test_a_member_that_diverges_is_a_clear_error(arrays: SearchArrays, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_bundle_embeds_as_its_best_trial_did_and_predicts_as_its_members(run
     predictor = load_predictor(bundle)
     vectors = embed_texts(predictor, TEXTS)
     assert vectors.shape == (3, sum(WIDTHS[Path(name).name] for name in names))
-    files = sorted(Path(run.store).glob("ensemble/*/fold-*.keras"))
+    files = sorted(Path(run.store.url).glob("ensemble/*/fold-*.keras"))
     members = [keras.models.load_model(path, compile=False, safe_mode=True) for path in files]
     assert len(members) == 2
     expected = np.mean([keras.ops.convert_to_numpy(one(vectors)) for one in members], axis=0)

@@ -12,6 +12,7 @@ from shared.errors import InputError
 from shared.search.attributes import LABELS, STORE
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
+from shared.store import Store
 from workers import SearchArrays
 
 TEXTS = [f"text {i}" for i in range(160)]
@@ -28,7 +29,7 @@ def elsewhere(
     study = open_study(storage, study_name, config, "f", parts)
     study.set_user_attr(STORE, str(tmp_path / "store"))
     study.set_user_attr(LABELS, ["a", "b", "c"])
-    keep_data(str(tmp_path / "store"), "f", TEXTS, arrays)
+    keep_data(Store(str(tmp_path / "store")), "f", TEXTS, arrays)
     return define_run(None, None, postgres_url, {"study": {"name": study_name}})
 
 
@@ -54,7 +55,7 @@ def test_each_of_several_encoders_gets_its_vectors_back(
     study = open_study(storage, study_name, config, "f", parts)
     study.set_user_attr(STORE, str(tmp_path / "store"))
     study.set_user_attr(LABELS, ["a", "b", "c"])
-    keep_data(str(tmp_path / "store"), "f", TEXTS, replace(arrays, widths=(3, 5)))
+    keep_data(Store(str(tmp_path / "store")), "f", TEXTS, replace(arrays, widths=(3, 5)))
     restored = restore(define_run(None, None, postgres_url, {"study": {"name": study_name}}))
     assert restored
     _, found, embeddings = restored
@@ -66,8 +67,22 @@ def test_each_of_several_encoders_gets_its_vectors_back(
 
 def test_a_store_out_of_reach_is_a_clear_error(elsewhere: Run, tmp_path: Path) -> None:
     (tmp_path / "store").rename(tmp_path / "away")
-    with pytest.raises(InputError, match="its store .*/store cannot be read"):
+    with pytest.raises(InputError, match="its data cannot be read: .*/store has no arrays/f"):
         restore(elsewhere)
+
+
+@pytest.mark.parametrize("folder", ["texts", "arrays"])
+def test_data_that_is_torn_is_a_clear_error_and_written_again_by_who_has_it(
+    elsewhere: Run, tmp_path: Path, arrays: SearchArrays, folder: str
+) -> None:
+    (path,) = (tmp_path / "store" / folder).iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{folder}/.* is torn: .* Name the CSV with --data"):
+        restore(elsewhere)
+    keep_data(elsewhere.store, "f", TEXTS, arrays)
+    restored = restore(elsewhere)
+    assert restored
+    assert list(restored[0].texts) == TEXTS
 
 
 def test_a_csv_that_was_named_is_not_replaced_by_the_store(elsewhere: Run, tmp_path: Path) -> None:

@@ -1,11 +1,23 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from orchestrator.run import Run
 from orchestrator.sharing import bundle_at, fetch_embeddings, share_bundle, share_embeddings
 from shared.bundle import Layout
 from shared.config import SweepConfig, with_values
+from shared.data.vectors import (
+    Facts,
+    facts_path,
+    read_facts,
+    read_vectors,
+    vectors_path,
+    write_facts,
+    write_vectors,
+)
 from shared.errors import InputError
 from shared.paths import RunPaths
 
@@ -20,23 +32,77 @@ def _run(folder: Path, store: str | None) -> Run:
     return Run(RunPaths(folder / "run"), config)
 
 
-def _embed(run: Run) -> None:
-    run.paths.embeddings.mkdir(parents=True)
-    for suffix in ("npy", "json"):
-        (run.paths.embeddings / f"{KEY}.{suffix}").write_text(suffix)
+def _embed(run: Run, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Put embeddings into a run's cache, such as another backend would make with another seed."""
+    cache = run.paths.embeddings
+    vectors = np.random.default_rng(seed).normal(size=(5, 3)).astype(np.float32)
+    written = write_vectors(vectors_path(cache, KEY), vectors, range(5))
+    facts = Facts("an encoder", "r", (5, 3), 0, None, "torch", 1.0, 1.0, *written)
+    write_facts(facts_path(cache, KEY), facts)
+    return vectors
 
 
-def test_embeddings_that_one_machine_made_are_there_for_another(
-    tmp_path: Path, bucket: str
-) -> None:
-    here, there = _run(tmp_path / "here", bucket), _run(tmp_path / "there", bucket)
-    _embed(here)
+def _vectors(run: Run) -> npt.NDArray[np.float32] | None:
+    found = read_vectors(run.paths.embeddings, KEY)
+    return None if found is None else found[0]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, bucket: str, study_name: str) -> list[Run]:
+    """Return a run on each of three machines that share a store."""
+    return [_run(tmp_path / name, f"{bucket}/{study_name}") for name in ("here", "there", "third")]
+
+
+def test_embeddings_that_one_machine_made_are_there_for_another(machines: list[Run]) -> None:
+    here, there, _ = machines
+    expected = _embed(here)
     share_embeddings(here, KEY)
     fetch_embeddings(there, KEY)
-    assert sorted(path.name for path in there.paths.embeddings.iterdir()) == [
-        "0123.json",
-        "0123.npy",
-    ]
+    np.testing.assert_array_equal(_vectors(there), expected)
+    assert {path.name for path in there.paths.embeddings.iterdir()} == {"0123.json", "0123.npy"}
+
+
+def test_embeddings_that_two_machines_made_at_once_are_ones_or_the_others(
+    machines: list[Run],
+) -> None:
+    here, there, third = machines
+    expected = [_embed(here, seed=1), _embed(there, seed=2)]
+    share_embeddings(there, KEY)
+    there.store.remove(f"embeddings/{KEY}.json")  # as if both had looked before either had written
+    share_embeddings(here, KEY)
+    fetch_embeddings(third, KEY)
+    np.testing.assert_array_equal(_vectors(third), expected[0])
+
+
+@pytest.mark.parametrize("harm", [lambda c: c[:-5], lambda c: c[:-5] + b"wrong"])
+def test_embeddings_that_are_torn_in_the_store_are_not_taken_and_written_again(
+    machines: list[Run], harm: Callable[[bytes], bytes]
+) -> None:
+    here, there, third = machines
+    _embed(here)
+    share_embeddings(here, KEY)
+    facts = read_facts(facts_path(here.paths.embeddings, KEY))
+    assert facts
+    name = f"embeddings/{facts.sha256}.npy"
+    here.store.write(name, harm(here.store.read(name)))
+    fetch_embeddings(there, KEY)
+    assert _vectors(there) is None
+    made_anew = _embed(there, seed=1)
+    share_embeddings(there, KEY)
+    fetch_embeddings(third, KEY)
+    np.testing.assert_array_equal(_vectors(third), made_anew)
+
+
+def test_facts_that_are_torn_in_the_store_vouch_for_nothing(machines: list[Run]) -> None:
+    here, there, _ = machines
+    _embed(here)
+    share_embeddings(here, KEY)
+    here.store.write(f"embeddings/{KEY}.json", b'{"encoder": "an enc')
+    fetch_embeddings(there, KEY)
+    assert _vectors(there) is None
+    share_embeddings(here, KEY)
+    fetch_embeddings(there, KEY)
+    assert _vectors(there) is not None
 
 
 def test_without_a_store_nothing_is_shared(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from orchestrator.run import Run
 from orchestrator.study_page import show_result, show_search
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
-from shared.store import write_file
 from tests.orchestrator_tests import showcase
 
 MAX_BYTES = 100_000
@@ -39,7 +38,7 @@ def run(tmp_path: Path, study_name: str) -> Run:
     run = showcase.run_at(tmp_path, study_name)
     run.paths.bundle.mkdir(parents=True)
     (run.paths.bundle / "manifest.json").write_text("manifest.json")
-    write_file(run.store, name_of_member(showcase.KEY, 0), b"good")
+    run.store.write_sealed(name_of_member(showcase.KEY, 0), b"good")
     return run
 
 
@@ -96,7 +95,7 @@ def test_a_result_comes_with_note_plots_and_files(study: Study, run: Run) -> Non
 def test_a_newer_result_takes_the_place_of_the_old_one(study: Study, run: Run) -> None:
     _show_result(run, study)
     before = _attrs(study).keys()
-    write_file(run.store, name_of_member(showcase.KEY, 0), b"better")
+    run.store.write_sealed(name_of_member(showcase.KEY, 0), b"better")
     _show_result(run, study)
     assert _attrs(study).keys() == before
     (file,) = [one for one in get_all_artifact_meta(study) if one.filename == "best-trial.keras"]

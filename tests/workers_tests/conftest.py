@@ -7,11 +7,13 @@ from optuna.study import Study
 from optuna.trial import FixedTrial
 
 from shared.config import SweepConfig, with_values
+from shared.search.attributes import UUID
 from shared.search.space import suggest
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 from shared.space_section import SpaceConfig
+from shared.store import Store
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer
@@ -35,9 +37,9 @@ def make_spec(
 
     def make(**sections: dict[str, Any]) -> WorkerSpec:
         config = with_values(with_values(SweepConfig(), FAST), sections)
-        open_study(storage, study_name, config, "fingerprint")
-        names = ("a", "b", "c")
-        return WorkerSpec(postgres_url, study_name, "fingerprint", names, config, str(tmp_path))
+        study = open_study(storage, study_name, config, "fingerprint")
+        names, store, uuid = ("a", "b", "c"), Store(str(tmp_path)), study.user_attrs[UUID]
+        return WorkerSpec(postgres_url, study_name, "fingerprint", names, config, store, uuid)
 
     return make
 

@@ -201,7 +201,7 @@ def test_a_worker_that_was_frozen_too_long_lets_its_trial_be_and_goes_on(
     spec = replace(spec, config=config)
     accept_config(study, storage_of(study), config)
     write_arrays(spec.store, spec.fingerprint, arrays)
-    study.set_user_attr(STORE, spec.store)
+    study.set_user_attr(STORE, spec.store.url)
     study.set_user_attr(LABELS, list(spec.label_names))
     study.set_user_attr(VERSIONS, dict(versions()))
     command = [Path(sys.executable).with_name("tagsweep"), "worker", "--study-name"]

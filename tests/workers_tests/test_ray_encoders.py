@@ -121,6 +121,16 @@ def cases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return notes
 
 
+@pytest.mark.usefixtures("cases")
+def test_a_process_that_gives_a_text_no_vector_is_refused(
+    cluster: Cluster, encoder: Encoder, tmp_path: Path
+) -> None:
+    encoding = partial(launch_encoders, WorkersConfig(), None, cluster.address)
+    with pytest.raises(TagsweepError, match="text of row 2 .* computed with torch-bf16"):
+        embed(["text", "", "more text"], encoder, tmp_path, ignore, encoding)
+    assert not list(tmp_path.glob("*[!l].npy"))
+
+
 def test_an_interrupted_call_leaves_no_process_and_goes_on_with_what_it_has_not_done(
     cluster: Cluster, encoder: Encoder, tmp_path: Path, cases: Path
 ) -> None:

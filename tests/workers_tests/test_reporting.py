@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
@@ -102,10 +104,13 @@ def test_a_trial_that_is_handed_back_waits_to_run_again(
 def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
     storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
 ) -> None:
-    reporter = Reporter(study, storage, medians, heartbeat)
-    trial = study.ask()
-    study.tell(trial, state=TrialState.FAIL)
-    reporter.send(trial._trial_id, {0: 0.5}, {"a": 1}, Ended(TrialState.COMPLETE, (0.5,)))
+    reporter, accepted = Reporter(study, storage, medians, heartbeat), []
+    taken, own = study.ask(), study.ask()
+    study.tell(taken, state=TrialState.FAIL)
+    for trial in (taken, own):
+        end, note = Ended(TrialState.COMPLETE, (0.5,)), partial(accepted.append, trial.number)
+        reporter.send(trial._trial_id, {0: 0.5}, {"a": 1}, end, note)
     reporter.close()
-    (found,) = study.trials
+    assert accepted == [own.number]
+    found, _ = study.trials
     assert (found.state, found.intermediate_values, found.user_attrs) == (TrialState.FAIL, {}, {})
