@@ -7,17 +7,15 @@ across containers, where process numbers mean nothing.
 """
 
 import fcntl
-import hashlib
 import logging
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -26,6 +24,7 @@ from sqlalchemy.engine import URL
 from orchestrator.postgres_folder import SUPERUSER, create, failure, make_ready, program
 from orchestrator.postgres_keeper import READY, lock_path, try_lock
 from orchestrator.postgres_record import is_on_network, read_record, write_record
+from orchestrator.postgres_socket import is_served, remove_link, socket_folder
 from shared.errors import TagsweepError
 
 START_TIMEOUT_S = 60
@@ -38,10 +37,7 @@ POLL_S = 0.02
 WATCH_S = 1.0
 MAX_WATCH_S = 16.0
 """How often users look whether the keeper was killed, and after starts that failed."""
-DOOR = ("lock", "users", "keeper")
-SOCKET = ".s.PGSQL.5432"
-MAX_SOCKET_FOLDER = 107 - len(f"/{SOCKET}")
-"""The longest folder of a Unix socket, in bytes (unix(7))."""
+LOCKS = ("lock", "users", "keeper")
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +55,11 @@ def embedded_postgres(data_folder: Path) -> Iterator[str]:
     with ExitStack() as stack:
         with _explained(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            # Opened before the lock is taken, so that they are closed after it is given back.
-            door = [stack.enter_context(_opened(folder, kind)) for kind in DOOR]
-            stack.callback(_leave, folder, *door)
-            users = stack.enter_context(_opened(folder, "users"))
-            _enter(folder, door[0], users)
-            host = _host(folder)
+            files = [stack.enter_context(_opened(folder, kind)) for kind in LOCKS]
+            _enter(folder, *files[:2])
+            host = socket_folder(folder)
             _reach(folder, host)
+        stack.callback(_leave, folder, os.getpid(), *files)
         stack.enter_context(_watched(folder, host))
         yield URL.create(
             "postgresql+psycopg2", SUPERUSER, database="postgres", query={"host": str(host)}
@@ -83,15 +77,18 @@ def _enter(folder: Path, lock: int, users: int) -> None:
     fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-def _leave(folder: Path, lock: int, users: int, keeper: int) -> None:
-    """Wait until the keeper and its server are gone, unless others use them."""
+def _leave(folder: Path, pid: int, lock: int, users: int, keeper: int) -> None:
+    """Be no user any more, and wait until the keeper and its server are gone unless others are."""
+    if os.getpid() != pid:
+        return  # a fork, which shares the locks with the user that it is of
+    fcntl.flock(users, fcntl.LOCK_UN)
     deadline = time.monotonic() + LEAVE_TIMEOUT_S
     while time.monotonic() < deadline:
         if try_lock(lock):
             is_used = not try_lock(users)
             is_over = is_used or try_lock(keeper)
-            if is_over and not is_used and _is_ours(_link(folder), folder):
-                _link(folder).unlink()
+            if is_over and not is_used:
+                remove_link(folder)
             for descriptor in (lock, users, keeper):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             if is_over:
@@ -104,15 +101,12 @@ def _reach(folder: Path, host: Path) -> None:
     """Wait until the server answers, and start it if nobody keeps it."""
     began = time.monotonic()
     while (obstacle := _obstacle(host)) is not None:
-        keeper = _take(folder, host)
-        if keeper is not None:
-            try:
+        with _taken(folder, host) as keeper:
+            if keeper is not None:
                 if not (folder / "PG_VERSION").exists():
                     create(folder, keeper)
                 _start(folder, keeper)
-            finally:
-                os.close(keeper)
-            continue
+                continue
         record = read_record(lock_path(folder, "keeper"))
         is_far = record is not None and not record.is_of_this_machine
         if time.monotonic() - began > (UNREACHABLE_TIMEOUT_S if is_far else START_TIMEOUT_S):
@@ -131,23 +125,11 @@ def _obstacle(host: Path) -> str | None:
     return None
 
 
-def _take(folder: Path, host: Path) -> int | None:
-    """Return the keeper's file, locked, when no process keeps or serves the folder."""
-    keeper = os.open(lock_path(folder, "keeper"), os.O_RDWR | os.O_CREAT, 0o600)
-    if try_lock(keeper) and not _is_heard(host):
-        return keeper
-    os.close(keeper)
-    return None
-
-
-def _is_heard(host: Path) -> bool:
-    """Say whether a server listens there, also one that no keeper has started."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(host / SOCKET))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True
+@contextmanager
+def _taken(folder: Path, host: Path) -> Iterator[int | None]:
+    """Yield the keeper's file, locked, or None where any process keeps or serves the folder."""
+    with _opened(folder, "keeper") as keeper:
+        yield keeper if try_lock(keeper) and not is_served(folder, host) else None
 
 
 def _start(folder: Path, keeper: int) -> None:
@@ -190,12 +172,10 @@ def _watched(folder: Path, host: Path) -> Iterator[None]:
         wait_s = WATCH_S
         while not ended.wait(wait_s):
             try:
-                if (keeper := _take(folder, host)) is not None:
-                    logger.warning("The database's keeper was killed. Starting another")
-                    try:
+                with _taken(folder, host) as keeper:
+                    if keeper is not None:
+                        logger.warning("The database's keeper was killed. Starting another")
                         _start(folder, keeper)
-                    finally:
-                        os.close(keeper)
                 wait_s = WATCH_S
             except (OSError, TagsweepError) as error:
                 wait_s = min(2 * wait_s, MAX_WATCH_S)
@@ -235,36 +215,6 @@ def _explained(folder: Path) -> Iterator[None]:
             f"The database in {folder} cannot be started: {error}. It needs a folder that can be"
             " written and locked, with room: see to that, or copy the run directory to such a one."
         ) from error
-
-
-def _host(folder: Path) -> Path:
-    """Return where clients find the socket: the data folder, or a short link to it.
-
-    Links lie in /tmp whatever TMPDIR says, and only make a way of our own: where the socket is does
-    not depend on them.
-    """
-    is_list = "," in str(folder)  # as libpq reads a host
-    if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and not is_list:
-        return folder
-    link = _link(folder)
-    with suppress(FileExistsError):
-        link.symlink_to(folder)
-    if not _is_ours(link, folder):
-        raise TagsweepError(
-            f"{link} is another user's, and the database's socket needs a short path."
-            " Choose a shorter --run-dir, or have that link removed, and run again."
-        )
-    return link
-
-
-def _link(folder: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"tagsweep-{os.geteuid()}-{name}"  # noqa: S108  checked by its user
-
-
-def _is_ours(link: Path, folder: Path) -> bool:
-    is_own = link.is_symlink() and link.lstat().st_uid == os.geteuid()
-    return is_own and link.readlink() == folder
 
 
 def _unreachable(folder: Path, obstacle: str) -> TagsweepError:

@@ -96,9 +96,9 @@ def failure(folder: Path, reason: str) -> TagsweepError:
     """Return the error of a server that does not work, with the last lines of its log."""
     log = folder / LOG
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    end = f" Its log, {log}, ends with: {' / '.join(lines[-3:])}" if lines else ""
     return TagsweepError(
-        f"The database in {folder} does not work: {' '.join(reason.split())}."
-        f" Its log, {log}, ends with: {' / '.join(lines[-3:])}"
+        f"The database in {folder} does not work: {' '.join(reason.split())}.{end}"
     )
 
 
