@@ -1,7 +1,7 @@
 """Run the PostgreSQL of a run directory, for as long as any process needs it.
 
-The server is the child of a keeper, one process for each data folder, which starts it again
-whenever it dies, and stops it when no user is left. Who uses, keeps or serves a folder is known by
+The server is the child of a keeper, one process for each data folder, which stops it when no user
+is left. Should either die, a user starts another. Who uses, keeps or serves a folder is known by
 locks on files beside it, which the kernel drops with a process however it ends and which hold
 across containers, where process numbers mean nothing.
 """
@@ -34,9 +34,9 @@ UNREACHABLE_TIMEOUT_S = 3
 LEAVE_TIMEOUT_S = 90
 """How long the last user waits for the server's end, which has time limits of its own."""
 POLL_S = 0.02
-WATCH_S = 1.0
-MAX_WATCH_S = 16.0
-"""How often users look whether the keeper was killed, and after starts that failed."""
+WATCH_S = 0.5
+MAX_WATCH_S = 8.0
+"""How often users look whether the server has died, and how often after starts that failed."""
 LOCKS = ("lock", "users", "keeper")
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def _start(folder: Path, keeper: int) -> None:
 
 @contextmanager
 def _watched(folder: Path, host: Path) -> Iterator[None]:
-    """Start another keeper meanwhile if it was killed, as with the container it was started in."""
+    """Start the server again meanwhile if it dies, as by a full disk or with its container."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -174,7 +174,7 @@ def _watched(folder: Path, host: Path) -> Iterator[None]:
             try:
                 with _taken(folder, host) as keeper:
                     if keeper is not None:
-                        logger.warning("The database's keeper was killed. Starting another")
+                        logger.warning("The database has died. Starting it again")
                         _start(folder, keeper)
                 wait_s = WATCH_S
             except (OSError, TagsweepError) as error:

@@ -1,14 +1,14 @@
-"""Keep the PostgreSQL of one data folder running, as a process of its own.
+"""Keep the PostgreSQL of one data folder: start it as a child, and stop it after its last user.
 
 It is run as a file and needs the standard library only, so that no directory decides which code it
 runs. It inherits the exclusive lock on the folder's `keeper` file, and its server inherits it too:
 while any process of either lives, in whatever container, nobody else can have the lock.
+It leaves with its server. A user that finds the lock free starts another keeper.
 """
 
 import ctypes
 import fcntl
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -18,9 +18,6 @@ from pathlib import Path
 
 POLL_S = 0.1
 """How soon the keeper notices that the last user has left."""
-FIRST_DELAY_S = 0.1
-LAST_DELAY_S = 5.0
-"""Between two starts of a server that ends again and again, as on a full disk."""
 STOP_TIMEOUT_S = 60
 """How long a server may take to stop in order before it is made to."""
 STALE = ("postmaster.pid", ".s.PGSQL.5432.lock")
@@ -41,10 +38,10 @@ def main() -> None:
         os.ftruncate(lock, 0)  # what says for people where the server runs
 
 
-def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file, and return whether that was possible at once."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for us alone, and return whether that was possible at once."""
     try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -59,56 +56,42 @@ def lock_path(folder: Path, kind: str) -> Path:
 
 
 def _keep(folder: Path, postgres: str, lock: int) -> None:
-    """Start the server again whenever it ends; exit if it ends before it was ever ready."""
+    """Wait for the server's end, or for that of its users, and stop it then."""
     door = [os.open(lock_path(folder, kind), os.O_RDWR) for kind in ("lock", "users")]
-    delay_s, was_ready = FIRST_DELAY_S, False
-    while True:
-        server, end = _start(folder, postgres, lock)
-        started = time.monotonic()
-        while not was_ready and not select.select([end], [], [], POLL_S / 10)[0]:
-            if was_ready := _is_ready(folder):
-                _tell(folder)
-            elif _is_left(*door):
-                break
-        if _waits(door, [end]):
-            _stop(server, end)
+    server = _start(folder, postgres, lock)
+    is_ready = False
+    while server.poll() is None:
+        if _is_left(*door):
+            _stop(server)
             return
-        os.close(end)
-        if not was_ready:
-            sys.exit(f"PostgreSQL ended with {server.wait()} before it was ready")
-        server.wait()
-        lived_s = time.monotonic() - started
-        delay_s = FIRST_DELAY_S if lived_s > LAST_DELAY_S else min(2 * delay_s, LAST_DELAY_S)
-        if _waits(door, [], delay_s):
-            return
+        if not is_ready and (is_ready := _is_ready(folder)):
+            _tell(folder)
+        time.sleep(POLL_S if is_ready else POLL_S / 10)
+    if not is_ready:
+        sys.exit(f"PostgreSQL ended with {server.returncode} before it was ready")
 
 
-def _start(folder: Path, postgres: str, lock: int) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the server; return it and what becomes readable when no process of it is left."""
+def _start(folder: Path, postgres: str, lock: int) -> subprocess.Popen[bytes]:
+    """Start the server, as the folder's owner where we are root."""
     for name in STALE:
         (folder / name).unlink(missing_ok=True)
     owner = folder.stat()
     is_root = os.geteuid() == 0
     keeper = os.getpid()
-    end, held = os.pipe()
-    try:
-        with (folder / "log").open("ab") as log:
-            server = subprocess.Popen(  # noqa: S603  our own arguments
-                [postgres, "-D", folder],
-                cwd=folder,
-                user=owner.st_uid if is_root else None,
-                group=owner.st_gid if is_root else None,
-                extra_groups=[] if is_root else None,
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(lock, held),
-                preexec_fn=lambda: _end_with(keeper),  # noqa: PLW1509  there are no threads here
-            )
-    finally:
-        os.close(held)
-    return server, end
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603  our own arguments
+            [postgres, "-D", folder],
+            cwd=folder,
+            user=owner.st_uid if is_root else None,
+            group=owner.st_gid if is_root else None,
+            extra_groups=[] if is_root else None,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock,),
+            preexec_fn=lambda: _end_with(keeper),  # noqa: PLW1509  there are no threads here
+        )
 
 
 def _end_with(keeper: int) -> None:
@@ -136,15 +119,6 @@ def _tell(folder: Path) -> None:
             os.dup2(file.fileno(), descriptor)
 
 
-def _waits(door: list[int], end: list[int], limit_s: float = float("inf")) -> bool:
-    """Wait for the server's end or the limit; return True as soon as no user is there."""
-    deadline = time.monotonic() + limit_s
-    while not _is_left(*door):
-        if time.monotonic() > deadline or select.select(end, [], [], POLL_S)[0]:
-            return False
-    return True
-
-
 def _is_left(lock: int, users: int) -> bool:
     """Say whether no user is there; if so, both files stay locked for as long as we live."""
     if not try_lock(lock):
@@ -155,12 +129,13 @@ def _is_left(lock: int, users: int) -> bool:
     return False
 
 
-def _stop(server: subprocess.Popen[bytes], end: int) -> None:
+def _stop(server: subprocess.Popen[bytes]) -> None:
     server.send_signal(signal.SIGINT)
-    if not select.select([end], [], [], STOP_TIMEOUT_S)[0]:
+    try:
+        server.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
         server.send_signal(signal.SIGQUIT)
-        select.select([end], [], [])
-    server.wait()
+        server.wait()
 
 
 if __name__ == "__main__":
