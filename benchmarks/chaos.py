@@ -20,8 +20,9 @@ import psutil
 import typer
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.outages import outage
 from benchmarks.results import publish
-from orchestrator.database import _Server
+from orchestrator.database import embedded_postgres
 from shared.search.attributes import CHECKPOINTS, FAILURE, RESUMED_AT, RETRY_OF
 from shared.search.storage import open_storage
 
@@ -45,20 +46,17 @@ def main(
     keep: Annotated[bool, typer.Option(help="Keep the line in results/.")] = False,
 ) -> None:
     """Run a search through all harm to its end, and print what it came to."""
-    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
-        folder = Path(temporary)
-        server = _Server((folder / "postgres").resolve())
-        server.start()
-        try:
-            run = _prepare(folder, n_trials, n_workers)
-            harms = _search(run, server, kill_every, seconds, random.Random(seed))
-            found = _examine(server.url, n_trials) | {
-                "kills": harms["kill worker"] + harms["stop worker"],
-                "driver_restarts": harms["kill driver"],
-                "db_restarts": harms["restart database"],
-            }
-        finally:
-            server.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as temporary,
+        embedded_postgres(Path(temporary) / "postgres") as url,
+    ):
+        run = _prepare(Path(temporary), n_trials, n_workers)
+        harms = _search(run, url, kill_every, seconds, random.Random(seed))
+        found = _examine(url, n_trials) | {
+            "kills": harms["kill worker"] + harms["stop worker"],
+            "driver_restarts": harms["kill driver"],
+            "db_restarts": harms["restart database"],
+        }
     print(json.dumps(found)) if not keep else publish("chaos", found)
     amiss = found["lost"] or found["doubled"] or found["unlinked"] or found["running"]
     if amiss or found["waiting"] or found["finished"] != n_trials or not found["best_consistent"]:
@@ -75,22 +73,22 @@ def _prepare(folder: Path, n_trials: int, n_workers: int) -> Path:
 
 
 def _search(
-    run: Path, server: _Server, kill_every: float, seconds: float, rng: random.Random
+    run: Path, url: str, kill_every: float, seconds: float, rng: random.Random
 ) -> Counter[str]:
     """Search, and do harm until `seconds` are over; start the driver again whenever it ended."""
     harms: Counter[str] = Counter()
     started = time.monotonic()
-    driver = _start(run, server.url)
+    driver = _start(run, url)
     try:
         while time.monotonic() < started + PATIENCE_S:
             try:
                 if driver.wait(timeout=rng.uniform(0.5, 1.5) * kill_every) == 0:
                     return harms
-                driver = _start(run, server.url)
+                driver = _start(run, url)
             except subprocess.TimeoutExpired:
                 if time.monotonic() < started + seconds:
                     harm = rng.choices(HARMS, WEIGHTS)[0]
-                    harms[harm] += _do(harm, driver, server, rng)
+                    harms[harm] += _do(harm, driver, url, rng)
     finally:
         driver.kill()
     raise TimeoutError(f"The search has not ended in {PATIENCE_S} s, after {harms}.")
@@ -101,13 +99,12 @@ def _start(run: Path, url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=os.environ | {"TAGSWEEP_STORAGE": url})
 
 
-def _do(harm: str, driver: subprocess.Popen[bytes], server: _Server, rng: random.Random) -> bool:
+def _do(harm: str, driver: subprocess.Popen[bytes], url: str, rng: random.Random) -> bool:
     """Do one harm; return whether there was anything to harm."""
     print(harm, file=sys.stderr)
     if harm == "restart database":
-        server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
-        time.sleep(rng.uniform(0, 3))
-        server.start()
+        with outage(url):
+            time.sleep(rng.uniform(0, 3))
         return True
     if harm == "kill driver":
         driver.kill()

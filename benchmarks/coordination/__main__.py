@@ -14,7 +14,8 @@ from benchmarks.coordination.measure import measure
 from benchmarks.coordination.pgbouncer import pgbouncer
 from benchmarks.coordination.task import Task
 from benchmarks.results import publish
-from orchestrator import database
+from orchestrator import postgres_folder
+from orchestrator.database import embedded_postgres
 from shared.search.storage import MAX_CONNECTIONS
 
 RESERVED = 10
@@ -45,11 +46,11 @@ def main(
         "join_s": join_seconds,
         "pooled": pooled,
     }
-    database.MAX_CONNECTIONS = pooled or MAX_CONNECTIONS * workers
-    database.MAX_CONNECTIONS += RESERVED
+    postgres_folder.MAX_CONNECTIONS = pooled or MAX_CONNECTIONS * workers
+    postgres_folder.MAX_CONNECTIONS += RESERVED
     with (
         tempfile.TemporaryDirectory(prefix="coordination-") as folder,
-        database.embedded_postgres(Path(folder) / "postgres") as url,
+        embedded_postgres(Path(folder) / "postgres") as url,
         pgbouncer(url, Path(folder), pooled) if pooled else nullcontext(url) as workers_url,
     ):
         for contender in contenders.split(","):

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.database import _Server, embedded_postgres
+from benchmarks.outages import outage
+from orchestrator.database import embedded_postgres
 from orchestrator.run import Run
 from orchestrator.status import Status, opened_status
 from orchestrator.watch import is_over, readings, watch
@@ -102,13 +103,11 @@ def test_a_database_that_stopped_and_started_again_is_read_again(tmp_path: Path)
             study.tell(study.ask(), 0.5)
         with opened_status(run) as read:
             before = read()
-            server = _Server(run.paths.database.resolve())
-            server.stop()
-            for _ in range(2):
-                with pytest.raises(Exception) as caught:  # noqa: PT011  of several kinds
-                    read()
-                assert is_outage(caught.value)
-            server.start()
+            with outage(url):
+                for _ in range(2):
+                    with pytest.raises(Exception) as caught:  # noqa: PT011  of several kinds
+                        read()
+                    assert is_outage(caught.value)
             assert read() == before
 
 

@@ -20,7 +20,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from orchestrator.database import _Server
+from benchmarks.outages import outage
+from orchestrator.database import embedded_postgres
 from shared.config import with_values
 from shared.search.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
 from shared.search.budget import ask
@@ -42,31 +43,31 @@ BUSY = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[_Server]:
-    """Return a PostgreSQL that tests may harm."""
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
-        own = _Server((Path(folder) / "postgres").resolve())
-        own.start()
-        yield own
-        own.stop()
+def server() -> Iterator[str]:
+    """Return the URL of a PostgreSQL that tests may harm."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
+        embedded_postgres(Path(folder) / "postgres") as url,
+    ):
+        yield url
 
 
 @pytest.fixture
-def admin(server: _Server) -> Iterator[Engine]:
-    engine = create_engine(server.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+def admin(server: str) -> Iterator[Engine]:
+    engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def spec(server: _Server, make_spec) -> WorkerSpec:
+def spec(server: str, make_spec) -> WorkerSpec:
     """Return the task of a study of some seconds on the server that may be harmed."""
     task = make_spec(**BUSY)
-    storage = open_storage(server.url)
+    storage = open_storage(server)
     open_study(storage, task.study_name, task.config, task.fingerprint)
     storage.remove_session()
     storage.engine.dispose()
-    return replace(task, storage_url=server.url)
+    return replace(task, storage_url=server)
 
 
 @pytest.fixture
@@ -107,21 +108,20 @@ def _require_exact(study: Study, n_trials: int) -> None:
 
 
 def test_a_database_that_crashes_and_comes_back_loses_no_trial(
-    server: _Server, spec: WorkerSpec, study: Study, arrays: SearchArrays
+    server: str, spec: WorkerSpec, study: Study, arrays: SearchArrays
 ) -> None:
     worker = _start(spec, arrays)
     for n_finished in (2, 6):
         _wait_until(lambda least=n_finished: _states(study)[TrialState.COMPLETE] >= least)
-        server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
-        time.sleep(1)
-        server.start()
+        with outage(server):
+            time.sleep(1)
         study._storage._backend.engine.dispose()
     worker.result(PATIENCE_S)
     _require_exact(study, 12)
 
 
 def test_an_outage_beyond_the_grace_makes_no_living_worker_look_dead(
-    server: _Server, spec: WorkerSpec, study: Study
+    server: str, spec: WorkerSpec, study: Study
 ) -> None:
     storage, study_id = storage_of(study), study._study_id
     trial_ids = [one.trial_id for one in ask(storage, study_id, n=3)]
@@ -129,9 +129,8 @@ def test_an_outage_beyond_the_grace_makes_no_living_worker_look_dead(
     hearts = [Heartbeat(storage, study_id, f"w{i}", spec.config.workers) for i in living]
     for heart, trial_id in zip(hearts, living, strict=True):
         heart.add(trial_id)
-    server._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", ".")
-    time.sleep(1.5 * spec.config.workers.heartbeat_grace_s)
-    server.start()
+    with outage(server):
+        time.sleep(1.5 * spec.config.workers.heartbeat_grace_s)
     _wait_until(lambda: dead not in owners_of_running(storage, study_id))
     time.sleep(spec.config.workers.heartbeat_grace_s)
     assert owners_of_running(storage, study_id).keys() == set(living)
@@ -172,17 +171,16 @@ def test_a_reader_that_holds_its_transaction_open_holds_nothing_up(
 
 
 def test_a_worker_waits_for_a_server_whose_connections_are_all_taken(
-    server: _Server, admin: Engine, spec: WorkerSpec, study: Study, arrays: SearchArrays
+    server: str, admin: Engine, spec: WorkerSpec, study: Study, arrays: SearchArrays
 ) -> None:
     with admin.connect() as connection:
         connection.execute(text("ALTER SYSTEM SET max_connections = 10"))
     study._storage._backend.engine.dispose()
-    server.stop()
-    server.start()
-    taken = []
+    with outage(server):
+        taken = []  # as it comes back, it has read the setting
     with pytest.raises(psycopg2.OperationalError, match="too many clients"):
         while True:
-            taken.append(psycopg2.connect(host=str(server.sockets), user="postgres"))
+            taken.append(psycopg2.connect(host=str(admin.url.query["host"]), user="postgres"))
     worker = _start(spec, arrays)
     time.sleep(2)
     assert not worker.done()
