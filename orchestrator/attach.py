@@ -1,7 +1,6 @@
 """Attach this machine to a study as one more worker, without Ray and without a driver."""
 
 import os
-import signal
 import socket
 import threading
 import time
@@ -10,6 +9,7 @@ from types import FrameType
 import optuna
 from optuna.storages import RDBStorage
 
+from orchestrator.signals import on_leaving
 from shared.errors import InputError
 from shared.search.budget import is_out_of_time
 from shared.search.locks import is_driven
@@ -30,8 +30,8 @@ from workers import WorkerSpec, attach_worker
 def attach(storage_url: str, study_name: str) -> bool:
     """Work on a study until its budget or time is spent; return False when a signal came before.
 
-    SIGINT and SIGTERM hand the trials under way back, kept to be gone on from by others. Raises
-    InputError when the storage has no such study, or its search has not begun.
+    SIGINT, SIGTERM and SIGHUP hand the trials under way back, kept to be gone on from by others.
+    Raises InputError when the storage has no such study, or its search has not begun.
     """
     with opened_storage(storage_url) as storage:
         return _attach(storage, storage_url, study_name)
@@ -59,8 +59,7 @@ def _attach(storage: RDBStorage, storage_url: str, study_name: str) -> bool:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    on_leaving(stop)
 
     def searched_s() -> float:
         """Go on counting where the study stood; a driver counts at the same pace."""
