@@ -77,11 +77,13 @@ def supervise(
                 return
             time.sleep(POLL_S)
     finally:
-        pool.stop()
-        pool.join(GRACE_S)
-        if is_the_driver:
-            insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
-        insist(follower.follow_trials)
+        try:
+            pool.stop()
+            pool.join(GRACE_S)
+        finally:  # also where the user does not want to wait for the workers
+            if is_the_driver:
+                insist(lambda: hand_back(study, storage, f"{HANDED_BACK}: the search was stopped"))
+            insist(follower.follow_trials)
 
 
 def _record(

@@ -26,6 +26,7 @@ class ScriptedPool:
         self.states = list(states)
         self.calls: list[str] = []
         self.left: list[int] = []
+        self.end_of_join: BaseException | None = None
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         raise NotImplementedError
@@ -40,9 +41,14 @@ class ScriptedPool:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def size(self) -> int:
+        raise NotImplementedError
+
     def join(self, timeout_s: float) -> None:
         assert timeout_s > 0
         self.calls.append("join")
+        if self.end_of_join is not None:
+            raise self.end_of_join
 
 
 @pytest.fixture
@@ -128,6 +134,17 @@ def test_workers_are_stopped_and_their_trials_enqueued_again_when_a_worker_fails
     with pytest.raises(TagsweepError, match="boom"):
         _supervise(study, storage, follower, pool)
     assert pool.calls == ["stop", "join"]
+    assert study.trials[0].user_attrs[FAILURE].startswith("interrupted")
+
+
+def test_trials_are_enqueued_again_though_the_user_does_not_wait_for_the_workers(
+    study: Study, storage: RDBStorage, follower: Follower
+) -> None:
+    study.ask().set_user_attr(WORKER, "worker-0")
+    pool = ScriptedPool(PoolState(0))
+    pool.end_of_join = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        _supervise(study, storage, follower, pool)
     assert study.trials[0].user_attrs[FAILURE].startswith("interrupted")
 
 
