@@ -1,6 +1,5 @@
 """Attach this machine to a study as one more worker, without Ray and without a driver."""
 
-import signal
 import socket
 import threading
 import time
@@ -9,6 +8,7 @@ from uuid import uuid4
 
 import optuna
 
+from orchestrator.signals import on_leaving
 from shared.errors import InputError
 from shared.search.attributes import (
     FINGERPRINT,
@@ -33,8 +33,8 @@ from workers import WorkerSpec, attach_worker
 def attach(storage_url: str, study_name: str) -> bool:
     """Work on a study until its budget or time is spent; return False when a signal came before.
 
-    SIGINT and SIGTERM hand the trials under way back, kept to be gone on from by others. Raises
-    InputError when the storage has no such study, or its search has not begun.
+    SIGINT, SIGTERM and SIGHUP hand the trials under way back, kept to be gone on from by others.
+    Raises InputError when the storage has no such study, or its search has not begun.
     """
     with opened_storage(storage_url) as storage:
         return _attach(storage, storage_url, study_name)
@@ -63,8 +63,7 @@ def _attach(storage: StudyStorage, storage_url: str, study_name: str) -> bool:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    on_leaving(stop)
 
     def searched_s() -> float:
         """Go on counting where the study stood; a driver counts at the same pace."""

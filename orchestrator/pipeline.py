@@ -1,7 +1,6 @@
 """Run the stages in order, each from value to value: prepare, search, ensemble."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,7 +156,7 @@ def search(
     if config.study.is_multi_objective:
         logger.info("No trial is pruned: Optuna prunes by a single objective only")
     if spec.storage_url == storage.url:
-        require_connections(storage, config.workers.max or os.cpu_count() or 1)
+        require_connections(storage, pool.size())
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(first_params(config.space, prepared.widths))
     pool.start(spec, arrays)

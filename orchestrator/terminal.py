@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import typer
 from rich.console import Console
 
+from orchestrator.signals import on_leaving
 from shared.errors import TagsweepError
 
 STOPPED = 3
@@ -32,8 +34,14 @@ class LogLevel(StrEnum):
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn what ends a command into one line and an exit code; SIGTERM counts as Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Turn what ends a command into one line and an exit code; signals to leave count as Ctrl-C."""
+    on_leaving(signal.default_int_handler)
+    with redirect_stderr(cast("TextIO", _Audience(sys.stderr))), _one_line_an_ending():
+        yield
+
+
+@contextmanager
+def _one_line_an_ending() -> Iterator[None]:
     try:
         yield
     except TagsweepError as error:
@@ -55,6 +63,38 @@ def exit_codes() -> Iterator[None]:
         logger.info("The command met an error of its own", exc_info=error)
         _say(f"Error: this is a bug in tagsweep, please report it: {type(error).__name__}: {error}")
         raise typer.Exit(1) from None
+
+
+class _Audience:
+    """Standard error as long as somebody reads it: a closed pipe or a lost terminal ends no work.
+
+    The first write that fails makes all later ones go nowhere, those of libraries too.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        # `2>&-` leaves no stream, and its number to the next file that is opened: be that file.
+        self._stream = stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._falling_silent():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._falling_silent():
+            self._stream.flush()
+
+    @contextmanager
+    def _falling_silent(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 class _WithoutTraceback(logging.Formatter):

@@ -1,6 +1,8 @@
 """Say which code and libraries a process has: two that differ must not work on one study."""
 
 import hashlib
+import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -11,13 +13,15 @@ from shared.errors import TagsweepError
 
 PACKAGES = ("shared", "workers")
 """What a worker runs of ours."""
-LIBRARIES = ("keras", "optuna", "ray")
+LIBRARIES = ("keras", "numpy", "optuna", "ray", "scipy")
 
 
 @cache
 def versions() -> Mapping[str, str]:
     """Return the hash of our code, and the versions of the libraries on which results depend."""
-    return {"tagsweep": _hash_of_code()} | {name: version(name) for name in LIBRARIES}
+    libraries = {name: version(name) for name in LIBRARIES}
+    backend = read_backend()
+    return {"tagsweep": _hash_of_code(), **libraries, "backend": f"{backend} {version(backend)}"}
 
 
 def require_versions(drivers: Mapping[str, str], who: str) -> None:
@@ -35,7 +39,17 @@ def require_versions(drivers: Mapping[str, str], who: str) -> None:
         )
 
 
+def read_backend() -> str:
+    """Return which backend Keras is on, or will be, without importing it: that takes seconds."""
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "keras.json")
+    kept = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    return str(kept.get("backend", "tensorflow"))
+
+
 def _hash_of_code() -> str:
+    """Hash the packages that this process has imported, which are not always those it should."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         spec = find_spec(package)

@@ -1,11 +1,14 @@
 """Run one worker in a thread of this process: the Ray pool's twin, for tests and debugging."""
 
+import logging
 import threading
 
 from shared.errors import TagsweepError
 from workers.launch import PoolState
 from workers.spec import SearchArrays, WorkerSpec
 from workers.worker import run_worker
+
+logger = logging.getLogger(__name__)
 
 
 class InlinePool:
@@ -16,6 +19,10 @@ class InlinePool:
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+
+    def size(self) -> int:
+        """Return how many workers there are."""
+        return 1
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         """Let the worker begin."""
@@ -33,11 +40,14 @@ class InlinePool:
         self._stopping.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the worker to leave; a thread cannot be ended, so this may raise."""
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        """Wait for the worker to leave; a thread cannot be ended, so its epoch is waited for."""
+        if self._thread is None:
+            return
+        self._thread.join(timeout_s)
         if self._is_alive:
-            raise TagsweepError(f"The inline worker has not stopped within {timeout_s:g} s.")
+            logger.warning("Waiting for the worker in this process to finish its epoch")
+            self.stop()
+            self._thread.join()
 
     @property
     def _is_alive(self) -> bool:

@@ -29,6 +29,9 @@ class PoolState:
 class WorkerPool(Protocol):
     """Be a set of workers that pull trials until the budget is spent or they are told to stop."""
 
+    def size(self) -> int:
+        """Return how many workers were asked for, once that is known: a cluster is asked first."""
+
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         """Let all workers begin, each as soon as there is a place for it."""
 

@@ -2,9 +2,11 @@
 
 import importlib
 import logging
+import math
 import socket
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,11 +21,21 @@ from shared.data.encoder import Encoder, find_again
 from shared.data.encoding import Chunk, Encoded, Encoding, Loaded, describe, encode_chunk
 from shared.errors import InputError, TagsweepError
 from shared.sections import WorkersConfig
-from workers.ray_session import RaySession, ask_for, count_places, what_there_is
+from shared.versions import require_versions, versions
+from workers.ray_session import (
+    RaySession,
+    ask_for,
+    cause_of,
+    count_places,
+    what_there_is,
+)
 
 MAX_TRIES = 3
 """How often a chunk is given out whose actor dies over it: texts that exhaust a machine's memory
 would end one after the other."""
+
+LOOK_S = 1.0
+"""How often is looked whether Ray is still there, while nothing returns."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +43,9 @@ logger = logging.getLogger(__name__)
 class EncoderProcess:
     """Be an encoder in a process of its own."""
 
-    def __init__(self, n_threads: int) -> None:
-        """Import what encoding needs."""
+    def __init__(self, n_threads: int, drivers: Mapping[str, str]) -> None:
+        """Import what encoding needs; raise TagsweepError where that is not what the driver has."""
+        require_versions(drivers, f"A process that encodes on {socket.gethostname()}")
         import torch
 
         torch.set_num_threads(n_threads)
@@ -74,7 +87,7 @@ def encoding_on_ray(
     begin = partial(_ask_for_encoders, config, address, len(chunks))
     session = RaySession(config, address, begin)
     try:
-        encoders = _Encoders(config, session.actors())
+        encoders = _Encoders(config, session)
         loaded = encoders.load(encoder, list(chain.from_iterable(chunks)))
         yield loaded, encoders.encode(chunks)
     finally:
@@ -84,9 +97,9 @@ def encoding_on_ray(
 class _Encoders:
     """Give chunks to actors, and those of an actor that is lost to others."""
 
-    def __init__(self, config: WorkersConfig, actors: list[Any]) -> None:
+    def __init__(self, config: WorkersConfig, session: RaySession[list[Any]]) -> None:
         self._config = config
-        self._actors = actors
+        self._session = session
         self._encoder: Encoder | None = None
         self._idle: list[Any] = []
         self._todo: deque[int] = deque()
@@ -94,10 +107,12 @@ class _Encoders:
         self._calls: dict[Any, tuple[Any, int | None]] = {}
         self._n_lost: Counter[int] = Counter()
         self._warned: set[str] = set()
+        self._cause = ""
 
     def load(self, encoder: Encoder, texts: Sequence[str]) -> Loaded:
         """Let the first actor that has a place choose the backend, and tell the others."""
-        sample, pings = sample_of(texts), {actor.ping.remote(): actor for actor in self._actors}
+        actors, sample = self._session.actors(), sample_of(texts)
+        pings = {actor.ping.remote(): actor for actor in actors}
         while pings:
             ping = self._next(list(pings), has_place=False)
             first = pings.pop(ping)
@@ -105,14 +120,14 @@ class _Encoders:
                 _result_of(ping)
                 loaded: Loaded = _result_of(first.choose.remote(encoder, sample, len(texts)))
             except RayError as error:
-                logger.warning("A process that was to encode was lost: %s", error)
+                self._note_loss(error)
                 continue
             self._encoder = replace(encoder, backend=loaded.choice.backend)
             self._idle.append(first)
             for other in pings.values():
                 self._have_loaded(other)
             return loaded
-        raise TagsweepError("All processes that were to encode texts died as they started.")
+        raise TagsweepError(f"All processes to encode texts died as they started: {self._cause}")
 
     def encode(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, Encoded]]:
         """Yield chunks as they are done; raise TagsweepError when one cannot be."""
@@ -126,7 +141,7 @@ class _Encoders:
             try:
                 result = _result_of(call)
             except RayError as error:
-                logger.warning("A process that encodes was lost: %s", error)
+                self._note_loss(error)
                 if number is not None:
                     self._give_to_another(number)
                 continue
@@ -162,16 +177,26 @@ class _Encoders:
     def _next(self, calls: list[Any], *, has_place: bool) -> Any:
         """Wait for one of the calls to return; where no actor has a place, not for ever."""
         if not calls:
-            raise TagsweepError("All processes that encode texts died as they loaded the encoder.")
-        timeout_s = None if has_place else self._config.start_timeout_s
-        returned, _ = ray.wait(calls, timeout=timeout_s)
-        if not returned:
+            raise TagsweepError(
+                f"All processes to encode texts died as they loaded the encoder: {self._cause}"
+            )
+        timeout_s = math.inf if has_place else self._config.start_timeout_s
+        deadline = time.monotonic() + timeout_s
+        self._session.require_alive()
+        while not (returned := ray.wait(calls, timeout=min(LOOK_S, timeout_s))[0]):
+            self._session.require_alive()
+            if time.monotonic() < deadline:
+                continue
             raise TagsweepError(
                 f"There must be a place to encode texts within {timeout_s:g} s, with"
                 f" {self._config.cpus_per_worker:g} CPUs and {self._config.gpus_per_worker:g} GPUs,"
                 f" but there is none. {what_there_is()} Add nodes to it, or ask for less."
             )
         return returned[0]
+
+    def _note_loss(self, error: RayError) -> None:
+        logger.warning("A process that encodes was lost: %s", error)
+        self._cause = cause_of(error)
 
     def _warn_once(self, obstacle: str | None) -> None:
         if obstacle is not None and obstacle not in self._warned:
@@ -186,7 +211,7 @@ def _ask_for_encoders(config: WorkersConfig, address: str | None, n_chunks: int)
 
 
 def _ask_for_encoder(config: WorkersConfig) -> Any:
-    return ask_for(EncoderProcess, config, max(1, int(config.cpus_per_worker)))
+    return ask_for(EncoderProcess, config, max(1, int(config.cpus_per_worker)), versions())
 
 
 def _result_of(call: Any) -> Any:

@@ -19,7 +19,13 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from shared.errors import TagsweepError
 from shared.sections import WorkersConfig
 from workers.launch import PoolState
-from workers.ray_session import RaySession, ask_for, count_places, what_there_is
+from workers.ray_session import (
+    RaySession,
+    ask_for,
+    cause_of,
+    count_places,
+    what_there_is,
+)
 from workers.spec import SearchArrays, WorkerSpec
 
 MAX_RESTARTS = 100
@@ -90,9 +96,14 @@ class RayPool:
         self._config = config
         self._session = RaySession(config, address, partial(_ask_for_workers, config, address))
         self._runs: dict[Any, int] = {}
+        self._causes: dict[int, str] = {}
         self._pings: dict[Any, int] = {}
         self._seen_s: dict[int, float] = {}
         self._started_s = 0.0
+
+    def size(self) -> int:
+        """Return how many workers were asked for."""
+        return len(self._session.actors())
 
     def start(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         """Send the arrays to the cluster once, and let all workers begin."""
@@ -110,14 +121,17 @@ class RayPool:
     def poll(self, n_left: int) -> PoolState:
         """Return the state of the workers, and let go of those without a place that are too many.
 
-        Raises TagsweepError when a worker met an error of the program, when all are lost, or when
-        the cluster has not had a place for the least number in time.
+        Raises TagsweepError when a worker met an error of the program, when all are lost, when Ray
+        has died here, or when the cluster has not had a place for the least number in time.
         """
+        self._session.require_alive()
         self._require_places()
         done, running = ray.wait(list(self._runs), num_returns=len(self._runs), timeout=0)
         lost = tuple(self._runs[run] for run in done if self._is_lost(run))
         if self._runs and len(lost) == len(self._runs):
-            raise TagsweepError("All workers died. Run the same command again to go on.")
+            raise TagsweepError(
+                f"All workers died: {self._causes[lost[-1]]} Run the same command again to go on."
+            )
         present = self._present()
         waiting = sorted({self._runs[run] for run in running} - present)
         n_heads = self._config.pack if isinstance(self._config.pack, int) else 1
@@ -128,8 +142,8 @@ class RayPool:
 
     def stop(self) -> None:
         """Tell all workers to give up their trials at the end of the epoch."""
-        if not self._runs:
-            return  # any question to Ray would start another one
+        if not self._runs or not self._session.is_alive:
+            return
         present = self._present()
         for number in present & set(self._runs.values()):
             self._session.actors()[number].stop.remote()
@@ -182,15 +196,24 @@ class RayPool:
 
     def _is_lost(self, run: ray.ObjectRef[None]) -> bool:
         number = self._runs[run]
+        if number in self._causes:
+            return True
         try:
             ray.get(run)
-        except ActorDiedError as error:
+        except RayError as error:
+            self._causes[number] = require_lost(number, error)
             logger.warning("Worker %d was lost: %s", number, error)
+            ray.kill(self._session.actors()[number])  # where it cannot be reached, it may yet work
             return True
-        except RayTaskError as error:
-            logger.info("Worker %d failed", number, exc_info=error)
-            raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
         return False
+
+
+def require_lost(number: int, error: RayError) -> str:
+    """Say why a worker was lost; raise TagsweepError where it met an error of the program."""
+    if isinstance(error, RayTaskError):
+        logger.info("Worker %d failed", number, exc_info=error)
+        raise TagsweepError(f"Worker {number} failed: {error.cause}") from error
+    return cause_of(error)
 
 
 def _ping(worker: Any) -> Any:

@@ -1,15 +1,11 @@
-"""Start Ray on this machine, or connect to a cluster, and ask what it holds."""
+"""Keep Ray running beside the driver, and ask for actors and for what there is."""
 
 import logging
-import math
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.util import find_spec
-from pathlib import Path
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import ray
@@ -17,10 +13,12 @@ from ray.exceptions import RayError
 
 from shared.errors import InputError, TagsweepError
 from shared.sections import WorkersConfig
-from shared.versions import PACKAGES
+from workers.ray_connection import StartError, connected, ended_processes, own_ray
 
-CONNECT_TIMEOUT_S = 10
-"""How long the head of a cluster may take to answer."""
+START_TRIES = 2
+"""How often a Ray of our own is started that does not come up."""
+
+logger = logging.getLogger(__name__)
 
 Actors = TypeVar("Actors")
 
@@ -32,17 +30,25 @@ class RaySession(Generic[Actors]):
         self, config: WorkersConfig, address: str | None, begin: Callable[[], Actors]
     ) -> None:
         """Start Ray, or connect to the cluster at `address`, and call `begin`, all in a thread."""
+        self._ray = partial(own_ray, config) if address is None else partial(connected, address)
+        self._begin = begin
         self._actors: Future[Actors] = Future()
         self._leaving = threading.Event()
-        self._thread = threading.Thread(
-            target=self._keep_ray, args=(config, address, begin), name="ray"
-        )
-        self._thread.start()
+        self._n_tries = 0
+        self._start_thread()
 
     @property
     def is_alive(self) -> bool:
         """Whether Ray may still be asked; afterwards any question would start another one."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not ended_processes()
+
+    def require_alive(self) -> None:
+        """Raise TagsweepError when Ray has died here: its core is about to end this process too."""
+        if ended := ended_processes():
+            raise TagsweepError(
+                f"Ray's process {ended[0]} died on this machine. Run the same command again to go"
+                " on."
+            )
 
     def actors(self) -> Actors:
         """Wait for what `begin` returned, or raise what it, or Ray's start, raised."""
@@ -54,19 +60,33 @@ class RaySession(Generic[Actors]):
     def close(self) -> None:
         """End Ray here, and all actors with it."""
         self._leaving.set()
-        self._thread.join()
+        while self._thread.is_alive():  # another one, after a start that failed
+            self._thread.join()
 
-    def _keep_ray(
-        self, config: WorkersConfig, address: str | None, begin: Callable[[], Actors]
-    ) -> None:
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._keep_ray, name="ray")
+        thread.start()
+        self._thread = thread
+
+    def _keep_ray(self) -> None:
         """Start Ray and end it: its processes die with the thread that started them."""
+        # Which they inherit: a terminal that goes is for the driver, who then ends them in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        self._n_tries += 1
         try:
-            _start_ray(config) if address is None else _connect(address)
-            self._actors.set_result(begin())
-        except BaseException as error:  # noqa: BLE001  whoever asks for the actors raises it
-            self._actors.set_exception(error)
-        self._leaving.wait()
-        ray.shutdown()
+            with self._ray():
+                self._actors.set_result(self._begin())
+                self._leaving.wait()
+        except StartError as error:
+            if self._n_tries < START_TRIES:
+                logger.warning("%s It is tried once more.", error)
+                self._start_thread()
+            else:
+                self._actors.set_exception(error)
+        except BaseException as error:
+            if self._actors.done():
+                raise
+            self._actors.set_exception(error)  # whoever asks for the actors raises it
 
 
 def ask_for(actor: type, config: WorkersConfig, *arguments: Any, **options: Any) -> Any:
@@ -97,67 +117,13 @@ def count_workers(config: WorkersConfig, n_cpus: float, n_gpus: float) -> int:
     return config.max or max(config.min, n_held)
 
 
+def cause_of(error: RayError) -> str:
+    """Say in a line why an actor was lost: Ray's words end with the cause, after a traceback."""
+    line = [type(error).__name__, *str(error).strip().splitlines()][-1].strip()
+    return f"{line.removesuffix('.')}."
+
+
 def what_there_is() -> str:
     """Say what the cluster has that actors can be given."""
     resources = {name: n for name, n in ray.cluster_resources().items() if name.isupper()}
     return f"The cluster has {resources or 'nothing'}."
-
-
-def _start_ray(config: WorkersConfig) -> None:
-    """Start a Ray of our own on this machine, with room for as many workers as are asked for."""
-    _be_quiet()
-    n_needed = math.ceil(max(config.min, config.max or 1) * config.cpus_per_worker)
-    ray.init(
-        # Not whatever `ray start` has left here, alive or dead.
-        address="local",
-        num_cpus=max(n_needed, os.cpu_count() or 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        configure_logging=False,
-    )
-
-
-def _connect(address: str) -> None:
-    """Connect to a cluster, and send our code to its nodes, unless a Ray job has brought it."""
-    _be_quiet()
-    _require_listener(address)
-    environment = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"py_modules": _code()}
-    try:
-        ray.init(
-            address=address,
-            runtime_env=environment,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-        )
-    except (ConnectionError, RuntimeError, RayError) as error:
-        raise TagsweepError(
-            f"The Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
-        ) from error
-
-
-def _require_listener(address: str) -> None:
-    """Raise TagsweepError when nobody answers: Ray itself would try for two minutes, and exit."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise TagsweepError(
-            f"The Ray cluster at {address} cannot be used: {error}. Check that its head runs, and"
-            " the way to it."
-        ) from error
-
-
-def _code() -> list[str]:
-    """Return the folders of the packages that a worker runs."""
-    specs = (find_spec(package) for package in PACKAGES)
-    return [str(Path(spec.origin).parent) for spec in specs if spec and spec.origin]
-
-
-def _be_quiet() -> None:
-    """Keep Ray from telling every user that it is protected, and that SIGTERM is not its own."""
-    for name in ("ray._private.authentication", "ray._private.worker"):
-        logging.getLogger(name).setLevel(logging.ERROR)

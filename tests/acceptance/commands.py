@@ -21,7 +21,7 @@ class FinishedRun:
     output: str
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*arguments: object, cwd: Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [TAGSWEEP, *map(str, arguments)],
         cwd=cwd,
@@ -29,6 +29,7 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"COLUMNS": "200"},
+        **options,
     )
 
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from ray._private.ray_constants import RAY_WORKER_NICENESS
 
 Instruction = tuple[str, str]
 
@@ -44,6 +45,13 @@ def test_it_builds_for_cpu_and_gpu_from_one_pinned_base(
     base, inner = _all(stages, "FROM")
     assert re.fullmatch(r"python:3\.11-slim-\w+ AS cpu", base)
     assert inner == "cpu AS gpu"
+
+
+def test_workers_of_every_cluster_are_not_nice(stages: dict[str, list[Instruction]]) -> None:
+    """Ray reads the variable where it is started, by its exact name, and knows no other by it."""
+    (environment,) = (text for text in _all(stages, "ENV") if "RAY_" in text)
+    assert "RAY_worker_niceness=0" in environment.split()
+    assert RAY_WORKER_NICENESS == "RAY_worker_niceness"
 
 
 def test_each_target_has_the_pytorch_that_its_nodes_encode_with(

@@ -45,6 +45,9 @@ class ScriptedPool:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def size(self) -> int:
+        raise NotImplementedError
+
     def join(self, timeout_s: float) -> None:
         assert timeout_s > 0
         self.calls.append("join")

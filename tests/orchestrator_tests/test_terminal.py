@@ -2,27 +2,31 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
+from orchestrator.signals import LEAVE
 from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 from shared.errors import InputError, TagsweepError
 
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in LEAVE}
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
+    level, before = root.level, root.handlers[:]
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logging.captureWarnings(capture=False)
-    for added in set(root.handlers) - set(handlers):
+    for added in set(root.handlers) - set(before):
         added.close()
-    root.level, root.handlers = level, handlers
+    root.level, root.handlers = level, before
 
 
 @pytest.mark.parametrize(
@@ -46,9 +50,10 @@ def test_an_ending_is_one_line_and_an_exit_code(
     assert re.fullmatch(line, shown)
 
 
-def test_sigterm_stops_as_ctrl_c_does() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_as_ctrl_c_does(number: signal.Signals) -> None:
     with pytest.raises(typer.Exit) as exited, exit_codes():
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         signal.pause()
     assert exited.value.exit_code == 3
 
@@ -87,3 +92,54 @@ def test_a_command_without_a_run_shows_warnings_only(capsys: pytest.CaptureFixtu
     logging.getLogger("workers").info("a detail")
     logging.getLogger("workers").warning("a warning")
     assert capsys.readouterr().err == "WARNING: a warning\n"
+
+
+SPEAK = """
+import logging, sys
+from orchestrator.progress import show_progress
+from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+with exit_codes():
+    console = open_terminal(None, LogLevel.WARNING, quiet=False)
+    with show_progress(console, "Search", 3) as update:
+        for done in range(4):
+            update(done, "trials")
+            logging.warning("a warning")
+    print("done")
+raise SystemExit(4)
+"""
+
+
+def _speak_to(stderr: int | None) -> subprocess.CompletedProcess[str]:
+    """Run a program that shows progress, warns and ends."""
+    command = [sys.executable, "-c", SPEAK]
+    if stderr is None:
+        command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    environment = os.environ | {"COLUMNS": "100", "TERM": "xterm"}
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, env=environment
+    )
+
+
+def _pipe_without_a_reader() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def _lost_terminal() -> int:
+    controller, terminal = os.openpty()
+    os.close(controller)
+    return terminal
+
+
+def _full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+@pytest.mark.parametrize("get", [_pipe_without_a_reader, _lost_terminal, _full_disk, lambda: None])
+def test_nobody_who_reads_ends_nothing(get: Callable[[], int | None]) -> None:
+    stderr = get()
+    done = _speak_to(stderr)
+    if stderr is not None:
+        os.close(stderr)
+    assert (done.returncode, done.stdout) == (4, "done\n")

@@ -1,16 +1,35 @@
+import json
+from pathlib import Path
+
+import keras
 import pytest
 
 from shared.errors import TagsweepError
-from shared.versions import require_versions, versions
+from shared.versions import read_backend, require_versions, versions
 
 
 def test_a_process_has_the_versions_of_itself() -> None:
-    assert versions().keys() == {"tagsweep", "keras", "optuna", "ray"}
+    libraries = {"keras", "numpy", "optuna", "ray", "scipy"}
+    assert versions().keys() == {"tagsweep", "backend"} | libraries
     require_versions(versions(), "worker-0")
 
 
-def test_another_version_is_refused_by_its_name() -> None:
-    drivers = {**versions(), "keras": "2.0"}
-    own = versions()["keras"]
-    with pytest.raises(TagsweepError, match=f"worker-0 .* but keras is {own} and the driver's 2.0"):
+@pytest.mark.parametrize("name", ["keras", "numpy", "scipy", "backend"])
+def test_another_version_is_refused_by_its_name(name: str) -> None:
+    drivers = {**versions(), name: "2.0"}
+    found = f"worker-0 .* but {name} is {versions()[name]} and the driver's 2.0"
+    with pytest.raises(TagsweepError, match=found):
         require_versions(drivers, "worker-0")
+
+
+def test_the_backend_is_what_keras_takes_it_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert versions()["backend"].split()[0] == keras.backend.backend()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert read_backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    assert read_backend() == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert read_backend() == "torch"

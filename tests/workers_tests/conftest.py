@@ -17,6 +17,7 @@ from shared.store import Store
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer
+from tests.foreign import enter_foreign_folder
 from workers import SearchArrays, WorkerSpec
 from workers.heartbeat import Heartbeat
 
@@ -62,3 +63,9 @@ def heartbeat(study: Study, storage: StudyStorage) -> Iterator[Heartbeat]:
     opened = Heartbeat(storage, study._study_id, "this worker", WorkersConfig())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def foreign_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in a folder that has others of the names of our packages, and of one that we use."""
+    return enter_foreign_folder(tmp_path, monkeypatch)

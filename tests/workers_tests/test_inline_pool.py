@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ from shared.errors import TagsweepError
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
-from workers import SearchArrays, launch_workers
+from workers import SearchArrays, inline_pool, launch_workers
 
 INLINE = {"pool": "inline"}
 
@@ -29,6 +30,21 @@ def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:
         pool.start(spec, arrays)
         pool.stop()
         pool.join(timeout_s=60)
+        assert pool.poll(1).n_alive == 0
+
+
+def test_the_inline_pool_waits_for_an_epoch_that_takes_long(
+    make_spec, arrays: SearchArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_spec, _arrays, _number, should_stop) -> None:
+        while not should_stop():
+            time.sleep(0.1)
+        time.sleep(1)
+
+    monkeypatch.setattr(inline_pool, "run_worker", work)
+    with launch_workers(WorkersConfig(pool="inline")) as pool:
+        pool.start(make_spec(workers=INLINE), arrays)
+        pool.join(timeout_s=0.1)
         assert pool.poll(1).n_alive == 0
 
 

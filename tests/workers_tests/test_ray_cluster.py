@@ -61,6 +61,7 @@ def test_a_node_that_comes_gets_work_and_one_that_goes_loses_nothing(
     with launch_workers(spec.config.workers, cluster.address) as pool:
         pool.start(spec, arrays)
         assert _wait_until(pool, lambda state: state.n_waiting == 2).n_alive == 0
+        assert pool.size() == 2, "though this machine has other cores"
         first = cluster.add_node(num_cpus=1)
         _wait_until(pool, lambda state: state.n_alive == 1 and len(_finished_by(study)) == 1)
         cluster.add_node(num_cpus=1)

@@ -1,6 +1,6 @@
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from shared.data.encoder import Encoder, find_again, resolve_encoder
 from shared.data.encoding import Encoded, Loaded
 from shared.errors import InputError, TagsweepError
 from shared.sections import EncoderConfig, WorkersConfig
+from shared.versions import versions
 from tests.processes import living_children
 from workers import launch_encoders, ray_encoders
 from workers.ray_encoders import EncoderProcess
@@ -71,7 +72,7 @@ def embed_on(
 
 
 def test_vectors_are_those_of_one_process_though_a_process_is_killed(
-    encoder: Encoder, tmp_path: Path
+    encoder: Encoder, tmp_path: Path, foreign_folder: Path
 ) -> None:
     done: list[int] = []
     seen: set[psutil.Process] = set()
@@ -87,6 +88,7 @@ def test_vectors_are_those_of_one_process_though_a_process_is_killed(
     np.testing.assert_array_equal(made, embed(TEXTS, encoder, tmp_path / "one", ignore).vectors)
     assert done == list(range(0, 100, 10))
     assert psutil.wait_procs(seen, timeout=30)[1] == []
+    assert not list(foreign_folder.rglob("ran-*")), "they encode with our code"
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def cases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     notes.touch()
 
     class EncoderProcess:
-        def __init__(self, _n_threads: int) -> None:
+        def __init__(self, _n_threads: int, _drivers: Mapping[str, str]) -> None:
             pass
 
         def ping(self) -> None:
@@ -180,11 +182,20 @@ def test_a_cluster_without_a_place_in_time_is_one_clear_error(
         embed_on(cluster.address, encoder, tmp_path, gpus_per_worker=1, start_timeout_s=1)
 
 
+def test_a_process_that_has_another_version_is_refused_with_that_cause(
+    cluster: Cluster, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_encoders, "versions", lambda: {"keras": "0"})
+    encoders = launch_encoders(WorkersConfig(), 1, cluster.address, encoder, [["a"]])
+    with pytest.raises(TagsweepError, match=r"died as they started: .* the driver's 0"), encoders:
+        pass
+
+
 @pytest.fixture
 def process() -> EncoderProcess:
     import torch
 
-    return EncoderProcess(torch.get_num_threads())
+    return EncoderProcess(torch.get_num_threads(), versions())
 
 
 def test_a_node_without_the_encoder_says_what_to_do(

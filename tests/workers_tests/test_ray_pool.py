@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 import ray
 from optuna.trial import TrialState
+from ray import exceptions
 from ray._raylet import GcsClient
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+from ray.exceptions import RayError, RayTaskError
 
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FAILURE, RETRY_OF, WORKER
@@ -19,7 +22,8 @@ from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 from tests.processes import living_children
-from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
+from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers, ray_pool
+from workers.ray_pool import require_lost
 
 PATIENCE_S = 120
 ONE = {"max": 1}
@@ -49,13 +53,16 @@ def _run_to_the_end(spec: WorkerSpec, arrays: SearchArrays) -> None:
         _wait_until(lambda: _is_over(pool))
 
 
-def test_two_workers_share_a_budget(storage: StudyStorage, make_spec, arrays: SearchArrays) -> None:
+def test_two_workers_share_a_budget_in_a_folder_with_foreign_code(
+    storage: StudyStorage, make_spec, arrays: SearchArrays, foreign_folder: Path
+) -> None:
     spec = make_spec(study={"n_trials": 8}, workers={"max": 2})
     _run_to_the_end(spec, arrays)
     trials = load_study(storage, spec.study_name, spec.config, 9).trials
     assert [t.number for t in trials] == list(range(8))
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
     assert {t.user_attrs[WORKER] for t in trials} == {"worker-0", "worker-1"}
+    assert not list(foreign_folder.rglob("ran-*"))
 
 
 def test_a_killed_worker_comes_back_and_the_budget_is_exact(
@@ -130,6 +137,64 @@ def test_stopped_workers_give_up_their_trials(
 def test_a_failing_worker_is_one_clear_error(make_spec, arrays: SearchArrays) -> None:
     with pytest.raises(TagsweepError, match=r"Worker 0 failed: .* fingerprint other"):
         _run_to_the_end(replace(make_spec(workers=ONE), fingerprint="other"), arrays)
+
+
+def test_that_all_workers_died_is_told_with_the_cause(
+    make_spec, arrays: SearchArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Worker:
+        def __init__(self) -> None:
+            raise ModuleNotFoundError("No module named 'keras'")
+
+        def run(self, *_: object) -> None:
+            raise NotImplementedError
+
+        ping = run
+
+    monkeypatch.setattr(ray_pool, "Worker", Worker)
+    with pytest.raises(TagsweepError, match=r"^All workers died: .*No module named 'keras'\. Run"):
+        _run_to_the_end(make_spec(workers=ONE), arrays)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ActorDiedError(),
+        exceptions.ActorUnavailableError("away", None),
+        exceptions.ActorUnschedulableError("no place"),
+        exceptions.NodeDiedError("preempted"),
+        exceptions.ObjectLostError("", None, ""),
+        exceptions.OutOfMemoryError("too little"),
+        exceptions.RaySystemError("broken"),
+        exceptions.RuntimeEnvSetupError("no disk"),
+        exceptions.WorkerCrashedError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_each_error_of_ray_is_a_lost_worker(error: RayError) -> None:
+    assert require_lost(0, error).endswith(".")
+
+
+def test_an_error_of_a_task_is_none() -> None:
+    error = RayTaskError("run", "Traceback", ValueError("no room"))
+    with pytest.raises(TagsweepError, match="Worker 3 failed: no room"):
+        require_lost(3, error)
+
+
+def test_a_ray_that_dies_is_one_clear_error_and_leaves_nothing(
+    make_spec, arrays: SearchArrays
+) -> None:
+    spec = make_spec(study={"n_trials": 1000}, workers=ONE)
+    with _at_work(spec, arrays) as pool:
+        assert pool.size() == 1
+        _wait_until(lambda: pool.poll(MANY).n_alive == 1)
+        (raylet,) = living_children("raylet/raylet")
+        raylet.kill()
+        with pytest.raises(TagsweepError, match="Ray's process raylet died on this machine"):
+            _wait_until(lambda: _is_over(pool))
+        pool.stop()
+        pool.join(timeout_s=30)
+    assert not living_children("ray")
 
 
 def test_workers_that_cannot_be_had_are_one_clear_error(make_spec, arrays: SearchArrays) -> None:

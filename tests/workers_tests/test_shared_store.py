@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.search.attributes import RESUMED_AT, RETRY_OF, UUID, Failure, FailureKind
+from shared.search.attributes import RESUMED_AT, RETRY_OF, UUID, Failure, FailureKind, Owner
 from shared.search.budget import ask
 from shared.search.liveness import owners_of_running, retry
 from shared.search.space import first_params
@@ -75,7 +75,7 @@ def _run(
     matrix = Matrix(arrays.vectors, arrays.labels, widths=arrays.widths_by_name(spec.config))
     trainer = Trainer(matrix, spec.config.training, 1, 128)
     looks = iter(range(10**9))
-    bench = open_bench(study, storage, spec, arrays, trainer, "worker-0")
+    bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     run_trials(bench, lambda: should_stop(next(looks)))
     return study.trials
 
