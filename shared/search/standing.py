@@ -158,7 +158,7 @@ def read_improvements(
     rows = select(finished.c.trial_id, finished.c.n_finished).where(
         finished.c.loss.is_not(None), no_worse
     )
-    return dict(connection.execute(rows).tuples().all())
+    return dict(connection.execute(rows).all())
 
 
 def _read_best_complete(
