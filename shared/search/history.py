@@ -1,5 +1,6 @@
 """Show the sampler what it needs of a study, kept in memory and read once."""
 
+from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy as copy_of
 from dataclasses import dataclass
@@ -136,21 +137,24 @@ class History(InMemoryStorage):
             n_best = self._gamma(2 * n_now)
             wanted |= read_best(connection, self._changes.ended, self._directions, n_best)
         missing = read_states(connection, wanted - self._finished.keys())
-        rows = [*missing, *changed]
-        pruned = {row.trial_id for row in rows if row.state is TrialState.PRUNED}
-        ended = {row.trial_id for row in rows if row.state in _FINISHED}
-        gone = {row.trial_id for row in rows if row.state not in (*_FINISHED, TrialState.RUNNING)}
-        running = {trial_id: trial.params for trial_id, trial in self._running.items()}
-        held = running.keys() | {row.trial_id for row in rows}
-        nameless = [trial_id for trial_id in held - gone if not running.get(trial_id)]
-        return _Found(
-            changed=changed,
-            missing=missing,
-            n_finished=n_finished,
-            n_best=n_best,
-            values=read_values(connection, ended),
-            last_values=read_intermediate_values(connection, pruned, last_only=True),
-            params=read_params(connection, nameless),
+        contents = self._read_contents(connection, [*missing, *changed])
+        return _Found(changed, missing, n_finished, n_best, *contents)
+
+    def _read_contents(
+        self, connection: Connection, rows: Sequence[Row[Any, Any, Any]]
+    ) -> tuple[Mapping[int, list[float]], Mapping[int, dict[int, float]], Mapping[int, Params]]:
+        """Return the finished trials' values, the pruned ones' last, and parameters not known."""
+        by_state = defaultdict[TrialState, set[int]](set)
+        for trial_id, _, state in rows:
+            by_state[state].add(trial_id)
+        finished = by_state[TrialState.COMPLETE] | by_state[TrialState.PRUNED]
+        gone = by_state[TrialState.FAIL] | by_state[TrialState.WAITING]
+        known = {trial_id for trial_id, trial in self._running.items() if trial.params}
+        nameless = (finished | by_state[TrialState.RUNNING] | self._running.keys()) - gone - known
+        return (
+            read_values(connection, finished),
+            read_intermediate_values(connection, by_state[TrialState.PRUNED], last_only=True),
+            read_params(connection, nameless),
         )
 
     def begin(self, begun: Begun) -> Trial:

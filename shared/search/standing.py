@@ -47,6 +47,8 @@ def count_ended(connection: Connection, ended: ColumnElement[bool]) -> Counter[T
 
 def read_states(connection: Connection, trial_ids: Collection[int]) -> Sequence[Row[Any, Any, Any]]:
     """Return trial_id, number and state of trials in the order of their ids."""
+    if not trial_ids:
+        return []
     rows = select(TrialModel.trial_id, TrialModel.number, TrialModel.state)
     chosen = rows.where(among(TrialModel.trial_id, trial_ids)).order_by(TrialModel.trial_id)
     return connection.execute(chosen).all()
