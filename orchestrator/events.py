@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,7 +40,8 @@ class Events:
         self.exposition = exposition
         self._path, self._study = path, study
         self._read_to = 0
-        self._known: set[tuple[str, str, int]] = set()
+        # The numbers of trials by event and study: as sets of numbers they take little memory.
+        self._known: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._has_warned = False
 
     def write(self, event: str, **fields: Any) -> None:
@@ -93,7 +95,7 @@ class Events:
             with self._path.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 is_torn = self._catch_up(file)
-                new = [event for event in events if _key(event) not in self._known]
+                new = [event for event in events if not self._is_known(event)]
                 lines = "".join(json.dumps(event) + "\n" for event in new)
                 file.write(b"\n" * (is_torn and bool(new)) + lines.encode())
                 file.flush()
@@ -106,10 +108,18 @@ class Events:
     def _catch_up(self, file: BinaryIO) -> bool:
         """Learn what is new in the file; return whether its last line is unfinished."""
         file.seek(self._read_to)
-        *lines, rest = file.read().split(b"\n")
-        self._known.update(key for line in lines if (key := _key(_parse(line))))
-        self._read_to = file.tell() - len(rest)
-        return bool(rest)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return True
+            self._read_to += len(line)
+            event = _parse(line)
+            if "number" in event:
+                self._known[event["event"], event["study"]].add(event["number"])
+        return False
+
+    def _is_known(self, event: Event) -> bool:
+        """Say whether the file has this of a trial already: it can have but one."""
+        return event.get("number") in self._known[event["event"], event["study"]]
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -155,8 +165,3 @@ def _parse(line: bytes) -> Event:
     except ValueError:
         return {}
     return event
-
-
-def _key(event: Event) -> tuple[str, str, int] | None:
-    """Return what a trial can have but one of; None for an event that is not about a trial."""
-    return (event["event"], event["study"], event["number"]) if "number" in event else None

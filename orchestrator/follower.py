@@ -1,17 +1,18 @@
 """Follow a search, and write what is new of its workers, trials and database to its events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
+from sqlalchemy import Connection, Row
 
 from orchestrator.events import Events
 from shared.search.attributes import (
     CHECKPOINTS,
     EPOCHS,
     FAILURE,
+    FAILURE_KIND,
     RETRY_OF,
     SECONDS,
     WORKER,
@@ -20,7 +21,13 @@ from shared.search.attributes import (
 )
 from shared.search.bulk_read import Changes, id_of, read_trial_attrs, read_values
 from shared.search.study import StudyProgress
+from shared.search.study_storage import StudyStorage
 from workers import PoolState, pool_worker_name
+
+TOLD = (EPOCHS, FAILURE, FAILURE_KIND, RETRY_OF, SECONDS, WORKER)
+"""The user attributes of a trial that its events tell of."""
+NEW_AT_ONCE = 1000
+"""So many trials that are new are read and written at a time: a driver may find a great study."""
 
 Attrs = Mapping[str, Any]
 """The user attributes of a trial."""
@@ -31,7 +38,7 @@ _FAILURES = {FailureKind.LOST: "trial_lost", FailureKind.HANDED_BACK: "trial_han
 class Follower:
     """Know what has been written of a search, so that each look costs only what is new."""
 
-    def __init__(self, events: Events, study: Study, storage: RDBStorage) -> None:
+    def __init__(self, events: Events, study: Study, storage: StudyStorage) -> None:
         """Know of nothing yet."""
         self._events, self._storage = events, storage
         self._changes = Changes(id_of(study))
@@ -49,27 +56,42 @@ class Follower:
         """Write which trials have ended, and which were enqueued again.
 
         That is one query while nothing has. Trials that ended while no driver was there are written
-        by the next one, unless the file shows that another was there after all.
+        by the next one, some at a time, unless the file shows that another was there after all.
         """
-        with self._storage.engine.begin() as connection:
-            rows = self._changes.read(connection)
-            ended = [row for row in rows if row.state.is_finished()]
-            new = [row for row in rows if row.trial_id > self._newest]
-            attrs = read_trial_attrs(connection, {row.trial_id for row in (*ended, *new)})
-            retried = {row.trial_id: row.number for row in new if RETRY_OF in attrs[row.trial_id]}
-            earlier = read_trial_attrs(connection, retried, of_system=True)
-            values = read_values(connection, [row.trial_id for row in ended])
+        while self._follow_some() == NEW_AT_ONCE:
+            pass
+
+    def _follow_some(self) -> int:
+        """Write what is new of those trials that are known, and of the next; return how many."""
+        rows, found = self._storage.transact(self._read)
+        n_new = len([row for row in rows if row.trial_id > self._newest])
         self._changes.accept(rows)
         self._newest = max([self._newest, *(row.trial_id for row in rows)])
-        found: list[tuple[str, dict[str, Any]]] = [
+        self._events.write_trials(found)
+        return n_new
+
+    def _read(
+        self, connection: Connection
+    ) -> tuple[Sequence[Row[Any, Any, Any]], list[tuple[str, dict[str, Any]]]]:
+        """Return the changes, and the events that tell of them, by name and fields."""
+        rows = self._changes.read(connection, NEW_AT_ONCE)
+        ended = [row for row in rows if row.state.is_finished()]
+        new = [row for row in rows if row.trial_id > self._newest]
+        attrs = read_trial_attrs(connection, {row.trial_id for row in (*ended, *new)}, TOLD)
+        retried = {row.trial_id: row.number for row in new if RETRY_OF in attrs[row.trial_id]}
+        own = read_trial_attrs(connection, retried, (CHECKPOINTS,), of_system=True)
+        before = {trial_id: own[trial_id][CHECKPOINTS][0] for trial_id in retried}
+        reasons = read_trial_attrs(connection, set(before.values()), (FAILURE,))
+        values = read_values(connection, [row.trial_id for row in ended])
+        found = [
             _ending(row.number, row.state, values.get(row.trial_id, []), attrs[row.trial_id])
             for row in ended
         ]
         for trial_id, number in retried.items():
-            before = attrs.get(earlier[trial_id][CHECKPOINTS][0], {})
-            fields = {"retry_of": attrs[trial_id][RETRY_OF], "reason": before.get(FAILURE)}
+            reason = reasons[before[trial_id]].get(FAILURE)
+            fields = {"retry_of": attrs[trial_id][RETRY_OF], "reason": reason}
             found.append(("trial_retried", {"number": number, **fields}))
-        self._events.write_trials(found)
+        return rows, found
 
     def on_outage(self, reason: str | None) -> None:
         """Write that the database is away, and why, or that it is back."""

@@ -20,6 +20,7 @@ from orchestrator.result import Result, ensemble, is_bundled
 from orchestrator.run import (
     Run,
     database_of,
+    is_searched,
     keep_config,
     require_reach,
     storage_of_workers,
@@ -30,8 +31,7 @@ from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
-from shared.search.attributes import LABELS, SEARCH_S, STORE, UUID, VERSIONS
-from shared.search.budget import is_out_of_time, is_spent
+from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.bulk_read import id_of
 from shared.search.locks import Lock, locked
 from shared.search.patience import Patience
@@ -98,15 +98,6 @@ def open_study_of(
         warn_of_spent_sequences(storage)
         follower.follow_trials()
         yield OpenStudy(study, storage, follower)
-
-
-def is_searched(run: Run, study: Study, storage: StudyStorage) -> bool:
-    """Say whether the trials or the time that the run asks for are spent, or its target is met."""
-    limits = limits_of(run.config)
-    searched_s = study.user_attrs[SEARCH_S]
-    return is_out_of_time(searched_s, limits.timeout_s) or is_spent(
-        storage, id_of(study), limits=limits
-    )
 
 
 @contextmanager

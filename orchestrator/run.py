@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
+
 from orchestrator.secrets import read_secret
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.files import writing
 from shared.paths import RunPaths
-from shared.search.attributes import STORE
+from shared.search.attributes import SEARCH_S, STORE
+from shared.search.budget import is_out_of_time, is_spent
+from shared.search.bulk_read import id_of
 from shared.search.storage import opened_storage, parse_url
-from shared.search.study import read_attrs, read_config
+from shared.search.study import limits_of, read_attrs, read_config
+from shared.search.study_storage import StudyStorage
 from shared.store import Store
 
 WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
@@ -142,6 +147,15 @@ def database_of(run: Run) -> Iterator[str]:
 
     with embedded_postgres(run.paths.database) as url:
         yield url
+
+
+def is_searched(run: Run, study: Study, storage: StudyStorage) -> bool:
+    """Say whether the trials or the time that the run asks for are spent, or its target is met."""
+    limits = limits_of(run.config)
+    searched_s = study.user_attrs[SEARCH_S]
+    return is_out_of_time(searched_s, limits.timeout_s) or is_spent(
+        storage, id_of(study), limits=limits
+    )
 
 
 def _config_of_study(

@@ -14,9 +14,7 @@ from optuna.trial import TrialState
 
 from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
-from orchestrator.pipeline import is_searched
-from orchestrator.result import is_bundled
-from orchestrator.run import Run, database_of
+from orchestrator.run import Run, database_of, is_searched
 from orchestrator.supervise import pace
 from orchestrator.values import say_values
 from shared.bundle import read_metrics
@@ -249,6 +247,10 @@ def _foresee(
 def _stage(run: Run, study: Study, storage: StudyStorage) -> str:
     if not is_searched(run, study, storage):
         return "search"
+    if not run.paths.bundle.exists():
+        return "ensemble"
+    from orchestrator.result import is_bundled  # which imports scikit-learn and takes a second
+
     return "done" if is_bundled(run, study) else "ensemble"
 
 

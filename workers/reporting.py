@@ -18,6 +18,7 @@ from shared.search.bulk_read import Changes, id_of, read_intermediate_values
 from shared.search.bulk_write import Ended, Report, write_reports
 from shared.search.liveness import retry
 from shared.search.pruning import Medians
+from shared.search.standing import read_latest
 from shared.search.study_storage import StudyStorage
 from workers.heartbeat import Heartbeat
 
@@ -25,6 +26,8 @@ FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
 FOLLOW_EVERY_S = 0.5
 """How often to look what others have completed: medians of many trials move slowly."""
+READ_AT_ONCE = 100
+"""The trials whose values are read at a time: a trial may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Reporter:
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
-        self._follow()
+        self._begin_to_follow()
         self._thread.start()
 
     def send(
@@ -118,16 +121,38 @@ class Reporter:
         if time.monotonic() - self._followed >= FOLLOW_EVERY_S:
             self._follow()
 
+    def _begin_to_follow(self) -> None:
+        """Look at what has been completed so far, at the latest trials only."""
+        self._take_in(self._storage.transact(self._read_latest))
+
     def _follow(self) -> None:
         changed, found = self._storage.transact(self._read_complete)
         self._changes.accept(changed)
+        self._take_in(found)
+
+    def _take_in(self, found: Sequence[Mapping[int, float]]) -> None:
         self._followed = time.monotonic()
-        for values in found.values():
+        for values in found:
             self._medians.add(values)
+
+    def _read_latest(self, connection: Connection) -> list[Mapping[int, float]]:
+        self._changes.skip_ended(connection)
+        ended, n_latest = self._changes.ended, self._medians.n_latest
+        latest = read_latest(connection, ended, (TrialState.COMPLETE,), n_latest)
+        return _read_losses(connection, sorted(latest))
 
     def _read_complete(
         self, connection: Connection
-    ) -> tuple[Sequence[Row[Any, Any, Any]], dict[int, dict[int, float]]]:
+    ) -> tuple[Sequence[Row[Any, Any, Any]], list[Mapping[int, float]]]:
         changed = self._changes.read(connection)
         complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
-        return changed, read_intermediate_values(connection, complete)
+        return changed, _read_losses(connection, complete[-self._medians.n_latest :])
+
+
+def _read_losses(connection: Connection, trial_ids: Sequence[int]) -> list[Mapping[int, float]]:
+    """Return the intermediate values of trials by step, read from so many rows at a time."""
+    found: list[Mapping[int, float]] = []
+    for first in range(0, len(trial_ids), READ_AT_ONCE):
+        some = trial_ids[first : first + READ_AT_ONCE]
+        found += read_intermediate_values(connection, some).values()
+    return found

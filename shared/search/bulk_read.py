@@ -30,12 +30,16 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
+    Select,
+    and_,
     any_,
     bindparam,
     func,
+    not_,
     select,
     text,
     tuple_,
+    union_all,
 )
 
 _from_stored = TrialIntermediateValueModel.stored_repr_to_intermediate_value
@@ -51,6 +55,8 @@ class SpentSequence:
     column: str
     share: float
 
+
+_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 Params = Mapping[str, tuple[float, BaseDistribution]]
 """A trial's parameters by name: the value in Optuna's internal form, and its distribution."""
@@ -96,22 +102,54 @@ class Changes:
         self._newest = -1
         self._unfinished: set[int] = set()
 
-    def read(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
+    @property
+    def ended(self) -> ColumnElement[bool]:
+        """The condition on the rows of `trials` that holds for those known to have ended."""
+        return and_(
+            TrialModel.study_id == self._study_id,
+            TrialModel.trial_id <= self._newest,
+            not_(among(TrialModel.trial_id, self._unfinished)),
+        )
+
+    def skip_ended(self, connection: Connection) -> Sequence[Row[Any, Any, Any]]:
+        """Return trial_id, number and state of the unfinished trials, and take all for known.
+
+        Those that have ended by now are never returned, however many there are: what is needed of
+        them is to be read by the condition `ended`.
+        """
+        of_study = TrialModel.study_id == self._study_id
+        newest = connection.execute(select(func.max(TrialModel.trial_id)).where(of_study)).scalar()
+        self._newest = -1 if newest is None else newest
+        rows = connection.execute(
+            self._states().where(
+                TrialModel.trial_id <= self._newest, TrialModel.state.in_(_UNFINISHED)
+            )
+        ).all()
+        self._unfinished = {row.trial_id for row in rows}
+        return rows
+
+    def read(
+        self, connection: Connection, n_new: int | None = None
+    ) -> Sequence[Row[Any, Any, Any]]:
         """Return trial_id, number and state of trials that are new, or were unfinished before.
 
         They come in the order of their ids, and are returned again until they are accepted: what is
-        read of them next may fail.
+        read of them next may fail. Of the new ones the next `n_new`, if it is given.
         """
-        changed = select(TrialModel.trial_id, TrialModel.number, TrialModel.state).where(
-            TrialModel.study_id == self._study_id,
-            (TrialModel.trial_id > self._newest) | among(TrialModel.trial_id, self._unfinished),
-        )
-        return connection.execute(changed.order_by(TrialModel.trial_id)).all()
+        known = self._states().where(among(TrialModel.trial_id, self._unfinished))
+        new = self._states().where(TrialModel.trial_id > self._newest).limit(n_new)
+        both = union_all(known.subquery().select(), new.subquery().select())
+        return connection.execute(both.order_by("trial_id")).all()
 
     def accept(self, rows: Sequence[Row[Any, Any, Any]]) -> None:
         """Take it that these changes are known."""
         self._newest = max([self._newest, *(row.trial_id for row in rows)])
         self._unfinished = {row.trial_id for row in rows if not row.state.is_finished()}
+
+    def _states(self) -> Select[Any, Any, Any]:
+        chosen = select(TrialModel.trial_id, TrialModel.number, TrialModel.state)
+        of_study = chosen.where(TrialModel.study_id == self._study_id)
+        return of_study.order_by(TrialModel.trial_id)
 
 
 def read_intermediate_values(

@@ -23,6 +23,13 @@ from shared.search.bulk_read import (
 )
 from shared.search.forecast import MAX_GAPS, Span
 from shared.search.objectives import dominates, rank
+from shared.search.standing import (
+    count_ended,
+    read_front,
+    read_improvements,
+    read_last_ended,
+    read_states,
+)
 
 WINDOW_S = 300.0
 """The time before now in which it is measured how busy workers are."""
@@ -32,6 +39,7 @@ SECONDS = "seconds"
 """The attribute of an ended trial that says how long it was in training."""
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_ENDED = (*_FINISHED, TrialState.FAIL)
 _Rows = Sequence[Row[Any, Any, Any]]
 
 
@@ -114,9 +122,15 @@ class Followed:
 
 @dataclass(frozen=True)
 class _Found:
-    """Hold what a reading has brought, before it is taken in."""
+    """Hold what a reading has brought, before it is taken in.
+
+    `skipped` counts ended trials of which nothing is read, by state. `n_finished` are how many had
+    finished when one became the best, where that is known already.
+    """
 
     rows: _Rows
+    skipped: Counter[TrialState]
+    n_finished: Mapping[int, int]
     values: Mapping[int, Sequence[float]]
     last: Mapping[int, Mapping[int, float]]
     times: Mapping[int, tuple[float | None, float | None]]
@@ -151,6 +165,7 @@ class StudyReader:
         with storage.engine.begin() as connection:
             found = self._find(connection)
         self._changes.accept(found.rows)
+        self._ended += found.skipped
         self._take_in(found)
         running = self._running(found)
         self._is_first = False
@@ -167,7 +182,12 @@ class StudyReader:
         )
 
     def _find(self, connection: Connection) -> _Found:
-        rows, now_s = self._changes.read(connection), read_clock(connection)
+        now_s, skipped = read_clock(connection), Counter[TrialState]()
+        n_finished: Mapping[int, int] = {}
+        if self._is_first:
+            rows, skipped, n_finished = self._find_first(connection, now_s - WINDOW_S)
+        else:
+            rows = self._changes.read(connection)
         ended = {row.trial_id for row in rows if row.state.is_finished()}
         running = {row.trial_id for row in rows if row.state is TrialState.RUNNING}
         times = read_times(connection, ended | running)
@@ -178,6 +198,8 @@ class StudyReader:
         keys = (WORKER, NODE, SECONDS, FAILURE, BY_FOLD)
         return _Found(
             rows=rows,
+            skipped=skipped,
+            n_finished=n_finished,
             values=read_values(connection, complete),
             last=read_intermediate_values(connection, running, last_only=True),
             times=times,
@@ -185,6 +207,22 @@ class StudyReader:
             silences=read_silences(connection, running),
             now_s=now_s,
         )
+
+    def _find_first(
+        self, connection: Connection, since_s: float
+    ) -> tuple[_Rows, Counter[TrialState], Mapping[int, int]]:
+        """Find the trials that are to be told of, however many have ended; count the others."""
+        unfinished = self._changes.skip_ended(connection)
+        ended = self._changes.ended
+        n_finished = read_improvements(connection, ended, self._directions[0])
+        told = n_finished.keys() | read_last_ended(connection, ended, _FINISHED, MAX_GAPS + 1)
+        told |= read_last_ended(connection, ended, (TrialState.FAIL,), N_FAILURES)
+        told |= read_last_ended(connection, ended, _ENDED, since_s=since_s)
+        if len(self._directions) > 1:
+            told |= read_front(connection, ended, self._directions)
+        rows = read_states(connection, told)
+        skipped = count_ended(connection, ended) - Counter(row.state for row in rows)
+        return [*rows, *unfinished], skipped, n_finished
 
     def _take_in(self, found: _Found) -> None:
         ended = [row for row in found.rows if row.state.is_finished()]
@@ -201,16 +239,17 @@ class StudyReader:
                 span = (end_s - float(attrs[SECONDS]), end_s)
                 self._trained.append(Training(*_place(attrs), span))
             if row.trial_id in found.values:
-                self._improve(row.number, found.values[row.trial_id])
+                so_far = sum(self._ended[state] for state in _FINISHED)
+                n_finished = found.n_finished.get(row.trial_id, so_far)
+                self._improve(row.number, found.values[row.trial_id], n_finished)
         since_s = found.now_s - WINDOW_S
         while self._trained and self._trained[0].span[1] <= since_s:
             self._trained.popleft()
 
-    def _improve(self, number: int, values: Sequence[float]) -> None:
+    def _improve(self, number: int, values: Sequence[float], n_finished: int) -> None:
         own, front = rank(values, self._directions), self._front
         best = self._improvements[-1] if self._improvements else None
         if best is None or (own, number) < (front[best.trial][0], best.trial):
-            n_finished = sum(self._ended[state] for state in _FINISHED)
             self._improvements.append(Improvement(n_finished, number, values[0]))
             self._best_values = tuple(values)
         if not any(dominates(other, own) for other, _ in front.values()):

@@ -1,7 +1,10 @@
 """Show the sampler what it needs of a study, kept in memory and read once."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy as copy_of
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,15 @@ import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.samplers._tpe.sampler import _split_trials
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.samplers._tpe.sampler import (
+    _split_trials,
+    default_gamma,
+    default_gamma_multiobjective,
+)
+from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Connection, Row
 
 from shared.search.bulk_read import (
     Changes,
@@ -23,23 +31,49 @@ from shared.search.bulk_read import (
     read_values,
 )
 from shared.search.bulk_trials import Begun
+from shared.search.objectives import rank
+from shared.search.standing import (
+    count_ended,
+    in_best_ranks,
+    read_best,
+    read_latest,
+    read_states,
+)
+from shared.search.study_storage import StudyStorage
 
-KEPT_BEST = 25
-"""As many finished trials as TPE takes for good ones at most (`optuna.samplers._tpe`)."""
 KEPT_LATEST = 1000
 """So many of the others, the latest: TPE's weights fade with age, its cost does not."""
 SLACK = 100
-"""By how much the others may outnumber `KEPT_LATEST` before the oldest are let go of."""
+"""By how much those that are held may grow before the oldest are let go of."""
 
 Array = npt.NDArray[np.float64]
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Hold what a reading has brought, before it is taken in.
+
+    `changed` are the trials that are new or were unfinished before, `missing` ended ones that are
+    to be held and are not; `n_finished` counts the finished trials without those of `changed`.
+    """
+
+    changed: Sequence[Row[Any, Any, Any]]
+    missing: Sequence[Row[Any, Any, Any]]
+    n_finished: int
+    n_best: float
+    values: Mapping[int, Sequence[float]]
+    last_values: Mapping[int, dict[int, float]]
+    params: Mapping[int, Params]
 
 
 class History(InMemoryStorage):
     """Be the storage of a study in memory that follows one in PostgreSQL, for one thread's sampler.
 
     It holds the best and the latest finished trials, and the running ones with their parameters: of
-    a study of up to a thousand trials, all that TPE looks at. What the sampler writes stays here.
+    a study of up to a thousand trials, all that TPE looks at. Of the best it holds as many as TPE
+    takes for good ones in a study of twice the size; when it has grown beyond, they are read anew.
+    What the sampler writes stays here.
     """
 
     def __init__(self, study: Study, sampler: BaseSampler) -> None:
@@ -47,41 +81,81 @@ class History(InMemoryStorage):
         super().__init__()
         self.create_new_study(study.directions, study.study_name)
         self.study = optuna.load_study(study_name=study.study_name, storage=self, sampler=sampler)
+        self._directions = study.directions
+        self._gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
         self._changes = Changes(id_of(study))
+        self._is_new = True
         self._finished: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
         self._ordered: list[FrozenTrial] | None = None
         self._internal: dict[int, dict[str, float]] = {}
         # TPE ranks pruned trials by what they reported: losses, also where the value is maximised.
         self._sign = 1 if study.directions[0] is StudyDirection.MINIMIZE else -1
+        self._n_kept = KEPT_LATEST
+        self._n_best = inf  # so many of the best are held, all as long as none was let go of
+        self.n_finished = 0
+        """How many trials of the study have finished, whether or not they are held."""
         self.n_changes = 0
         """How many trials have finished or got parameters so far."""
 
-    def refresh(self, storage: RDBStorage) -> None:
+    @property
+    def n_good(self) -> int:
+        """How many of the finished trials TPE takes for good ones."""
+        return self._gamma(self.n_finished)
+
+    def refresh(self, storage: StudyStorage) -> None:
         """Take in what is new in the study; may be repeated when it failed."""
-        with storage.engine.begin() as connection:
-            rows = self._changes.read(connection)
-            ended = {row.trial_id for row in rows if row.state in _FINISHED}
-            pruned = {row.trial_id for row in rows if row.state is TrialState.PRUNED}
-            values = read_values(connection, ended)
-            last_values = read_intermediate_values(connection, pruned, last_only=True)
-            for trial_id, number, state in rows:
-                self._running.setdefault(trial_id, _trial(trial_id, number))
-                if state in _FINISHED:
-                    self.finish(
-                        trial_id, state, values.get(trial_id), last_values.get(trial_id, {})
-                    )
-                elif state is not TrialState.RUNNING:
-                    del self._running[trial_id]
-            self._let_go()
-            nameless = [i for i in ended & self._finished.keys() if not self._finished[i].params]
-            nameless += [i for i, trial in self._running.items() if not trial.params]
-            described = read_params(connection, nameless)
-        self._changes.accept(rows)
-        for trial_id, params in described.items():
+        found = storage.transact(self._find)
+        self._changes.accept(found.changed)
+        self._is_new, self._n_best = False, found.n_best
+        self.n_finished = found.n_finished - len(found.missing)
+        for trial_id, number, state in (*found.missing, *found.changed):
+            self._running.setdefault(trial_id, _trial(trial_id, number))
+            if state in _FINISHED:
+                values, last_values = found.values.get(trial_id), found.last_values
+                self.finish(trial_id, state, values, last_values.get(trial_id, {}))
+            elif state is not TrialState.RUNNING:
+                del self._running[trial_id]
+        for trial_id, params in found.params.items():
             self._describe(trial_id, params)
         self._ordered = None
-        self.n_changes += len(described.keys() - ended)
+        self.n_changes += len(found.params.keys() & self._running.keys())
+
+    def _find(self, connection: Connection) -> _Found:
+        changed: Sequence[Row[Any, Any, Any]]
+        n_finished, n_best, wanted = self.n_finished, self._n_best, set[int]()
+        if self._is_new:
+            changed = self._changes.skip_ended(connection)
+            counts = count_ended(connection, self._changes.ended)
+            n_finished = sum(counts[state] for state in _FINISHED)
+            wanted = read_latest(connection, self._changes.ended, _FINISHED, KEPT_LATEST)
+            n_best = inf if n_finished <= KEPT_LATEST else 0
+        else:
+            changed = self._changes.read(connection)
+        n_now = n_finished + sum(row.state in _FINISHED for row in changed)
+        if self._gamma(n_now) > n_best:
+            n_best = self._gamma(2 * n_now)
+            wanted |= read_best(connection, self._changes.ended, self._directions, n_best)
+        missing = read_states(connection, wanted - self._finished.keys())
+        contents = self._read_contents(connection, [*missing, *changed])
+        return _Found(changed, missing, n_finished, n_best, *contents)
+
+    def _read_contents(
+        self, connection: Connection, rows: Sequence[Row[Any, Any, Any]]
+    ) -> tuple[Mapping[int, list[float]], Mapping[int, dict[int, float]], Mapping[int, Params]]:
+        """Return the finished trials' values, the pruned ones' last, and parameters not known."""
+        by_state = defaultdict[TrialState, set[int]](set)
+        for trial_id, _, state in rows:
+            by_state[state].add(trial_id)
+        finished = by_state[TrialState.COMPLETE] | by_state[TrialState.PRUNED]
+        gone = by_state[TrialState.FAIL] | by_state[TrialState.WAITING]
+        known = {trial_id for trial_id, trial in self._running.items() if trial.params}
+        nameless = (finished | by_state[TrialState.RUNNING] | self._running.keys()) - gone - known
+        return (
+            read_values(connection, finished),
+            read_intermediate_values(connection, by_state[TrialState.PRUNED], last_only=True),
+            read_params(connection, nameless),
+        )
 
     def begin(self, begun: Begun) -> Trial:
         """Return a running trial whose parameters are to be suggested."""
@@ -115,6 +189,7 @@ class History(InMemoryStorage):
         }
         self._finished[trial_id] = trial
         self._ordered = None
+        self.n_finished += 1
         self.n_changes += 1
 
     def table(self, trials: Iterable[FrozenTrial], names: Sequence[str]) -> Array:
@@ -155,13 +230,29 @@ class History(InMemoryStorage):
 
     def _let_go(self) -> None:
         """Forget the oldest of the finished trials that are not among the best."""
-        if len(self._finished) <= KEPT_BEST + KEPT_LATEST + SLACK:
+        if len(self._finished) <= self._n_kept + SLACK:
             return
+        if self._n_best == inf:
+            self._n_best = self._gamma(2 * self.n_finished)
         finished = sorted(self._finished.values(), key=lambda trial: trial.number)
-        best, others = _split_trials(self.study, finished, KEPT_BEST)
-        self._finished = {t._trial_id: t for t in best + others[-KEPT_LATEST:]}  # noqa: SLF001
+        best, others = self._divide(finished, int(self._n_best))
+        self._finished = {t._trial_id: t for t in (*best, *others[-KEPT_LATEST:])}  # noqa: SLF001
+        self._n_kept = len(self._finished)
         held = self._finished.keys() | self._running.keys()
         self._internal = {i: values for i, values in self._internal.items() if i in held}
+
+    def _divide(
+        self, trials: list[FrozenTrial], n_best: int
+    ) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Return the `n_best` best trials and those level with them (see `read_best`); the rest."""
+        if len(self._directions) == 1:
+            return _split_trials(self.study, trials, n_best)
+        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+        losses = np.array([rank(trial.values, self._directions) for trial in complete])
+        is_best = in_best_ranks(losses, n_best)
+        best = {t._trial_id for t, is_one in zip(complete, is_best, strict=True) if is_one}  # noqa: SLF001
+        others = [trial for trial in trials if trial._trial_id not in best]  # noqa: SLF001
+        return [trial for trial in trials if trial._trial_id in best], others  # noqa: SLF001
 
     def _describe(self, trial_id: int, params: Params) -> None:
         trial = self.get_trial(trial_id)

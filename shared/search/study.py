@@ -12,7 +12,6 @@ from uuid import uuid4
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, select
@@ -172,17 +171,14 @@ def load_study(storage: StudyStorage, name: str, config: SweepConfig, worker: in
     The sampler is seeded from the study's seed, the worker's number and the trials there are, so
     that workers differ from each other and a resumed worker does not repeat itself. Running trials
     count as bad ones (Optuna's `constant_liar`), so that workers do not try the same at a time.
-    Several objectives are left to Optuna's own TPE (Ozaki et al. 2022, "Multiobjective
-    Tree-structured Parzen Estimator").
+    Of several objectives the good trials are the first Pareto fronts (Ozaki et al. 2022,
+    "Multiobjective Tree-structured Parzen Estimator").
     """
     study = optuna.load_study(storage=storage, study_name=name)
     counts = storage.transact(TrialTally(id_of(study)).count)
     seeds = np.random.SeedSequence([config.study.seed, worker, counts.total()])
     seed, n_startup_trials = int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
-    if config.study.is_multi_objective:
-        study.sampler = TPESampler(seed=seed, n_startup_trials=n_startup_trials, constant_liar=True)
-    else:
-        study.sampler = FastTPESampler(seed, n_startup_trials)
+    study.sampler = FastTPESampler(seed, n_startup_trials)
     study.pruner = build_pruner(config.study.pruner)
     return study
 

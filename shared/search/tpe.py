@@ -3,8 +3,9 @@
 Three things differ from `optuna.samplers.TPESampler`, none of which changes what it suggests in a
 study of up to 50 trials. The normal distribution comes from SciPy, for all kernels at once, where
 Optuna loops over them in Python. The two densities are made once for all parameters, and anew when
-2 % of the study is new to them. And `History` shows no more than a thousand trials. What each finds
-and costs is compared by `benchmarks/sampler.py`.
+2 % of the study is new to them. And `History` shows all trials that are good, as many as Optuna
+takes for good of the whole study, but of the others no more than the latest thousand. What each
+finds and costs is compared by `benchmarks/sampler.py`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.probability_distributions import _BatchedCategoricalDistributions
-from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr, ndtri
@@ -134,22 +135,21 @@ class FastTPESampler(TPESampler):
         space = dict(search_space)
         if not isinstance(study._storage, History):  # noqa: SLF001  has no public name
             return super()._sample(study, trial, space)
-        self._look_at(study, study._storage.n_changes)  # noqa: SLF001
+        self._look_at(study, study._storage)  # noqa: SLF001
         below, above = self._densities_of(study, space)
         candidates = below.sample(self._rng.rng, self._n_ei_candidates)
         scores = self._compute_acquisition_func(candidates, below, above)
         best = self._compare(candidates, scores)
         return {name: space[name].to_external_repr(value) for name, value in best.items()}
 
-    def _look_at(self, study: Study, n_changes: int) -> None:
+    def _look_at(self, study: Study, history: History) -> None:
         """Divide the trials into good and bad ones, unless what is known of them is new enough."""
-        n_seen = len(self._split[0]) + len(self._split[1])
+        n_seen, n_changes = len(self._split[0]) + len(self._split[1]), history.n_changes
         if self._made_at >= 0 and n_changes - self._made_at <= n_seen // TRIALS_PER_CHANGE:
             return
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         trials = study.get_trials(deepcopy=False, states=states)
-        n_finished = sum(trial.state != TrialState.RUNNING for trial in trials)
-        self._split = _split_trials(study, trials, default_gamma(n_finished))
+        self._split = _split_trials(study, trials, history.n_good)
         self._densities.clear()
         self._made_at = n_changes
 

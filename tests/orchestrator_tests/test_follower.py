@@ -14,6 +14,7 @@ from shared.search.attributes import WORKER, Failure, FailureKind
 from shared.search.liveness import retry
 from shared.search.study import StudyProgress, open_study
 from shared.search.study_storage import StudyStorage
+from tests.rows import rows_read
 from workers import PoolState
 
 NOTHING = StudyProgress(complete=0, pruned=0, failed=0, running=0, waiting=0, best=None)
@@ -106,6 +107,29 @@ def test_trials_that_are_lost_handed_back_or_failed_say_why(
     ]
 
 
+def test_a_driver_that_finds_many_trials_takes_some_at_a_time(
+    study: Study, storage: StudyStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.follower.NEW_AT_ONCE", 2)
+    running = [study.ask() for _ in range(3)]
+    given = study.ask()
+    for _ in range(9):
+        trial = study.ask()
+        trial.set_user_attr(WORKER, "worker-1")
+        trial.set_user_attr("of no interest", "x" * 1000)
+        study.tell(trial, 0.5)
+    enough = Failure(FailureKind.HANDED_BACK, "interrupted: enough")
+    retry(storage, study._study_id, [given._trial_id], enough)
+    follower = _follower(path, study, storage)
+    with rows_read(storage) as rows:
+        follower.follow_trials()
+    assert max(rows) <= len(running) + 2, "states are the most, of running trials and two new ones"
+    follower.follow_trials()
+    numbers = [number for _, number in _about(path, "number")]
+    assert sorted(numbers) == [3, *range(4, 13), 13]
+    assert _about(path, "number", "reason")[-1] == ("trial_retried", 13, "interrupted: enough")
+
+
 def test_a_look_while_nothing_happens_is_one_query(
     study: Study, storage: StudyStorage, path: Path
 ) -> None:
@@ -121,7 +145,7 @@ def test_a_look_while_nothing_happens_is_one_query(
     event.listen(storage.engine, "before_cursor_execute", note)
     follower.follow_trials()
     event.remove(storage.engine, "before_cursor_execute", note)
-    assert len(statements) == 1
+    assert len(statements) == 2, "after what bounds the waits of the transaction"
 
 
 def test_workers_that_come_and_go_are_written(

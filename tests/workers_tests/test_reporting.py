@@ -10,6 +10,7 @@ from shared.search.pruning import Medians
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
 from shared.sections import PrunerConfig
+from tests.rows import rows_read
 from workers.heartbeat import Heartbeat
 from workers.reporting import Reporter
 
@@ -114,3 +115,26 @@ def test_what_is_sent_about_a_trial_that_has_ended_is_dropped(
     assert accepted == [own.number]
     found, _ = study.trials
     assert (found.state, found.intermediate_values, found.user_attrs) == (TrialState.FAIL, {}, {})
+
+
+def test_medians_begin_with_the_latest_complete_trials_however_many_there_are(
+    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+) -> None:
+    medians.n_latest = 3
+    read = []
+    for _ in range(2):
+        for number in range(8):
+            trial = study.ask()
+            trial.report(number / 8, 0)
+            trial.report(number / 8, 1)
+            if number % 2:
+                study.tell(trial, 0.5)
+            else:
+                study.tell(trial, state=TrialState.PRUNED)
+        with rows_read(storage) as rows:
+            Reporter(study, storage, medians, heartbeat).close()
+        read.append(sum(rows))
+        assert medians.n_complete == 3
+        assert not medians.should_prune({0: 0.625}), "the median of 3/8, 5/8 and 7/8"
+        assert medians.should_prune({0: 0.626})
+    assert read[0] == read[1]

@@ -1,3 +1,4 @@
+import random
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
 from shared.search.following import Failure, Improvement, StudyReader
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
+from tests.rows import rows_read
 
 
 @pytest.fixture
@@ -150,3 +152,53 @@ def test_the_greatest_value_is_the_best_where_it_is_maximised(
         study.tell(study.ask(), value)
     found = StudyReader(study._study_id, [StudyDirection.MAXIMIZE]).read(storage)
     assert [one.value for one in found.improvements] == [0.5, 0.7]
+
+
+def _end(study: Study, rng: random.Random, trials: list[Trial]) -> None:
+    """End some trials in another order than they began in, with values of which many are equal."""
+    for trial in rng.sample(trials, len(trials)):
+        state = rng.choice([TrialState.COMPLETE] * 4 + [TrialState.PRUNED, TrialState.FAIL])
+        trial.set_user_attr(FAILURE, f"error: {trial.number}")
+        values = [rng.randrange(8) / 8 for _ in study.directions]
+        study.tell(trial, values if state is TrialState.COMPLETE else None, state=state)
+
+
+@pytest.mark.parametrize("objective", [("validation_loss",), ("ap_weighted", "validation_loss")])
+def test_whoever_comes_late_sees_what_was_seen_all_along(
+    storage: StudyStorage, study_name: str, objective: tuple[str, ...], monkeypatch
+) -> None:
+    monkeypatch.setattr("shared.search.following.MAX_GAPS", 4)
+    monkeypatch.setattr("shared.search.following.N_FAILURES", 3)
+    config = SweepConfig.model_validate({"study": {"objective": objective}})
+    study, rng = open_study(storage, study_name, config, "f"), random.Random(len(objective))
+    follower = StudyReader(study._study_id, study.directions)
+    for _ in range(3):
+        trials = [_ask(study) for _ in range(12)]
+        _end(study, rng, trials[:10])
+        seen, late = (
+            reader.read(storage)
+            for reader in (follower, StudyReader(study._study_id, study.directions))
+        )
+        for name in ("counts", "improvements", "best_values", "failures", "finished", "trained"):
+            assert getattr(late, name) == getattr(seen, name), name
+        assert late.front == seen.front
+        assert [one.trial for one in late.running] == [one.trial for one in seen.running]
+
+
+def test_a_first_reading_is_bounded_however_many_trials_have_ended(
+    storage: StudyStorage, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MAX_GAPS", 4), ("N_FAILURES", 3), ("WINDOW_S", 0.0)):
+        monkeypatch.setattr(f"shared.search.following.{name}", value)
+    read = []
+    for _ in range(2):
+        for number in range(30):
+            trial = _ask(study)
+            if number % 3:
+                study.tell(trial, 1 + trial.number)
+            else:
+                study.tell(trial, state=TrialState.FAIL)
+        with rows_read(storage) as rows:
+            StudyReader(study._study_id, study.directions).read(storage)
+        read.append(sum(rows))
+    assert read[0] == read[1]

@@ -14,6 +14,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
@@ -87,8 +88,8 @@ def _suggest_next_of(history: History, first: int, n_asks: int) -> list[HeadPara
 
 def _filled(n_trials: int, seed: int) -> Study:
     """Return a study in memory of random trials, a third of them pruned."""
-    study, rng = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)), seed
-    values = np.random.default_rng(rng).random(n_trials)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    values = np.random.default_rng(seed).random(n_trials)
     for i, value in enumerate(values):
         trial = study.ask()
         suggest(trial, SpaceConfig(), WIDTHS)
@@ -97,6 +98,18 @@ def _filled(n_trials: int, seed: int) -> Study:
             study.tell(trial, float(value))
         else:
             study.tell(trial, state=TrialState.PRUNED)
+    study.sampler = TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
+    return study
+
+
+def _filled_of_two_objectives(n_trials: int, seed: int) -> Study:
+    sampler = optuna.samplers.RandomSampler(seed=seed)
+    study = optuna.create_study(directions=("minimize", "maximize"), sampler=sampler)
+    rng = np.random.default_rng(seed)
+    for _ in range(n_trials):
+        trial = study.ask()
+        suggest(trial, SpaceConfig(), WIDTHS)
+        study.tell(trial, (rng.integers(0, 1000, 2) / 1000).tolist())
     study.sampler = TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
     return study
 
@@ -128,6 +141,33 @@ def test_suggestions_in_a_large_study_are_those_of_optuna_when_densities_are_new
     study = _filled(n_trials, seed)
     history = _history_of(study, seed)
     assert _same(_suggest_next_of(history, n_trials, 3), _suggest_next(study, 3))
+
+
+@pytest.mark.parametrize(("n_trials", "seed"), [(30, 6), (400, 7)])
+def test_suggestions_for_several_objectives_are_those_of_optuna_when_densities_are_new(
+    n_trials: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tpe, "TRIALS_PER_CHANGE", 10**9)
+    study = _filled_of_two_objectives(n_trials, seed)
+    history = _history_of(study, seed)
+    assert _same(_suggest_next_of(history, n_trials, 3), _suggest_next(study, 3))
+
+
+def test_no_good_trial_of_several_objectives_is_forgotten_after_the_first_thousand() -> None:
+    study = _filled_of_two_objectives(1500, 8)
+    history, n_good = _history_of(study, 8), 150
+    assert history.n_good == n_good
+    held = history.study.get_trials(deepcopy=False)
+    assert len(held) < 1500, "of the others the oldest are let go of"
+    ours, theirs = (
+        [trial.number for trial in _split_trials(study, trials, n_good)[0]]
+        for trials in (held, study.get_trials(deepcopy=False))
+    )
+    assert ours == theirs
+    sampler = history.study.sampler
+    assert isinstance(sampler, FastTPESampler)
+    sampler._look_at(history.study, history)
+    assert [trial.number for trial in sampler._split[0]] == theirs
 
 
 def test_densities_are_kept_until_enough_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,23 @@
+"""Count what is read from a database: what is bounded is bounded whatever the machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.storages import RDBStorage
+from sqlalchemy import event
+
+
+@contextmanager
+def rows_read(storage: RDBStorage) -> Iterator[list[int]]:
+    """Yield a list that gets the number of rows of each statement while the block lasts."""
+    counts: list[int] = []
+
+    def note(_connection: Any, cursor: Any, *_: Any) -> None:
+        counts.append(cursor.rowcount)
+
+    event.listen(storage.engine, "after_cursor_execute", note)
+    try:
+        yield counts
+    finally:
+        event.remove(storage.engine, "after_cursor_execute", note)
