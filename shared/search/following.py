@@ -162,8 +162,7 @@ class StudyReader:
 
     def read(self, storage: RDBStorage) -> Followed:
         """Read what is new and return the state; may be repeated when it failed."""
-        with storage.engine.begin() as connection:
-            found = self._find(connection)
+        found = storage.transact(self._find)
         self._changes.accept(found.rows)
         self._ended += found.skipped
         self._take_in(found)
