@@ -13,7 +13,7 @@ from shared.errors import InputError, TagsweepError
 from shared.files import writing
 from shared.search.attributes import CONFIG, FINGERPRINT
 from shared.search.liveness import owners_of_running
-from shared.search.locks import is_driven
+from shared.search.locks import Lock, is_driven, locked
 from shared.search.storage import opened_storage
 from shared.search.study import read_attrs, read_config, read_progress
 from shared.search.study_storage import StudyStorage
@@ -102,8 +102,9 @@ def delete_run(run: Run) -> None:
     if run.storage_url is not None or run.paths.database.exists():
         with study_of(run) as (_, storage):
             _require_rest(run, storage)
-            if run.storage_url is not None:
-                optuna.delete_study(study_name=run.study_name, storage=storage)
+            with locked(storage, run.study_name, Lock.SEARCH):  # nobody begins to search meanwhile
+                if run.storage_url is not None:
+                    optuna.delete_study(study_name=run.study_name, storage=storage)
     shutil.rmtree(run.paths.root)
 
 

@@ -215,6 +215,12 @@ class WorkersConfig(Section):
     def _check(self) -> "WorkersConfig":
         if self.max is not None and self.max < self.min:
             raise ValueError(f"max must not be below min, but got {self.max} < {self.min}")
+        if self.heartbeat_grace_s < 2 * self.heartbeat_interval_s:
+            raise ValueError(
+                "heartbeat_grace_s must be at least twice heartbeat_interval_s, or a heartbeat that"
+                f" is a little late costs a trial, but got {self.heartbeat_grace_s:g} and"
+                f" {self.heartbeat_interval_s:g}"
+            )
         return self
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
@@ -30,6 +29,7 @@ from shared.search.standing import (
     read_last_ended,
     read_states,
 )
+from shared.search.study_storage import StudyStorage
 
 WINDOW_S = 300.0
 """The time before now in which it is measured how busy workers are."""
@@ -160,7 +160,7 @@ class StudyReader:
         self._seen_s: dict[tuple[int, int, int], float | None] = {}
         self._is_first = True
 
-    def read(self, storage: RDBStorage) -> Followed:
+    def read(self, storage: StudyStorage) -> Followed:
         """Read what is new and return the state; may be repeated when it failed."""
         found = storage.transact(self._find)
         self._changes.accept(found.rows)

@@ -113,7 +113,8 @@ def launched(
     (folder / "sweep.yaml").write_text(
         f"data: {{csv: {folder / 'texts.csv'}}}\n"
         f"ensemble: {{n_folds: 2}}\ntraining: {{max_epochs: 20}}\n"
-        f"workers: {{max: 3, store: '{bucket}/sweeps', heartbeat_grace_s: 5}}\n"
+        f"workers: {{max: 3, store: '{bucket}/sweeps', heartbeat_interval_s: 1,"
+        " heartbeat_grace_s: 5}\n"
     )
     doomed, _ = cluster.add_node(), cluster.add_node()
     client = {name: value for name, value in environment.items() if "STORAGE" not in name}

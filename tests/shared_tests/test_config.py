@@ -63,6 +63,10 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
             {"study": {"objective": ["ap_macro", "n_parameters"], "target_value": 0.9}},
             "target_value needs a single objective",
         ),
+        (
+            {"workers": {"heartbeat_interval_s": 5, "heartbeat_grace_s": 9}},
+            "heartbeat_grace_s must be at least twice heartbeat_interval_s, .* got 9 and 5",
+        ),
         ({"study": {"n_folds": 1}}, "study.n_folds: .* greater than or equal to 2"),
         ({"study": {"n_repeats": 3}}, "study: n_repeats needs n_folds, but got n_repeats=3 alone"),
         ([1, 2], "the file: .* valid dictionary"),

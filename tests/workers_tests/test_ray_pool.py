@@ -27,6 +27,7 @@ from workers.ray_pool import require_lost
 
 PATIENCE_S = 120
 ONE = {"max": 1}
+SENSITIVE = {"heartbeat_interval_s": 1, "heartbeat_grace_s": 5}
 MANY = 1000
 
 
@@ -68,9 +69,7 @@ def test_two_workers_share_a_budget_in_a_folder_with_foreign_code(
 def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
-    spec = make_spec(
-        study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE | {"heartbeat_grace_s": 5}
-    )
+    spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE | SENSITIVE)
     study = load_study(storage, spec.study_name, spec.config, 9)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
