@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from shared.errors import TagsweepError
+from shared.errors import InputError, TagsweepError
 from shared.search.patience import patiently
-from shared.search.storage import LIVELY
+from shared.search.storage import LIVELY, redact
 from shared.search.study_storage import StudyStorage
 
 
@@ -66,12 +66,31 @@ def locked(storage: StudyStorage, study_name: str, lock: Lock) -> Iterator[Calla
             if not patiently(take_or_keep, patience=storage.patience):
                 raise LockedError(f"Study {study_name!r} {_REFUSALS[lock]}")
 
+        _require_session(connection, storage)
         hold()
         try:
             yield hold
         finally:
             # The lock goes with its session, which the database may have ended long before.
             connection.invalidate()
+
+
+def _require_session(connection: Connection, storage: StudyStorage) -> None:
+    """Raise InputError where a pooler hands each transaction another session, and so the lock."""
+    session = text("SELECT pg_backend_pid()")
+
+    def read() -> int:
+        with connection.begin():
+            return int(connection.execute(session).scalar_one())
+
+    before = patiently(read, patience=storage.patience)
+    # The other connection's transaction has from a pooler the session that was used last.
+    if storage.transact(lambda _other: read()) != before:
+        raise InputError(
+            f"The storage {redact(storage.url)} must keep one session for a connection, but gives"
+            " each transaction another, as PgBouncer does in its transaction mode. Name the server"
+            " itself in TAGSWEEP_STORAGE, and the pooler in TAGSWEEP_WORKER_STORAGE."
+        )
 
 
 def is_driven(storage: StudyStorage, study_name: str) -> bool:

@@ -9,7 +9,11 @@ from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
 from shared.config import SweepConfig, with_values
-from shared.search.attributes import RETRY_OF, WORKER
+from shared.errors import InputError
+from shared.search.attributes import RETRY_OF, Owner
+from shared.search.budget import ask
+from shared.search.locks import Lock, locked
+from shared.search.storage import opened_storage
 from shared.search.study import load_study, open_study
 from shared.search.study_storage import StudyStorage
 from shared.store import Store
@@ -39,9 +43,10 @@ def test_a_worker_trains_and_takes_over_through_pgbouncer(
 ) -> None:
     config = with_values(SweepConfig(), {"study": {"n_trials": 4}, "training": {"max_epochs": 5}})
     study = open_study(storage, study_name, config, "f")
-    study.ask().set_user_attr(WORKER, "worker-0")
+    owner = Owner("worker-0", "d")
+    ask(storage, study._study_id, attrs=owner.attrs)
     names, store = ("a", "b", "c"), Store(str(tmp_path))
-    spec = WorkerSpec(pgbouncer_url, study_name, "f", names, config, store, "uuid")
+    spec = WorkerSpec(pgbouncer_url, study_name, "f", names, config, store, "uuid", driver_id="d")
     run_worker(spec, arrays, 0, lambda: False)
     lost, *done = study.trials
     assert lost.state == TrialState.FAIL
@@ -53,10 +58,26 @@ def test_more_processes_than_connections_race_without_a_deadlock(
     pgbouncer_url: str, storage: StudyStorage, study_name: str
 ) -> None:
     names = [f"{study_name[-8:]}-{round_}" for round_ in range(20)]
-    for name in names:
-        open_study(storage, name, SweepConfig(), "f")
+    for round_, name in enumerate(names):
+        budget = with_values(SweepConfig(), {"study": {"n_trials": 1 + round_ % 3}})
+        open_study(storage, name, budget, "f")
     command = [sys.executable, RACERS, pgbouncer_url, str(N_RACERS), ",".join(names)]
     subprocess.run(command, check=True, timeout=120)
     for round_, name in enumerate(names):
         states = [trial.state for trial in load_study(storage, name, SweepConfig(), 0).trials]
         assert states.count(TrialState.COMPLETE) == 1 + round_ % 3
+
+
+def test_a_driver_is_refused_where_a_pooler_hands_its_session_on(
+    pgbouncer_url: str, storage: StudyStorage, study_name: str
+) -> None:
+    """Its lock would be that of whoever gets the session next."""
+    open_study(storage, study_name, SweepConfig(), "f")
+    with (
+        opened_storage(pgbouncer_url) as pooled,
+        pytest.raises(InputError, match="must keep one session for a connection"),
+        locked(pooled, study_name, Lock.SEARCH),
+    ):
+        pass
+    with locked(storage, study_name, Lock.SEARCH):
+        pass
