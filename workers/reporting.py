@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -26,8 +26,6 @@ FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
 FOLLOW_EVERY_S = 0.5
 """How often to look what others have completed: medians of many trials move slowly."""
-READ_AT_ONCE = 100
-"""The trials whose values are read at a time: a trial may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,9 @@ class _Message:
 class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
-    `medians` follow what this and other workers complete, half a second behind at most.
+    `medians` follow what this and other workers complete, half a second behind at most. They begin
+    to when there is something to write, before it is written: a worker's first trial does not wait
+    for that, and epochs that end meanwhile are not judged.
     While the database is away, training goes on and the messages wait. `failure` is what ended the
     thread before its time; whoever sends next raises it.
     """
@@ -55,7 +55,7 @@ class Reporter:
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
-        self._begin_to_follow()
+        self._is_following = False
         self._thread.start()
 
     def send(
@@ -105,6 +105,8 @@ class Reporter:
     def _write(self, messages: Sequence[_Message]) -> None:
         if not messages:
             return
+        if not self._is_following:
+            self._begin_to_follow()
         reports = [message.report for message in messages]
         running = self._storage.transact(lambda connection: write_reports(connection, reports))
         back = defaultdict[Failure, list[int]](list)
@@ -124,35 +126,28 @@ class Reporter:
     def _begin_to_follow(self) -> None:
         """Look at what has been completed so far, at the latest trials only."""
         self._take_in(self._storage.transact(self._read_latest))
+        self._is_following = True
 
     def _follow(self) -> None:
         changed, found = self._storage.transact(self._read_complete)
         self._changes.accept(changed)
         self._take_in(found)
 
-    def _take_in(self, found: Sequence[Mapping[int, float]]) -> None:
+    def _take_in(self, found: Collection[Mapping[int, float]]) -> None:
         self._followed = time.monotonic()
         for values in found:
             self._medians.add(values)
 
-    def _read_latest(self, connection: Connection) -> list[Mapping[int, float]]:
+    def _read_latest(self, connection: Connection) -> Collection[Mapping[int, float]]:
         self._changes.skip_ended(connection)
         ended, n_latest = self._changes.ended, self._medians.n_latest
         latest = read_latest(connection, ended, (TrialState.COMPLETE,), n_latest)
-        return _read_losses(connection, sorted(latest))
+        return read_intermediate_values(connection, sorted(latest)).values()
 
     def _read_complete(
         self, connection: Connection
-    ) -> tuple[Sequence[Row[Any, Any, Any]], list[Mapping[int, float]]]:
+    ) -> tuple[Sequence[Row[Any, Any, Any]], Collection[Mapping[int, float]]]:
         changed = self._changes.read(connection)
         complete = [row.trial_id for row in changed if row.state is TrialState.COMPLETE]
-        return changed, _read_losses(connection, complete[-self._medians.n_latest :])
-
-
-def _read_losses(connection: Connection, trial_ids: Sequence[int]) -> list[Mapping[int, float]]:
-    """Return the intermediate values of trials by step, read from so many rows at a time."""
-    found: list[Mapping[int, float]] = []
-    for first in range(0, len(trial_ids), READ_AT_ONCE):
-        some = trial_ids[first : first + READ_AT_ONCE]
-        found += read_intermediate_values(connection, some).values()
-    return found
+        latest = complete[-self._medians.n_latest :]
+        return changed, read_intermediate_values(connection, latest).values()

@@ -16,6 +16,8 @@ def measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[
     measured = run_contest(contender, task)
     with opened_storage(task.url) as storage:
         counts = count(storage, task)
+    asks_s = [ask_s for one in measured for ask_s in one.asks]
+    first_asks_s = [ask_s for one in measured for ask_s in one.first_asks]
     wall_s = max(m.ended for m in measured) - min(m.started for m in measured)
     return {
         "trials": counts["finished"] - n_finished,
@@ -24,16 +26,16 @@ def measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[
         "cpu_ms_per_trial": round(1e3 * sum(m.cpu_s for m in measured) / n_trials, 1),
         "trials_per_s": round(n_trials / wall_s, 1),
         "reports_per_s": round(_rate(measured)),
-        "ask_p50_ms": _ask_ms(measured, 50),
-        "ask_p99_ms": _ask_ms(measured, 99),
+        "ask_p50_ms": _percentile_ms(asks_s, 50),
+        "ask_p99_ms": _percentile_ms(asks_s, 99),
+        **({"first_ask_p99_ms": _percentile_ms(first_asks_s, 99)} if first_asks_s else {}),
         "lost": counts["lost"],
         "doubled": counts["doubled"],
     }
 
 
-def _ask_ms(measured: list[Measured], percentile: float) -> float:
-    asks_s = [ask_s for one in measured for ask_s in one.asks]
-    return round(1e3 * float(np.percentile(asks_s, percentile)), 1)
+def _percentile_ms(spans_s: list[float], percentile: float) -> float:
+    return round(1e3 * float(np.percentile(spans_s, percentile)), 1)
 
 
 def _rate(measured: list[Measured]) -> float:

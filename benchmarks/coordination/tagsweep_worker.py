@@ -102,6 +102,9 @@ def _measure(measured: Measured) -> None:
     def timed_suggest(self: asking.Asker, begun: Any) -> list[Asked]:
         trials = suggest(self, begun)
         measured.asks.append(now() - asked.at)
+        if not hasattr(asked, "was_first"):  # each worker asks in a thread of its own
+            measured.first_asks.append(measured.asks[-1])
+            asked.was_first = True
         return trials
 
     def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> set[int]:

@@ -47,9 +47,13 @@ class Task:
 
 @dataclass
 class Measured:
-    """Hold what one worker measured: seconds, but for the counts."""
+    """Hold what the workers of one process measured: seconds, but for the counts.
+
+    `first_asks` are those of `asks` that were the first of their worker, where they are told apart.
+    """
 
     asks: list[float] = field(default_factory=list)
+    first_asks: list[float] = field(default_factory=list)
     n_values: int = 0
     report_s: float = 0.0
     cpu_s: float = 0.0

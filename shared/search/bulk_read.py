@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from math import inf, nan
 from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
@@ -28,21 +29,25 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    Float,
     Integer,
     Row,
     Select,
     and_,
     any_,
     bindparam,
+    case,
     func,
+    literal,
     not_,
     select,
     text,
-    tuple_,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
+from sqlalchemy.types import NullType
 
-_from_stored = TrialIntermediateValueModel.stored_repr_to_intermediate_value
+_LossKind = TrialIntermediateValueModel.TrialIntermediateValueType
 _to_distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 
@@ -60,6 +65,16 @@ _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 Params = Mapping[str, tuple[float, BaseDistribution]]
 """A trial's parameters by name: the value in Optuna's internal form, and its distribution."""
+
+
+@dataclass(frozen=True)
+class ParamColumn:
+    """The values, in Optuna's internal form, that trials have of one parameter."""
+
+    name: str
+    distribution: BaseDistribution
+    trial_ids: Sequence[int]
+    values: Sequence[float]
 
 
 def id_of(study: Study) -> int:
@@ -160,18 +175,20 @@ def read_intermediate_values(
     if not values:
         return values
     model = TrialIntermediateValueModel
-    rows = select(
-        model.trial_id, model.step, model.intermediate_value, model.intermediate_value_type
-    ).where(among(model.trial_id, trial_ids))
+    of_these = among(model.trial_id, trial_ids)
     if last_only:
-        last = (
-            select(model.trial_id, func.max(model.step))
-            .where(among(model.trial_id, trial_ids))
-            .group_by(model.trial_id)
-        )
-        rows = rows.where(tuple_(model.trial_id, model.step).in_(last))
-    for trial_id, step, value, kind in connection.execute(rows):
-        values[trial_id][step] = _from_stored(value, kind)
+        last = select(model.trial_id, model.step, _REPORTED).ext(distinct_on(model.trial_id))
+        last = last.where(of_these).order_by(model.trial_id, model.step.desc())
+        for trial_id, step, value in connection.execute(last):
+            values[trial_id] = {step: value}
+        return values
+    rows = (
+        select(model.trial_id, _array(model.step), _array(_REPORTED))
+        .where(of_these)
+        .group_by(model.trial_id)
+    )
+    for trial_id, steps, reported in connection.execute(rows):
+        values[trial_id] = dict(zip(steps, reported, strict=True))
     return values
 
 
@@ -180,15 +197,9 @@ def read_values(connection: Connection, trial_ids: Collection[int]) -> dict[int,
     if not trial_ids:
         return {}
     model = TrialValueModel
-    rows = (
-        select(model.trial_id, model.value, model.value_type)
-        .where(among(model.trial_id, trial_ids))
-        .order_by(model.trial_id, model.objective)
-    )
-    values: defaultdict[int, list[float]] = defaultdict(list)
-    for trial_id, value, kind in connection.execute(rows):
-        values[trial_id].append(model.stored_repr_to_value(value, kind))
-    return dict(values)
+    in_order = _array(aggregate_order_by(VALUE, model.objective))
+    rows = select(model.trial_id, in_order).group_by(model.trial_id)
+    return dict(connection.execute(rows.where(among(model.trial_id, trial_ids))).all())
 
 
 def read_trial_attrs(
@@ -218,18 +229,29 @@ def read_trial_attrs(
 
 def read_params(connection: Connection, trial_ids: Collection[int]) -> dict[int, Params]:
     """Return the parameters of trials that have some, by id."""
-    if not trial_ids:
-        return {}
-    model = TrialParamModel
-    rows = (
-        select(model.trial_id, model.param_name, model.param_value, model.distribution_json)
-        .where(among(model.trial_id, trial_ids))
-        .order_by(model.param_id)
-    )
     params: defaultdict[int, dict[str, tuple[float, BaseDistribution]]] = defaultdict(dict)
-    for trial_id, name, value, distribution in connection.execute(rows):
-        params[trial_id][name] = (value, _to_distribution(distribution))
+    for column in read_param_columns(connection, trial_ids):
+        for trial_id, value in zip(column.trial_ids, column.values, strict=True):
+            params[trial_id][column.name] = (value, column.distribution)
     return dict(params)
+
+
+def read_param_columns(connection: Connection, trial_ids: Collection[int]) -> Sequence[ParamColumn]:
+    """Return the parameters of trials by name and distribution, in the order of their first ids."""
+    if not trial_ids:
+        return []
+    model = TrialParamModel
+    arrays = (_array(model.trial_id), _array(model.param_value))
+    rows = (
+        select(model.param_name, model.distribution_json, *arrays)
+        .where(among(model.trial_id, trial_ids))
+        .group_by(model.param_name, model.distribution_json)
+        .order_by(func.min(model.param_id))
+    )
+    return [
+        ParamColumn(name, _to_distribution(distribution), ids, values)
+        for name, distribution, ids, values in connection.execute(rows)
+    ]
 
 
 def read_times(
@@ -283,6 +305,33 @@ def read_sequences(connection: Connection) -> list[SpentSequence]:
     )
     rows = connection.execute(query, {"tables": list(BaseModel.metadata.tables)})
     return [SpentSequence(*row) for row in rows]
+
+
+def float_of(column: Any, kind: Any, others: Mapping[Any, float]) -> Any:
+    """Return a stored number, of which the table keeps what is not finite as a kind of its own."""
+    whens = [(kind == one, literal(number, Float)) for one, number in others.items()]
+    return case(*whens, else_=column)
+
+
+def _array(column: Any) -> Any:
+    """Gather a column of a group's rows into an array, which comes as a list of its own.
+
+    Arrays of the same rows are in the same order. A row for each number costs ten times as much.
+    """
+    return func.array_agg(column, type_=NullType())
+
+
+VALUE = float_of(
+    TrialValueModel.value,
+    TrialValueModel.value_type,
+    {TrialValueModel.TrialValueType.INF_POS: inf, TrialValueModel.TrialValueType.INF_NEG: -inf},
+)
+"""A trial's value, as a number."""
+_REPORTED = float_of(
+    TrialIntermediateValueModel.intermediate_value,
+    TrialIntermediateValueModel.intermediate_value_type,
+    {_LossKind.INF_POS: inf, _LossKind.INF_NEG: -inf, _LossKind.NAN: nan},
+)
 
 
 def _to_float(number: Any) -> float | None:

@@ -24,10 +24,11 @@ from sqlalchemy import Connection, Row
 
 from shared.search.bulk_read import (
     Changes,
+    ParamColumn,
     Params,
     id_of,
     read_intermediate_values,
-    read_params,
+    read_param_columns,
     read_values,
 )
 from shared.search.bulk_trials import Begun
@@ -64,7 +65,7 @@ class _Found:
     n_best: float
     values: Mapping[int, Sequence[float]]
     last_values: Mapping[int, dict[int, float]]
-    params: Mapping[int, Params]
+    params: Sequence[ParamColumn]
 
 
 class History(InMemoryStorage):
@@ -116,10 +117,12 @@ class History(InMemoryStorage):
                 self.finish(trial_id, state, values, last_values.get(trial_id, {}))
             elif state is not TrialState.RUNNING:
                 del self._running[trial_id]
-        for trial_id, params in found.params.items():
-            self._describe(trial_id, params)
+        described = set[int]()
+        for column in found.params:
+            self._take_in(column)
+            described.update(column.trial_ids)
         self._ordered = None
-        self.n_changes += len(found.params.keys() & self._running.keys())
+        self.n_changes += len(described & self._running.keys())
 
     def _find(self, connection: Connection) -> _Found:
         changed: Sequence[Row[Any, Any, Any]]
@@ -142,7 +145,7 @@ class History(InMemoryStorage):
 
     def _read_contents(
         self, connection: Connection, rows: Sequence[Row[Any, Any, Any]]
-    ) -> tuple[Mapping[int, list[float]], Mapping[int, dict[int, float]], Mapping[int, Params]]:
+    ) -> tuple[Mapping[int, list[float]], Mapping[int, dict[int, float]], Sequence[ParamColumn]]:
         """Return the finished trials' values, the pruned ones' last, and parameters not known."""
         by_state = defaultdict[TrialState, set[int]](set)
         for trial_id, _, state in rows:
@@ -154,7 +157,7 @@ class History(InMemoryStorage):
         return (
             read_values(connection, finished),
             read_intermediate_values(connection, by_state[TrialState.PRUNED], last_only=True),
-            read_params(connection, nameless),
+            read_param_columns(connection, nameless),
         )
 
     def begin(self, begun: Begun) -> Trial:
@@ -253,6 +256,15 @@ class History(InMemoryStorage):
         best = {t._trial_id for t, is_one in zip(complete, is_best, strict=True) if is_one}  # noqa: SLF001
         others = [trial for trial in trials if trial._trial_id not in best]  # noqa: SLF001
         return [trial for trial in trials if trial._trial_id in best], others  # noqa: SLF001
+
+    def _take_in(self, column: ParamColumn) -> None:
+        name, distribution = column.name, column.distribution
+        external = map(distribution.to_external_repr, column.values)
+        for trial_id, value, shown in zip(column.trial_ids, column.values, external, strict=True):
+            trial = self.get_trial(trial_id)
+            self._internal.setdefault(trial_id, {})[name] = value
+            trial.distributions[name] = distribution
+            trial.params[name] = shown
 
     def _describe(self, trial_id: int, params: Params) -> None:
         trial = self.get_trial(trial_id)

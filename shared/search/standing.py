@@ -18,23 +18,18 @@ from optuna.trial import TrialState
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Float,
     Row,
     and_,
     case,
     func,
-    literal,
     select,
     true,
 )
 
-from shared.search.bulk_read import among
+from shared.search.bulk_read import VALUE, among, float_of
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_Kind, _LossKind = (
-    TrialValueModel.TrialValueType,
-    TrialIntermediateValueModel.TrialIntermediateValueType,
-)
+_LossKind = TrialIntermediateValueModel.TrialIntermediateValueType
 _end = func.coalesce(TrialModel.__table__.c.datetime_complete, func.to_timestamp(0))
 
 
@@ -104,7 +99,7 @@ def read_losses(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the (n,) ids of the complete trials, and their (n, objectives) values, least best."""
     rows = (
-        select(TrialModel.trial_id, _value)
+        select(TrialModel.trial_id, VALUE)
         .join(TrialValueModel, TrialValueModel.trial_id == TrialModel.trial_id)
         .where(ended, TrialModel.state == TrialState.COMPLETE)
         .order_by(TrialModel.trial_id, TrialValueModel.objective)
@@ -143,7 +138,7 @@ def read_improvements(
     """
     is_complete = TrialModel.state == TrialState.COMPLETE
     sign = -1 if direction is StudyDirection.MAXIMIZE else 1
-    loss = case((is_complete, sign * _value))
+    loss = case((is_complete, sign * VALUE))
     in_time: Any = {"order_by": (_end, TrialModel.trial_id)}
     finished = (
         select(
@@ -166,7 +161,7 @@ def read_improvements(
 def _read_best_complete(
     connection: Connection, ended: ColumnElement[bool], direction: StudyDirection, n: int
 ) -> set[int]:
-    in_order = _value.desc() if direction is StudyDirection.MAXIMIZE else _value.asc()
+    in_order = VALUE.desc() if direction is StudyDirection.MAXIMIZE else VALUE.asc()
     chosen = (
         select(TrialModel.trial_id)
         .join(TrialValueModel, _is_first_value)
@@ -196,19 +191,10 @@ def _read_best_pruned(connection: Connection, ended: ColumnElement[bool], n: int
     return set(connection.scalars(chosen.limit(n)))
 
 
-def _float_of(column: Any, kind: Any, infinities: dict[Any, float]) -> Any:
-    """Return a stored number, of which the table keeps what is not finite as a kind of its own."""
-    whens = [(kind == one, literal(number, Float)) for one, number in infinities.items()]
-    return case(*whens, else_=column)
-
-
 _is_first_value = and_(
     TrialValueModel.trial_id == TrialModel.trial_id, TrialValueModel.objective == 0
 )
-_value = _float_of(
-    TrialValueModel.value, TrialValueModel.value_type, {_Kind.INF_POS: inf, _Kind.INF_NEG: -inf}
-)
-_loss = _float_of(
+_loss = float_of(
     TrialIntermediateValueModel.intermediate_value,
     TrialIntermediateValueModel.intermediate_value_type,
     # To Optuna a loss that is no number is as bad as can be.

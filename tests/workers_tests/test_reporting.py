@@ -1,3 +1,5 @@
+import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -14,6 +16,8 @@ from tests.rows import rows_read
 from workers.heartbeat import Heartbeat
 from workers.reporting import Reporter
 
+PATIENCE_S = 30.0
+
 
 @pytest.fixture
 def study(storage: StudyStorage, make_spec) -> Study:
@@ -24,6 +28,13 @@ def study(storage: StudyStorage, make_spec) -> Study:
 @pytest.fixture
 def medians() -> Medians:
     return Medians(PrunerConfig(n_startup_trials=1))
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_all_that_was_sent_is_written_when_it_is_closed(
@@ -61,10 +72,11 @@ def test_medians_follow_what_this_and_other_workers_complete(
     before.report(0.2, 0)
     study.tell(before, 0.2)
     reporter = Reporter(study, storage, medians, heartbeat)
-    assert medians.should_prune({0: 0.3})
+    reporter.send(own._trial_id, {0: 0.6})
+    _wait_until(lambda: medians.should_prune({0: 0.3}))
     other.report(0.5, 0)
     study.tell(other, 0.5)
-    reporter.send(own._trial_id, {0: 0.6}, end=Ended(TrialState.COMPLETE, (0.6,)))
+    reporter.send(own._trial_id, end=Ended(TrialState.COMPLETE, (0.6,)))
     reporter.close()
     assert medians.n_complete == 3
     assert not medians.should_prune({0: 0.3})
@@ -131,10 +143,29 @@ def test_medians_begin_with_the_latest_complete_trials_however_many_there_are(
                 study.tell(trial, 0.5)
             else:
                 study.tell(trial, state=TrialState.PRUNED)
+        running = study.ask()
         with rows_read(storage) as rows:
-            Reporter(study, storage, medians, heartbeat).close()
+            reporter = Reporter(study, storage, medians, heartbeat)
+            reporter.send(running._trial_id, end=Ended(TrialState.FAIL))
+            reporter.close()
         read.append(sum(rows))
         assert medians.n_complete == 3
         assert not medians.should_prune({0: 0.625}), "the median of 3/8, 5/8 and 7/8"
         assert medians.should_prune({0: 0.626})
     assert read[0] == read[1]
+
+
+def test_medians_are_not_read_before_there_is_something_to_write(
+    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+) -> None:
+    complete, running = study.ask(), study.ask()
+    complete.report(0.2, 0)
+    study.tell(complete, 0.2)
+    with rows_read(storage) as rows:
+        Reporter(study, storage, medians, heartbeat).close()
+    assert (rows, medians.n_complete) == ([], 0)
+    reporter, counts = Reporter(study, storage, medians, heartbeat), list[int]()
+    end = Ended(TrialState.PRUNED)
+    reporter.send(running._trial_id, end=end, on_end=lambda: counts.append(medians.n_complete))
+    reporter.close()
+    assert counts == [1], "they are there when the first message is written"
