@@ -2,9 +2,7 @@
 
 A running trial is held by a lease: its worker writes a heartbeat, a row of Optuna's own, again and
 again. Whoever has seen the same heartbeat through a whole grace, by a clock of its own and with the
-database answering all the while, takes the trial. No two clocks are compared, and nobody's silence
-is counted who could not speak: so neither an outage, nor a machine that sleeps, nor a clock that is
-set makes a worker look dead (Gray and Cheriton 1989, "Leases", section 3).
+database answering all the while, takes the trial (see `leases.py`).
 """
 
 import logging
@@ -36,6 +34,7 @@ from shared.search.bulk_trials import (
     enqueue_again,
     fail_trials,
 )
+from shared.search.leases import Leases
 from shared.search.study_storage import StudyStorage
 from shared.sections import WorkersConfig
 
@@ -46,7 +45,6 @@ _ROLE = 0
 """The key of that role's lease, beside those of trials by their ids, which begin at 1."""
 
 Result = TypeVar("Result")
-Lease = TypeVar("Lease")
 
 logger = logging.getLogger(__name__)
 
@@ -81,56 +79,13 @@ def owners_of_running(storage: StudyStorage, study_id: int) -> dict[int, Owner]:
     return storage.transact(read)
 
 
-class Leases:
-    """What one process has seen of leases that others renew, by its own clock.
-
-    A lease is any value that changes as long as its holder lives.
-    """
-
-    def __init__(
-        self, interval_s: float, grace_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Have seen nothing yet of leases that are renewed, and looked at, at an interval."""
-        self._grace_s, self._clock = grace_s, clock
-        self._max_gap_s = max(grace_s / 2, 1.5 * interval_s)
-        self._looked_s = clock()
-        self._seen: dict[int, tuple[object, float]] = {}
-
-    def see(self, leases: Mapping[int, Lease]) -> dict[int, Lease]:
-        """Return those of the leases that have been seen unchanged for the whole grace.
-
-        What was seen before a gap, in which this process did not run or was not answered, does not
-        count: who is watched may have been as helpless.
-        """
-        now_s = self._clock()
-        if now_s - self._looked_s > self._max_gap_s:
-            self.forget()
-        self._looked_s = now_s
-        self._seen = {
-            key: self._seen[key] if self.has_seen(key, lease) else (lease, now_s)
-            for key, lease in leases.items()
-        }
-        return {
-            key: lease
-            for key, lease in leases.items()
-            if now_s - self._seen[key][1] >= self._grace_s
-        }
-
-    def has_seen(self, key: int, lease: object) -> bool:
-        """Say whether a lease is as it was when it was last seen."""
-        return key in self._seen and self._seen[key][0] == lease
-
-    def forget(self) -> None:
-        """Begin to watch anew, after an outage."""
-        self._seen = {}
-
-
 class Reaper:
     """One worker's part in taking the trials of those that are gone.
 
     One worker of a study looks at all heartbeats; the others look whether it still does, by a lease
     of its own, and only while they doubt it at the heartbeats too. So what is read does not grow
-    with the square of the workers, and nothing is lost when the reaper itself dies.
+    with the square of the workers, and nothing is lost when the reaper itself dies, or becomes too
+    slow to see anything through a whole grace: then it lets its lease run out.
     """
 
     def __init__(
@@ -146,7 +101,9 @@ class Reaper:
         self._storage, self._study_id, self._worker_id = storage, study_id, worker_id
         self._config, self._closing = config, closing
         self._leases = Leases(config.heartbeat_interval_s, config.heartbeat_grace_s, clock)
-        self._n_looks = 0
+        # Half as many looks again as it takes to watch through a grace after an outage.
+        self._max_blind = 1.5 * config.heartbeat_grace_s / config.heartbeat_interval_s
+        self._n_looks = self._n_blind = 0
 
     def look(self) -> list[int]:
         """Look at the leases once, and fail and enqueue again the trials that are lost.
@@ -168,7 +125,9 @@ class Reaper:
         is_doubted = is_ours or self._leases.has_seen(_ROLE, reaper)
         heartbeats = read_heartbeats(connection, self._study_id) if is_doubted else {}
         expired = self._leases.see({_ROLE: reaper, **heartbeats})
-        has_role = expired.pop(_ROLE, None) is not None or is_ours
+        self._n_blind = 0 if self._leases.has_watched else self._n_blind + 1
+        is_blind = is_ours and self._n_blind > self._max_blind
+        has_role = (expired.pop(_ROLE, None) is not None or is_ours) and not is_blind
         self._n_looks += 1
         mine = {"worker": self._worker_id, "looks": self._n_looks}
         if not has_role or not swap_system_attr(connection, self._study_id, _REAPER, reaper, mine):
