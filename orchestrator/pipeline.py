@@ -32,6 +32,7 @@ from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
+from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of
 from shared.search.locks import Lock, locked
 from shared.search.patience import Patience
@@ -148,8 +149,7 @@ def search(
         logger.info("No trial is pruned: Optuna prunes by a single objective only")
     if spec.storage_url == storage.url:
         require_connections(storage, pool.size())
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(first_params(config.space, prepared.widths))
+    enqueue_first(storage, opened.id, first_params(config.space, prepared.widths))
     pool.start(spec, arrays)
     with (
         show_progress(console, "Search", config.study.n_trials) as update,

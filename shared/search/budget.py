@@ -14,7 +14,7 @@ from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE_KIND, LIMITS, FailureKind, Limits
 from shared.search.bulk_count import TrialTally, count_failed, read_directions
 from shared.search.bulk_study import read_user_attr
-from shared.search.bulk_trials import Begun, begin_trials, find_begun
+from shared.search.bulk_trials import Begun, begin_trials, enqueue_fixed, find_begun
 from shared.search.liveness import alone
 from shared.search.study_storage import StudyStorage
 
@@ -59,6 +59,20 @@ def ask(
         return begin_trials(connection, study_id, min(n, room), counts, attrs, request)
 
     return alone(storage, study_id, work, closing)
+
+
+def enqueue_first(storage: StudyStorage, study_id: int, params: Mapping[str, Any]) -> None:
+    """Have a study without trials begin with these parameters; may be repeated.
+
+    Not with Optuna's own call: where others have filled the budget meanwhile, or the answer to its
+    COMMIT is lost, it makes a trial too many.
+    """
+
+    def work(connection: Connection) -> None:
+        if not TrialTally(study_id).count(connection):
+            enqueue_fixed(connection, study_id, 0, params)
+
+    alone(storage, study_id, work)
 
 
 def read_limits(connection: Connection, study_id: int) -> Limits:

@@ -137,6 +137,14 @@ def fail_trials(
     return [FailedTrial(i, numbers[i], user_attrs[i], system_attrs[i]) for i in ids]
 
 
+def enqueue_fixed(
+    connection: Connection, study_id: int, n_trials: int, params: Mapping[str, Any]
+) -> None:
+    """Have a trial wait with parameters, as `Study.enqueue_trial` does; the study is locked."""
+    ((trial_id, _),) = _create(connection, study_id, 1, n_trials, TrialState.WAITING, None)
+    write_attrs(connection, TrialSystemAttributeModel, [(trial_id, "fixed_params", dict(params))])
+
+
 def enqueue_again(
     connection: Connection, study_id: int, n_trials: int, repetitions: Sequence[Repetition]
 ) -> None:

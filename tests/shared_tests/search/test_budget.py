@@ -2,7 +2,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import event, text
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import Failure, FailureKind, Limits
-from shared.search.budget import ask, is_spent
+from shared.search.budget import ask, enqueue_first, is_spent
 from shared.search.bulk_count import TrialTally
 from shared.search.study import accept_config, load_study, open_study, read_progress
 from shared.search.study_storage import StudyStorage
@@ -78,26 +79,54 @@ def test_a_failed_trial_makes_room_for_another(
     assert ask(storage, study._study_id)
 
 
-def test_an_answer_that_was_lost_is_given_again(
-    storage: StudyStorage, open_with: Callable[..., Study]
-) -> None:
-    study, n_commits = open_with(10), 0
-    study.enqueue_trial({"x": 0.5})
+@contextmanager
+def _losing_the_first_answer(storage: StudyStorage) -> Iterator[list[None]]:
+    """Have the first COMMIT be done and its answer lost; yield the COMMITs."""
+    commits: list[None] = []
 
-    @event.listens_for(storage.engine, "commit")
     def lose_the_answer(connection: Any) -> None:
-        nonlocal n_commits
-        n_commits += 1
-        if n_commits == 1:
+        commits.append(None)
+        if len(commits) == 1:
             connection.connection.dbapi_connection.commit()
             connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
-    begun = ask(storage, study._study_id, n=3, attrs={"worker": "w"})
+    event.listen(storage.engine, "commit", lose_the_answer)
+    yield commits
     event.remove(storage.engine, "commit", lose_the_answer)
-    assert n_commits == 2
+
+
+def test_an_answer_that_was_lost_is_given_again(
+    storage: StudyStorage, open_with: Callable[..., Study]
+) -> None:
+    study = open_with(10)
+    study.enqueue_trial({"x": 0.5})
+    with _losing_the_first_answer(storage) as commits:
+        begun = ask(storage, study._study_id, n=3, attrs={"worker": "w"})
+    assert len(commits) == 2
     assert [one.number for one in begun] == [0, 1, 2]
     assert begun[0].system_attrs["fixed_params"] == {"x": 0.5}
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 3
+
+
+def test_a_study_begins_with_its_first_parameters_once(
+    storage: StudyStorage, open_with: Callable[..., Study]
+) -> None:
+    study = open_with(10)
+    with _losing_the_first_answer(storage) as commits:
+        enqueue_first(storage, study._study_id, {"x": 0.5})
+    assert len(commits) == 2
+    (trial,) = study.trials
+    assert trial.state is TrialState.WAITING
+    assert trial.system_attrs == {"fixed_params": {"x": 0.5}}
+
+
+def test_no_first_parameters_come_after_others_have_begun_the_search(
+    storage: StudyStorage, open_with: Callable[..., Study]
+) -> None:
+    study = open_with(1)
+    ask(storage, study._study_id)
+    enqueue_first(storage, study._study_id, {"x": 0.5})
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
 def test_a_waiting_trial_is_handed_out_before_a_new_one(
