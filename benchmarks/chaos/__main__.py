@@ -101,9 +101,8 @@ def _search(
                 is_done = card.do(sweep, rng)
                 done[card.name] += is_done
                 hand += [] if is_done else [card]
-                print(
-                    f"{ran_s:.0f} s: {card.name}{'' if is_done else ': in vain'}", file=sys.stderr
-                )
+                how = "" if is_done else ", in vain"
+                print(f"{ran_s:.0f} s: {card.name}{how}", file=sys.stderr)
     raise TimeoutError(f"The search has not ended in {PATIENCE_S} s, after {done}.")
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psutil
@@ -47,13 +48,13 @@ def sightings_of(sweep: Sweep) -> Iterator[Sightings]:
             alive = [worker.pid for worker in sweep.workers() if not _is_stopped(worker)]
             sightings.see(alive, time.time())
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield sightings
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        watched = thread.submit(watch)
+        try:
+            yield sightings
+        finally:
+            ended.set()
+        watched.result()
 
 
 def _is_stopped(process: psutil.Process) -> bool:
