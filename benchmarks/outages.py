@@ -21,7 +21,15 @@ def postmaster(url: str) -> psutil.Process:
 
 @contextmanager
 def outage(url: str) -> Iterator[None]:
-    """Crash the server, keep its keeper from starting it meanwhile, and wait until it is back."""
+    """Crash the server for as long as the block lasts, and wait until it is back."""
+    with crashed(url):
+        yield
+    _wait_until_back(url)
+
+
+@contextmanager
+def crashed(url: str) -> Iterator[None]:
+    """Crash the server, and keep its keeper from noticing while the block lasts."""
     server = postmaster(url)
     keeper = server.parent()
     assert keeper is not None
@@ -33,7 +41,6 @@ def outage(url: str) -> Iterator[None]:
         yield
     finally:
         keeper.resume()
-    _wait_until_back(url)
 
 
 def _wait_until_back(url: str) -> None:

@@ -1,5 +1,6 @@
 """Ask for trials ahead of time, so that training does not wait for sampler and database."""
 
+import os
 import queue
 import socket
 import threading
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 from optuna.study import Study
 
-from shared.search.attributes import CHECKPOINTS, NODE, RETRY_OF, Owner
+from shared.search.attributes import CHECKPOINTS, NODE, PROCESS, RETRY_OF, Owner
 from shared.search.budget import ask, is_spent
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import Params, id_of
@@ -57,7 +58,7 @@ class Asker:
         """Start asking for trials on embeddings of some widths, in the name of their owner."""
         self._study_id, self._storage = id_of(study), storage
         self._heartbeat, self._spec = heartbeat, spec
-        self._attrs = {**owner.attrs, NODE: socket.gethostname()}
+        self._attrs = {**owner.attrs, NODE: socket.gethostname(), PROCESS: os.getpid()}
         self._tally = TrialTally(self._study_id)
         self._widths = widths
         self._history = History(study, study.sampler)

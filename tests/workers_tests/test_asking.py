@@ -1,3 +1,4 @@
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -6,7 +7,7 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.attributes import DRIVER, NODE, WORKER, Owner
+from shared.search.attributes import DRIVER, NODE, PROCESS, WORKER, Owner
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
 from workers import WorkerSpec
@@ -56,6 +57,7 @@ def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
     assert {trial.user_attrs[WORKER] for trial in study.trials} == {"worker-0"}
     assert {trial.user_attrs[DRIVER] for trial in study.trials} == {"d"}
     assert {trial.user_attrs[NODE] for trial in study.trials} == {socket.gethostname()}
+    assert {trial.user_attrs[PROCESS] for trial in study.trials} == {os.getpid()}
     assert [asked.number for asked in asker.close()] == [0, 1]
 
 
