@@ -21,3 +21,18 @@ def rows_read(storage: RDBStorage) -> Iterator[list[int]]:
         yield counts
     finally:
         event.remove(storage.engine, "after_cursor_execute", note)
+
+
+@contextmanager
+def statements_of(storage: RDBStorage) -> Iterator[list[str]]:
+    """Yield a list that gets each statement while the block lasts."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(storage.engine, "after_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(storage.engine, "after_cursor_execute", note)

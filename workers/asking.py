@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from optuna.study import Study
 
 from shared.search.attributes import CHECKPOINTS, NODE, PROCESS, RETRY_OF, Owner
-from shared.search.budget import ask, is_spent
+from shared.search.budget import ask, has_room, is_spent
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import Params, id_of
 from shared.search.bulk_trials import Begun
@@ -124,17 +124,28 @@ class Asker:
 
         Room that is not filled is given back.
         """
-        storage, study_id, tally = self._storage, self._study_id, self._tally
         while not self._closing.is_set():
-            begun = ask(storage, study_id, n, self._attrs, tally, self._closing)
+            begun = ask(self._storage, self._study_id, n, self._attrs, self._tally, self._closing)
             if begun:
                 if len(begun) < n:
                     self._room.release(n - len(begun))
                 return self._suggest(begun)
-            if is_spent(storage, study_id, tally, self._closing):
+            if not self._wait_for_budget():
                 return []
-            self._closing.wait(RETRY_ASK_S)
         return []
+
+    def _wait_for_budget(self) -> bool:
+        """Wait until the budget has room again, or return False when it is spent.
+
+        Those who wait so keep nobody from asking: they lock nothing.
+        """
+        storage, study_id, tally = self._storage, self._study_id, self._tally
+        while not is_spent(storage, study_id, tally, self._closing):
+            if self._closing.wait(RETRY_ASK_S):
+                return False
+            if has_room(storage, study_id, tally, self._closing):
+                return True
+        return False
 
     def _suggest(self, begun: Sequence[Begun]) -> list[Asked]:
         """Suggest the trials' parameters and write them all at once."""

@@ -1,6 +1,7 @@
 """Hand out trials so that a study never gets more than its budget."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -51,7 +52,7 @@ def ask(
         if n_tries > 1 and (begun := find_begun(connection, study_id, request)):
             return begun  # it is the answer to the COMMIT before that was lost
         limits, counts = read_limits(connection, study_id), tally.count(connection)
-        room = limits.n_trials - sum(counts[state] for state in _COUNTED)
+        room = _room(limits, counts)
         if room <= 0 or _is_good_enough(connection, study_id, limits, tally):
             return []
         if counts[TrialState.FAIL] >= limits.n_trials:
@@ -80,6 +81,20 @@ def read_limits(connection: Connection, study_id: int) -> Limits:
     return Limits(**read_user_attr(connection, study_id, LIMITS))
 
 
+def has_room(
+    storage: StudyStorage,
+    study_id: int,
+    tally: TrialTally,
+    closing: threading.Event | None = None,
+) -> bool:
+    """Say whether it is worth to ask: who waits for room keeps nobody else from asking."""
+
+    def work(connection: Connection) -> bool:
+        return _room(read_limits(connection, study_id), tally.count(connection)) > 0
+
+    return storage.transact(work, closing)
+
+
 def is_spent(
     storage: StudyStorage,
     study_id: int,
@@ -104,6 +119,10 @@ def is_spent(
 def is_out_of_time(searched_s: float, timeout_s: float | None) -> bool:
     """Say whether the time for the search is spent, if it is limited."""
     return timeout_s is not None and searched_s >= timeout_s
+
+
+def _room(limits: Limits, counts: Counter[TrialState]) -> int:
+    return limits.n_trials - sum(counts[state] for state in _COUNTED)
 
 
 def _require_hope(connection: Connection, study_id: int, limits: Limits) -> None:

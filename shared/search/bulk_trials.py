@@ -15,7 +15,7 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
 )
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Integer, select, update
+from sqlalchemy import Connection, Integer, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.search.attributes import REQUEST
@@ -28,6 +28,27 @@ from shared.search.bulk_read import (
 )
 from shared.search.bulk_rows import unnested, write_attrs
 from shared.search.bulk_write import lock_running, utc_now
+
+# One round trip: all who ask wait meanwhile. The rows refer to trials of the same statement, which
+# PostgreSQL checks at its end.
+_BEGIN_NEW = text("""
+WITH new AS (
+    INSERT INTO trials (study_id, number, state, datetime_start)
+    SELECT :study_id, :first_number + i, 'RUNNING', :now FROM generate_series(0, :n - 1) AS i
+    RETURNING trial_id, number
+), described AS (
+    INSERT INTO trial_user_attributes (trial_id, key, value_json)
+    SELECT trial_id, key, value
+    FROM new, unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS attrs (key, value)
+), requested AS (
+    INSERT INTO trial_system_attributes (trial_id, key, value_json)
+    SELECT trial_id, :request_key, :request FROM new
+), alive AS (
+    INSERT INTO trial_heartbeats (trial_id, heartbeat)
+    SELECT trial_id, timezone('UTC', clock_timestamp()) FROM new
+)
+SELECT trial_id, number FROM new ORDER BY number
+""")
 
 
 @dataclass(frozen=True)
@@ -73,21 +94,11 @@ def begin_trials(
     `counts` are the study's trials by state, since the study was locked; `request` is what
     `find_begun` finds them by.
     """
-    begun = _begin_waiting(connection, study_id, n) if counts[TrialState.WAITING] else []
-    created = _create(
-        connection, study_id, n - len(begun), counts.total(), TrialState.RUNNING, utc_now()
-    )
-    begun += [Begun(*row) for row in created]
-    ids = [one.trial_id for one in begun]
-    write_attrs(
-        connection, TrialUserAttributeModel, [(i, *attr) for i in ids for attr in attrs.items()]
-    )
-    write_attrs(connection, TrialSystemAttributeModel, [(i, REQUEST, request) for i in ids])
-    first = select(TrialModel.trial_id, database_now()).where(
-        among(TrialModel.trial_id, ids), ~_has_heartbeat()
-    )
-    connection.execute(insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], first))
-    return begun
+    waiting = _begin_waiting(connection, study_id, n) if counts[TrialState.WAITING] else []
+    if waiting:
+        _mark(connection, [one.trial_id for one in waiting], attrs, request)
+    n_new = n - len(waiting)
+    return waiting + _begin_new(connection, study_id, n_new, counts.total(), attrs, request)
 
 
 def find_begun(connection: Connection, study_id: int, request: str) -> list[Begun]:
@@ -141,7 +152,7 @@ def enqueue_fixed(
     connection: Connection, study_id: int, n_trials: int, params: Mapping[str, Any]
 ) -> None:
     """Have a trial wait with parameters, as `Study.enqueue_trial` does; the study is locked."""
-    ((trial_id, _),) = _create(connection, study_id, 1, n_trials, TrialState.WAITING, None)
+    ((trial_id, _),) = _enqueue(connection, study_id, 1, n_trials)
     write_attrs(connection, TrialSystemAttributeModel, [(trial_id, "fixed_params", dict(params))])
 
 
@@ -151,7 +162,7 @@ def enqueue_again(
     """Have trials wait with the parameters of others; `n_trials` are there, the study is locked."""
     if not repetitions:
         return
-    created = _create(connection, study_id, len(repetitions), n_trials, TrialState.WAITING, None)
+    created = _enqueue(connection, study_id, len(repetitions), n_trials)
     new = {one.of_trial_id: row[0] for one, row in zip(repetitions, created, strict=True)}
     pairs = unnested(("old", "new"), (Integer, Integer), list(new.items()))
     model = TrialParamModel
@@ -174,21 +185,51 @@ def enqueue_again(
         write_attrs(connection, attr_model, attrs)
 
 
-def _create(
+def _begin_new(
     connection: Connection,
     study_id: int,
     n: int,
     first_number: int,
-    state: TrialState,
-    start: datetime | None,
+    attrs: Mapping[str, Any],
+    request: str,
+) -> list[Begun]:
+    if not n:
+        return []
+    values = {
+        "study_id": study_id,
+        "first_number": first_number,
+        "n": n,
+        "now": utc_now(),
+        "keys": list(attrs),
+        "values": [json.dumps(value) for value in attrs.values()],
+        "request_key": REQUEST,
+        "request": json.dumps(request),
+    }
+    return [Begun(*row) for row in connection.execute(_BEGIN_NEW, values)]
+
+
+def _mark(
+    connection: Connection, ids: Sequence[int], attrs: Mapping[str, Any], request: str
+) -> None:
+    """Give trials that waited their attributes and a first heartbeat, as new ones have them."""
+    write_attrs(
+        connection, TrialUserAttributeModel, [(i, *attr) for i in ids for attr in attrs.items()]
+    )
+    write_attrs(connection, TrialSystemAttributeModel, [(i, REQUEST, request) for i in ids])
+    first = select(TrialModel.trial_id, database_now()).where(
+        among(TrialModel.trial_id, ids), ~_has_heartbeat()
+    )
+    connection.execute(insert(TrialHeartbeatModel).from_select(["trial_id", "heartbeat"], first))
+
+
+def _enqueue(
+    connection: Connection, study_id: int, n: int, first_number: int
 ) -> list[tuple[int, int]]:
-    """Make `n` trials, and return their ids and numbers."""
+    """Make `n` trials that wait, and return their ids and numbers."""
     rows = [
-        {"study_id": study_id, "number": first_number + i, "state": state, "datetime_start": start}
+        {"study_id": study_id, "number": first_number + i, "state": TrialState.WAITING}
         for i in range(n)
     ]
-    if not rows:
-        return []
     created = insert(TrialModel).returning(
         TrialModel.trial_id, TrialModel.number, sort_by_parameter_order=True
     )

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from shared.search.attributes import DRIVER, NODE, PROCESS, WORKER, Owner
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
+from tests.rows import statements_of
 from workers import WorkerSpec
 from workers.asking import Asker
 from workers.heartbeat import Heartbeat
@@ -92,3 +93,19 @@ def test_nothing_comes_while_others_run_the_last_trials(study, make_asker) -> No
     assert asked
     assert asked.number == 3
     asker.close()
+
+
+def test_who_waits_for_room_keeps_nobody_from_asking(
+    study, storage, make_asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.asking.RETRY_ASK_S", 0.05)
+    for _ in range(3):
+        study.ask()
+    with statements_of(storage) as statements:
+        asker = make_asker(1)
+        assert asker.take(timeout_s=2) is None
+        asker.close()
+    counts = [one for one in statements if "GROUP BY" in one]
+    locks = [one for one in statements if "FROM studies" in one and "FOR NO KEY UPDATE" in one]
+    assert len(counts) > 3
+    assert len(locks) == 1
