@@ -74,7 +74,8 @@ def fill_disk(sweep: Sweep, rng: random.Random) -> bool:
     ballast = sweep.paths.root / "ballast"
     with ballast.open("wb") as file:
         while free := shutil.disk_usage(sweep.paths.root).free:
-            os.posix_fallocate(file.fileno(), ballast.stat().st_size, free)
+            with suppress(OSError):  # others have taken some of it meanwhile
+                os.posix_fallocate(file.fileno(), ballast.stat().st_size, free)
     try:
         is_full = _runs_out_of_room(sweep)
         time.sleep(rng.uniform(0.5, 1.0) * GRACE_S)
