@@ -63,7 +63,6 @@ class Bench:
     trainer: Trainer
     asker: Asker
     reporter: Reporter
-    medians: Medians
     heartbeat: Heartbeat
     keeper: Keeper
     failed: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -80,15 +79,13 @@ def open_bench(
     n_ahead: int = 1,
 ) -> Bench:
     """Start the threads that ask, report, beat and keep in the name of the trials' owner."""
-    medians, study_id = Medians(spec.config.study.pruner), id_of(study)
+    study_id = id_of(study)
     heartbeat = Heartbeat(storage, study_id, uuid4().hex, spec.config.workers)
-    reporter = Reporter(study, storage, medians, heartbeat)
+    reporter = Reporter(study, storage, Medians(spec.config.study.pruner), heartbeat)
     widths = arrays.widths_by_name(spec.config)
     asker = Asker(study, storage, heartbeat, spec, owner, widths, n_ahead)
     keeper = Keeper(spec.store, spec.study_uuid)
-    return Bench(
-        study_id, storage, spec, arrays, trainer, asker, reporter, medians, heartbeat, keeper
-    )
+    return Bench(study_id, storage, spec, arrays, trainer, asker, reporter, heartbeat, keeper)
 
 
 @dataclass
@@ -266,7 +263,7 @@ def _take_in(running: LiveTrial, epoch: Epoch, bench: Bench) -> bool:
     running.epochs, running.best_loss = epoch.step + 1, min(epoch.value, running.best_loss)
     new = {} if running.folds else {epoch.step: epoch.value}
     running.values |= new
-    if len(objectives) == 1 and new and bench.medians.should_prune(running.values):
+    if len(objectives) == 1 and new and reporter.medians.should_prune(running.values):
         last = (epoch.value,) if objectives == (VALIDATION_LOSS,) else ()
         end = Ended(TrialState.PRUNED, last)
         _end(running, bench, end, _describe(running), new)

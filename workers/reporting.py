@@ -38,9 +38,7 @@ class _Message:
 class Reporter:
     """Write to the study from a thread of its own, in order, as much as there is at a time.
 
-    `medians` follow what this and other workers complete, half a second behind at most. They begin
-    to when there is something to write, before it is written: a worker's first trial does not wait
-    for that, and epochs that end meanwhile are not judged.
+    The medians follow what this and other workers complete, half a second behind at most.
     While the database is away, training goes on and the messages wait. `failure` is what ended the
     thread before its time; whoever sends next raises it.
     """
@@ -54,9 +52,15 @@ class Reporter:
         self._changes = Changes(self._study_id)
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self.failure: BaseException | None = None
+        self._is_following = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
-        self._is_following = False
         self._thread.start()
+
+    @property
+    def medians(self) -> Medians:
+        """What trials are pruned by; waits, once, until it is read what was completed before."""
+        self._is_following.wait()
+        return self._medians
 
     def send(
         self,
@@ -89,6 +93,9 @@ class Reporter:
 
     def _run(self) -> None:
         try:
+            # Here, so that a worker's first trial does not wait for it.
+            self._take_in(self._storage.transact(self._read_latest))
+            self._is_following.set()
             while True:
                 messages = [self._messages.get()]
                 while not self._messages.empty():
@@ -100,13 +107,12 @@ class Reporter:
         except BaseException as error:  # noqa: BLE001  whoever sends next raises it
             self.failure = error
         finally:
+            self._is_following.set()
             self._storage.remove_session()
 
     def _write(self, messages: Sequence[_Message]) -> None:
         if not messages:
             return
-        if not self._is_following:
-            self._begin_to_follow()
         reports = [message.report for message in messages]
         running = self._storage.transact(lambda connection: write_reports(connection, reports))
         back = defaultdict[Failure, list[int]](list)
@@ -122,11 +128,6 @@ class Reporter:
                 self._heartbeat.discard(message.report.trial_id)
         if time.monotonic() - self._followed >= FOLLOW_EVERY_S:
             self._follow()
-
-    def _begin_to_follow(self) -> None:
-        """Look at what has been completed so far, at the latest trials only."""
-        self._take_in(self._storage.transact(self._read_latest))
-        self._is_following = True
 
     def _follow(self) -> None:
         changed, found = self._storage.transact(self._read_complete)

@@ -1,5 +1,4 @@
-import time
-from collections.abc import Callable
+import threading
 from functools import partial
 
 import pytest
@@ -13,6 +12,7 @@ from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
 from shared.sections import PrunerConfig
 from tests.rows import rows_read
+from workers import reporting
 from workers.heartbeat import Heartbeat
 from workers.reporting import Reporter
 
@@ -28,13 +28,6 @@ def study(storage: StudyStorage, make_spec) -> Study:
 @pytest.fixture
 def medians() -> Medians:
     return Medians(PrunerConfig(n_startup_trials=1))
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_all_that_was_sent_is_written_when_it_is_closed(
@@ -73,7 +66,7 @@ def test_medians_follow_what_this_and_other_workers_complete(
     study.tell(before, 0.2)
     reporter = Reporter(study, storage, medians, heartbeat)
     reporter.send(own._trial_id, {0: 0.6})
-    _wait_until(lambda: medians.should_prune({0: 0.3}))
+    assert reporter.medians.should_prune({0: 0.3})
     other.report(0.5, 0)
     study.tell(other, 0.5)
     reporter.send(own._trial_id, end=Ended(TrialState.COMPLETE, (0.6,)))
@@ -155,17 +148,32 @@ def test_medians_begin_with_the_latest_complete_trials_however_many_there_are(
     assert read[0] == read[1]
 
 
-def test_medians_are_not_read_before_there_is_something_to_write(
-    storage: StudyStorage, study: Study, medians: Medians, heartbeat: Heartbeat
+def test_what_was_completed_before_is_waited_for_by_who_asks_for_the_medians_alone(
+    storage: StudyStorage,
+    study: Study,
+    medians: Medians,
+    heartbeat: Heartbeat,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    complete, running = study.ask(), study.ask()
-    complete.report(0.2, 0)
-    study.tell(complete, 0.2)
-    with rows_read(storage) as rows:
-        Reporter(study, storage, medians, heartbeat).close()
-    assert (rows, medians.n_complete) == ([], 0)
-    reporter, counts = Reporter(study, storage, medians, heartbeat), list[int]()
-    end = Ended(TrialState.PRUNED)
-    reporter.send(running._trial_id, end=end, on_end=lambda: counts.append(medians.n_complete))
+    study.tell(study.ask(), 0.2)
+    may_read, read = threading.Event(), reporting.read_latest
+    monkeypatch.setattr(reporting, "read_latest", lambda *args: may_read.wait() and read(*args))
+    reporter = Reporter(study, storage, medians, heartbeat)
+    assert medians.n_complete == 0
+    threading.Timer(0.2, may_read.set).start()
+    assert reporter.medians.n_complete == 1
     reporter.close()
-    assert counts == [1], "they are there when the first message is written"
+
+
+def test_who_asks_for_the_medians_of_a_reporter_that_failed_does_not_wait(
+    storage: StudyStorage,
+    study: Study,
+    medians: Medians,
+    heartbeat: Heartbeat,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reporting, "read_latest", lambda *_: 1 / 0)
+    reporter = Reporter(study, storage, medians, heartbeat)
+    assert reporter.medians.n_complete == 0
+    with pytest.raises(ZeroDivisionError):
+        reporter.close()
