@@ -42,9 +42,11 @@ def test_the_only_user_may_be_killed_and_leaves_no_server(folder: Path) -> None:
     wait_until(lambda: not servers(folder) + keepers(folder))
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.4, 0.6])
 def test_a_start_that_is_interrupted_leaves_no_server(folder: Path, after_s: float) -> None:
     interrupted = visitor(folder, 1, 1e6, start_new_session=True)
+    assert interrupted.stdout
+    assert interrupted.stdout.readline() == "here\n", "an import would swallow the interrupt"
     time.sleep(after_s)
     os.killpg(interrupted.pid, signal.SIGINT)
     interrupted.communicate(timeout=30)
