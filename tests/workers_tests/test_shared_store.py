@@ -30,7 +30,11 @@ CONFIG = {
     "space": {"n_layers": {"low": 1, "high": 1}, "max_units": 64},
     "training": {"max_epochs": 12, "early_stopping_patience": 12},
     "study": {"n_trials": 1},
-    "workers": {"checkpoint_interval_s": 0, "heartbeat_interval_s": 1000},
+    "workers": {
+        "checkpoint_interval_s": 0,
+        "heartbeat_interval_s": 1000,
+        "heartbeat_grace_s": 10_000,
+    },
 }
 Databases = Callable[[str], str]
 
