@@ -9,6 +9,7 @@ from orchestrator.rivals import choose_each, measure_each
 from shared.data.dataset import Dataset
 from shared.data.splits import Split
 from shared.sections import TrainingConfig
+from shared.store import Store
 from shared.training.params import HeadParams, LayerParams
 from workers import SearchArrays
 
@@ -33,7 +34,7 @@ def teams(arrays: SearchArrays, tmp_path_factory: pytest.TempPathFactory) -> lis
         FOLDS,
         TrainingConfig(max_epochs=6),
         0,
-        str(tmp_path_factory.mktemp("store")),
+        Store(str(tmp_path_factory.mktemp("store"))),
         lambda *_: None,
         lambda *_: None,
     )
