@@ -136,10 +136,7 @@ def test_a_study_goes_on_without_its_driver_and_on_another_machine(
     tagsweep("worker", *study)
     assert status_of(tagsweep, prepared, *study[:2])["finished"] == before["finished"], "time is up"
     kept = load_study(study_name=study_name, storage=postgres_url)
-    config = json.loads(kept.user_attrs["config"])
-    kept.set_user_attr(
-        "config", json.dumps(config | {"study": config["study"] | {"timeout_s": 90}})
-    )
+    kept.set_user_attr("limits", kept.user_attrs["limits"] | {"timeout_s": 90})
     assert "is over" in tagsweep("worker", *study).stdout
     after = status_of(tagsweep, prepared, *study[:2])
     assert (after["finished"], after["running"], after["waiting"]) == (6, 0, 0)
