@@ -1,4 +1,5 @@
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,9 @@ import pytest
 from shared.search.study_storage import StudyStorage
 from workers import SearchArrays
 
+# Whoever runs the tests in the background has these ignored, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Set before anything imports TensorFlow, Ray or Hugging Face; child processes inherit it.
 os.environ.update(
     HF_HUB_OFFLINE="1",
