@@ -130,7 +130,7 @@ def _measure_worker(run: Run) -> dict[str, float]:
     names, store = ("a", "b"), Store("memory://")
     spec = WorkerSpec(str(run.storage_url), STUDY, "fingerprint", names, run.config, store, STUDY)
     with opened_storage(spec.storage_url) as storage:
-        study = load_study(storage, STUDY, spec.config, worker=0)
+        study = load_study(storage, STUDY, spec.config)
         heartbeat = Heartbeat(storage, id_of(study), STUDY, spec.config.workers)
         reporter = Reporter(study, storage, Medians(spec.config.study.pruner), heartbeat)
         widths = ARRAYS.widths_by_name(spec.config)

@@ -211,6 +211,11 @@ class WorkersConfig(Section):
     pool: Literal["ray", "inline"] = "ray"
     """Where workers run: Ray processes, or one worker in this process, for debugging."""
 
+    @property
+    def is_single(self) -> bool:
+        """Whether one worker trains all trials, unless others are attached."""
+        return self.max == 1 or self.pool == "inline"
+
     @model_validator(mode="after")
     def _check(self) -> "WorkersConfig":
         if self.max is not None and self.max < self.min:

@@ -43,7 +43,10 @@ class Asked:
 
 
 class Asker:
-    """Keep up to `n_ahead` trials at hand, asked for by a thread, as many at a time as fit."""
+    """Keep up to `n_ahead` trials at hand, asked for by a thread, as many at a time as fit.
+
+    With none ahead, a trial is asked for when one is to be taken.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Asker:
         self._widths = widths
         self._history = History(study, study.sampler)
         self._room = threading.Semaphore(n_ahead)
+        self.is_ahead, self._is_wanted = n_ahead > 0, False
         self._answers: queue.SimpleQueue[Asked | BaseException | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
@@ -76,6 +80,9 @@ class Asker:
         """
         if self.is_exhausted:
             return None
+        if not self.is_ahead and not self._is_wanted:
+            self._room.release()
+        self._is_wanted = True
         try:
             answer = (
                 self._answers.get(timeout=timeout_s) if timeout_s else self._answers.get_nowait()
@@ -84,8 +91,9 @@ class Asker:
             return None
         if isinstance(answer, BaseException):
             raise answer
-        self.is_exhausted = answer is None
-        self._room.release()
+        self.is_exhausted, self._is_wanted = answer is None, False
+        if self.is_ahead:
+            self._room.release()
         return answer
 
     def close(self) -> list[Asked]:
@@ -102,6 +110,8 @@ class Asker:
 
     def _run(self) -> None:
         try:
+            # Before there is a trial, so that none runs, and no budget is held, while this lasts.
+            self._history.refresh(self._storage)
             while asked := self._ask(self._wait_for_room()):
                 for one in asked:
                     self._answers.put(one)

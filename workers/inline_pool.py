@@ -5,7 +5,7 @@ import threading
 
 from shared.errors import TagsweepError
 from workers.launch import PoolState
-from workers.spec import SearchArrays, WorkerSpec
+from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 from workers.worker import run_worker
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,6 @@ class InlinePool:
 
     def _run(self, spec: WorkerSpec, arrays: SearchArrays) -> None:
         try:
-            run_worker(spec, arrays, 0, self._stopping.is_set)
+            run_worker(spec, arrays, pool_worker_name(0), self._stopping.is_set)
         except BaseException as error:  # noqa: BLE001  the thread's owner raises it from poll
             self._error = error

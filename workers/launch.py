@@ -1,6 +1,5 @@
 """Start what the orchestrator asks of this package: a pool of workers, or of encoders."""
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -68,11 +67,9 @@ def attach_worker(spec: WorkerSpec, name: str, should_stop: Callable[[], bool]) 
             f"The data of study {spec.study_name!r} cannot be read here: {error}"
             " Set workers.store to a folder or URL that all machines reach."
         ) from error
-    from shared.training.backends import current_backend
     from workers.worker import run_worker
 
-    current_backend().use_one_thread()
-    run_worker(spec, arrays, zlib.crc32(name.encode()), should_stop, name)
+    run_worker(spec, arrays, name, should_stop)
 
 
 def launch_encoders(

@@ -78,7 +78,10 @@ def open_bench(
     owner: Owner,
     n_ahead: int = 1,
 ) -> Bench:
-    """Start the threads that ask, report, beat and keep in the name of the trials' owner."""
+    """Start the threads that ask, report, beat and keep in the name of the trials' owner.
+
+    With no trial asked for ahead, each is asked for when all is written that was known before.
+    """
     study_id = id_of(study)
     heartbeat = Heartbeat(storage, study_id, uuid4().hex, spec.config.workers)
     reporter = Reporter(study, storage, Medians(spec.config.study.pruner), heartbeat)
@@ -152,6 +155,8 @@ def _fill_slots(live: dict[int, LiveTrial], bench: Bench) -> None:
     """Put trials that were asked for into free slots; wait for one only when all are free."""
     trainer, arrays, spec = bench.trainer, bench.arrays, bench.spec
     while trainer.n_heads < trainer.n_slots:
+        if not bench.asker.is_ahead:
+            bench.reporter.settle()
         asked = bench.asker.take(timeout_s=0 if live else WAIT_S)
         if asked is None:
             return

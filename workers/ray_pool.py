@@ -26,7 +26,7 @@ from workers.ray_session import (
     count_places,
     what_there_is,
 )
-from workers.spec import SearchArrays, WorkerSpec
+from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
 MAX_RESTARTS = 100
 """How often Ray starts a worker again whose process died, before it counts as lost: preempted
@@ -47,9 +47,6 @@ class Worker:
         self._stopping = threading.Event()
         self._is_preempted = False
         signal.signal(signal.SIGTERM, self._leave)
-        from shared.training.backends import current_backend
-
-        current_backend().use_one_thread()
         importlib.import_module("workers.worker")
         threading.Thread(target=self._watch_node, name="node", daemon=True).start()
 
@@ -63,7 +60,9 @@ class Worker:
         """Pull trials until the budget is spent or `stop` was called."""
         from workers.worker import run_worker
 
-        run_worker(spec, SearchArrays(vectors, *arrays), number, self._stopping.is_set)
+        run_worker(
+            spec, SearchArrays(vectors, *arrays), pool_worker_name(number), self._stopping.is_set
+        )
         if self._is_preempted:
             # Returning would say that the study needs no more; so Ray starts another worker.
             os._exit(1)

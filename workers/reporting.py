@@ -26,6 +26,8 @@ FLUSH_EVERY_S = 0.1
 """How long to gather before writing: a longer epoch is written as it ends."""
 FOLLOW_EVERY_S = 0.5
 """How often to look what others have completed: medians of many trials move slowly."""
+_ALIVE_EVERY_S = 0.1
+"""How often who waits for the thread looks whether it is still there."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,33 @@ class Reporter:
         self._study_id, self._storage, self._medians = id_of(study), storage, medians
         self._heartbeat = heartbeat
         self._changes = Changes(self._study_id)
-        self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[_Message | threading.Event | None] = queue.SimpleQueue()
+        self._is_awaited = threading.Event()
         self.failure: BaseException | None = None
-        self._is_following = threading.Event()
+        self._is_following = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
 
     @property
     def medians(self) -> Medians:
-        """What trials are pruned by; waits, once, until it is read what was completed before."""
-        self._is_following.wait()
+        """What trials are pruned by; the first look waits until it is read what was completed.
+
+        Not read before: then the first trials of workers that start at once would wait for it.
+        """
+        if not self._is_following:
+            self.settle()
         return self._medians
+
+    def settle(self) -> None:
+        """Wait until all that was sent is written, and the medians know of all that is complete.
+
+        Or until the thread has failed: whoever sends next raises why.
+        """
+        settled = threading.Event()
+        self._messages.put(settled)
+        self._is_awaited.set()
+        while not settled.wait(_ALIVE_EVERY_S) and self._thread.is_alive():
+            pass
 
     def send(
         self,
@@ -87,27 +105,29 @@ class Reporter:
     def close(self) -> None:
         """Write all that was sent, then end; raise what went wrong."""
         self._messages.put(None)
+        self._is_awaited.set()
         self._thread.join()
         if self.failure is not None:
             raise self.failure
 
     def _run(self) -> None:
         try:
-            # Here, so that a worker's first trial does not wait for it.
-            self._take_in(self._storage.transact(self._read_latest))
-            self._is_following.set()
             while True:
-                messages = [self._messages.get()]
+                received = [self._messages.get()]
                 while not self._messages.empty():
-                    messages.append(self._messages.get())
-                self._write([message for message in messages if message is not None])
-                if messages[-1] is None:
+                    received.append(self._messages.get())
+                self._write([one for one in received if isinstance(one, _Message)])
+                if awaiting := [one for one in received if isinstance(one, threading.Event)]:
+                    self._follow()
+                for settled in awaiting:
+                    settled.set()
+                if received[-1] is None:
                     return
-                time.sleep(FLUSH_EVERY_S)
+                self._is_awaited.wait(FLUSH_EVERY_S)
+                self._is_awaited.clear()
         except BaseException as error:  # noqa: BLE001  whoever sends next raises it
             self.failure = error
         finally:
-            self._is_following.set()
             self._storage.remove_session()
 
     def _write(self, messages: Sequence[_Message]) -> None:
@@ -126,10 +146,14 @@ class Reporter:
         for message in messages:
             if message.handed_back is not None or message.report.end is not None:
                 self._heartbeat.discard(message.report.trial_id)
-        if time.monotonic() - self._followed >= FOLLOW_EVERY_S:
+        if self._is_following and time.monotonic() - self._followed >= FOLLOW_EVERY_S:
             self._follow()
 
     def _follow(self) -> None:
+        if not self._is_following:
+            self._take_in(self._storage.transact(self._read_latest))
+            self._is_following = True
+            return
         changed, found = self._storage.transact(self._read_complete)
         self._changes.accept(changed)
         self._take_in(found)

@@ -1,6 +1,7 @@
 """Live a worker's life: open the study, fetch the arrays, pull trials until there are no more."""
 
 import logging
+import math
 import socket
 from collections.abc import Callable
 
@@ -17,12 +18,13 @@ from shared.search.space import all_inputs
 from shared.search.storage import open_storage
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
+from shared.search.tpe import TRIALS_PER_CHANGE
 from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from shared.versions import require_versions
 from workers.objective import open_bench, run_trials
-from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
+from workers.spec import SearchArrays, WorkerSpec
 
 SLOTS_PER_ASK_AHEAD = 4
 """A trial is asked for ahead for each so many slots: the more at a time, the less each costs."""
@@ -33,33 +35,35 @@ logger = logging.getLogger(__name__)
 def run_worker(
     spec: WorkerSpec,
     arrays: SearchArrays,
-    number: int,
+    name: str,
     should_stop: Callable[[], bool],
-    name: str = "",
 ) -> None:
     """Pull trials until the budget is spent or `should_stop()` says so.
 
-    `number` is what its sampler differs by from other workers'. A worker of a driver's pool that
-    starts again first has the trials run again that its predecessor of the same name left. Raises
-    TagsweepError when the study is about other data than the arrays, or the driver has other
-    versions of what computes its numbers.
+    A worker of a driver's pool that starts again first has the trials run again that its
+    predecessor of the same name left. Raises TagsweepError when the study is about other data than
+    the arrays, or the driver has other versions of what computes its numbers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    name = name or pool_worker_name(number)
     require_versions(spec.versions, f"{name} on {socket.gethostname()}")
     owner = Owner(name, spec.driver_id)
-    study, storage = _open_study(spec, number, owner)
     trainer = _make_trainer(spec, arrays)
-    n_ahead = max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
+    # One trial at a time costs little to repeat exactly: each is asked for when the one before is
+    # known. Others race for what they know.
+    is_exact = spec.config.workers.is_single and trainer.n_slots == 1
+    study, storage = _open_study(spec, owner, math.inf if is_exact else TRIALS_PER_CHANGE)
+    n_ahead = 0 if is_exact else max(1, trainer.n_slots // SLOTS_PER_ASK_AHEAD)
     run_trials(open_bench(study, storage, spec, arrays, trainer, owner, n_ahead), should_stop)
     storage.remove_session()
     storage.engine.dispose()
 
 
-def _open_study(spec: WorkerSpec, number: int, owner: Owner) -> tuple[Study, StudyStorage]:
+def _open_study(
+    spec: WorkerSpec, owner: Owner, trials_per_change: float
+) -> tuple[Study, StudyStorage]:
     """Open the study, and take over from a predecessor in the same place of the same pool."""
     storage = open_storage(spec.storage_url, wait_s=MAX_OUTAGE_S)
-    study = load_study(storage, spec.study_name, spec.config, number)
+    study = load_study(storage, spec.study_name, spec.config, trials_per_change)
     if study.user_attrs[FINGERPRINT] != spec.fingerprint:
         raise TagsweepError(
             f"{owner.worker} was sent data with fingerprint {spec.fingerprint[:12]}, but study"

@@ -17,7 +17,10 @@ def measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[
     with opened_storage(task.url) as storage:
         counts = count(storage, task)
     asks_s = [ask_s for one in measured for ask_s in one.asks]
-    first_asks_s = [ask_s for one in measured for ask_s in one.first_asks]
+    firsts_s = {
+        "first_ask_p99_ms": [ask_s for one in measured for ask_s in one.first_asks],
+        "first_trial_p99_ms": [trial_s for one in measured for trial_s in one.first_trials],
+    }
     wall_s = max(m.ended for m in measured) - min(m.started for m in measured)
     return {
         "trials": counts["finished"] - n_finished,
@@ -28,7 +31,7 @@ def measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[
         "reports_per_s": round(_rate(measured)),
         "ask_p50_ms": _percentile_ms(asks_s, 50),
         "ask_p99_ms": _percentile_ms(asks_s, 99),
-        **({"first_ask_p99_ms": _percentile_ms(first_asks_s, 99)} if first_asks_s else {}),
+        **{key: _percentile_ms(spans_s, 99) for key, spans_s in firsts_s.items() if spans_s},
         "lost": counts["lost"],
         "doubled": counts["doubled"],
     }

@@ -82,7 +82,7 @@ def _work(task: Task, number: int) -> None:
     spec = WorkerSpec(task.url, task.study, "fingerprint", names, task.config, store, task.study)
     n_ahead = max(1, task.n_slots // SLOTS_PER_ASK_AHEAD)
     with opened_storage(task.url) as storage:
-        study = load_study(storage, task.study, task.config, number)
+        study = load_study(storage, task.study, task.config)
         trainer: Any = PretendedTrainer(task)
         bench = open_bench(
             study, storage, spec, ARRAYS, trainer, Owner(f"worker-{number}"), n_ahead
@@ -104,6 +104,7 @@ def _measure(measured: Measured) -> None:
         measured.asks.append(now() - asked.at)
         if not hasattr(asked, "was_first"):  # each worker asks in a thread of its own
             measured.first_asks.append(measured.asks[-1])
+            measured.first_trials.append(now() - measured.started)
             asked.was_first = True
         return trials
 

@@ -49,11 +49,13 @@ class Task:
 class Measured:
     """Hold what the workers of one process measured: seconds, but for the counts.
 
-    `first_asks` are those of `asks` that were the first of their worker, where they are told apart.
+    `first_asks` are those of `asks` that were the first of their worker, `first_trials` how long
+    after the start of all it had its first trial, where these are told apart.
     """
 
     asks: list[float] = field(default_factory=list)
     first_asks: list[float] = field(default_factory=list)
+    first_trials: list[float] = field(default_factory=list)
     n_values: int = 0
     report_s: float = 0.0
     cpu_s: float = 0.0

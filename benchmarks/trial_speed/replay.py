@@ -22,11 +22,9 @@ def replay(folder: Path, study_name: str) -> float:
     prepared = prepare(run, Console(quiet=True))
     with database_of(run) as url:
         trials = optuna.load_study(study_name=study_name, storage=open_storage(url)).trials
-    from shared.training.backends import current_backend
     from shared.training.matrix import Matrix
     from shared.training.trainer import Trainer
 
-    current_backend().use_one_thread()
     config, vectors = run.config, prepared.vectors
     matrix = Matrix(vectors, prepared.dataset.labels, widths=prepared.widths)
     trainer = Trainer(matrix, config.training, 1, 128)

@@ -31,8 +31,10 @@ from shared.search.bulk_read import (
     read_param_columns,
     read_values,
 )
+from shared.search.bulk_study import wait_to_read
 from shared.search.bulk_trials import Begun
 from shared.search.objectives import rank
+from shared.search.param_table import ParamTable
 from shared.search.standing import (
     count_ended,
     in_best_ranks,
@@ -89,7 +91,8 @@ class History(InMemoryStorage):
         self._finished: dict[int, FrozenTrial] = {}
         self._running: dict[int, FrozenTrial] = {}
         self._ordered: list[FrozenTrial] | None = None
-        self._internal: dict[int, dict[str, float]] = {}
+        self._params = ParamTable()
+        self._in_common: dict[str, BaseDistribution] | None = None
         # TPE ranks pruned trials by what they reported: losses, also where the value is maximised.
         self._sign = 1 if study.directions[0] is StudyDirection.MINIMIZE else -1
         self._n_kept = KEPT_LATEST
@@ -111,7 +114,8 @@ class History(InMemoryStorage):
         self._is_new, self._n_best = False, found.n_best
         self.n_finished = found.n_finished - len(found.missing)
         for trial_id, number, state in (*found.missing, *found.changed):
-            self._running.setdefault(trial_id, _trial(trial_id, number))
+            if trial_id not in self._running:
+                self._running[trial_id] = _HeldTrial(trial_id, number, self._params)
             if state in _FINISHED:
                 values, last_values = found.values.get(trial_id), found.last_values
                 self.finish(trial_id, state, values, last_values.get(trial_id, {}))
@@ -119,7 +123,7 @@ class History(InMemoryStorage):
                 del self._running[trial_id]
         described = set[int]()
         for column in found.params:
-            self._take_in(column)
+            self._params.add(column)
             described.update(column.trial_ids)
         self._ordered = None
         self.n_changes += len(described & self._running.keys())
@@ -128,6 +132,7 @@ class History(InMemoryStorage):
         changed: Sequence[Row[Any, Any, Any]]
         n_finished, n_best, wanted = self.n_finished, self._n_best, set[int]()
         if self._is_new:
+            wait_to_read(connection)
             changed = self._changes.skip_ended(connection)
             counts = count_ended(connection, self._changes.ended)
             n_finished = sum(counts[state] for state in _FINISHED)
@@ -152,7 +157,7 @@ class History(InMemoryStorage):
             by_state[state].add(trial_id)
         finished = by_state[TrialState.COMPLETE] | by_state[TrialState.PRUNED]
         gone = by_state[TrialState.FAIL] | by_state[TrialState.WAITING]
-        known = {trial_id for trial_id, trial in self._running.items() if trial.params}
+        known = {trial_id for trial_id in self._running if trial_id in self._params}
         nameless = (finished | by_state[TrialState.RUNNING] | self._running.keys()) - gone - known
         return (
             read_values(connection, finished),
@@ -162,10 +167,10 @@ class History(InMemoryStorage):
 
     def begin(self, begun: Begun) -> Trial:
         """Return a running trial whose parameters are to be suggested."""
-        trial = _trial(begun.trial_id, begun.number)
+        trial = _HeldTrial(begun.trial_id, begun.number, self._params)
         trial.user_attrs, trial.system_attrs = begun.user_attrs, begun.system_attrs
         self._running[begun.trial_id] = trial
-        self._describe(begun.trial_id, begun.params)
+        self._params.set(begun.trial_id, begun.params)
         self._ordered = None
         self.study._thread_local.cached_all_trials = None  # noqa: SLF001  as in Study.ask
         return Trial(self.study, begun.trial_id)
@@ -173,9 +178,7 @@ class History(InMemoryStorage):
     def end_of_asking(self, trial_id: int) -> Params:
         """Return the parameters that were suggested for a trial."""
         self.n_changes += 1
-        distributions = self._running[trial_id].distributions
-        values = self._internal[trial_id]
-        return {name: (values[name], distributions[name]) for name in values}
+        return self._params.params_of(trial_id)
 
     def finish(
         self,
@@ -191,16 +194,19 @@ class History(InMemoryStorage):
             step: self._sign * loss for step, loss in intermediate_values.items()
         }
         self._finished[trial_id] = trial
-        self._ordered = None
+        self._ordered = self._in_common = None
         self.n_finished += 1
         self.n_changes += 1
 
     def table(self, trials: Iterable[FrozenTrial], names: Sequence[str]) -> Array:
         """Return the (n, len(names)) parameters, in internal form, of the trials that have all."""
-        rows = (self._internal.get(trial._trial_id, {}) for trial in trials)  # noqa: SLF001
-        needed = set(names)
-        whole = [[row[name] for name in names] for row in rows if row.keys() >= needed]
-        return np.array(whole, dtype=np.float64).reshape(-1, len(names))
+        return self._params.rows([trial._trial_id for trial in trials], names)  # noqa: SLF001
+
+    def search_space(self) -> dict[str, BaseDistribution]:
+        """Return the parameters that all finished trials have, from the same distribution."""
+        if self._in_common is None:
+            self._in_common = self._params.in_common(self._finished.keys())
+        return self._in_common
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -226,7 +232,7 @@ class History(InMemoryStorage):
         distribution: BaseDistribution,
     ) -> None:
         """Keep a parameter of a running trial."""
-        self._describe(trial_id, {param_name: (param_value_internal, distribution)})
+        self._params.set(trial_id, {param_name: (param_value_internal, distribution)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Drop what TPE tells other processes of a trial before it has its parameters."""
@@ -241,8 +247,7 @@ class History(InMemoryStorage):
         best, others = self._divide(finished, int(self._n_best))
         self._finished = {t._trial_id: t for t in (*best, *others[-KEPT_LATEST:])}  # noqa: SLF001
         self._n_kept = len(self._finished)
-        held = self._finished.keys() | self._running.keys()
-        self._internal = {i: values for i, values in self._internal.items() if i in held}
+        self._params.keep(self._finished.keys() | self._running.keys())
 
     def _divide(
         self, trials: list[FrozenTrial], n_best: int
@@ -257,35 +262,34 @@ class History(InMemoryStorage):
         others = [trial for trial in trials if trial._trial_id not in best]  # noqa: SLF001
         return [trial for trial in trials if trial._trial_id in best], others  # noqa: SLF001
 
-    def _take_in(self, column: ParamColumn) -> None:
-        name, distribution = column.name, column.distribution
-        external = map(distribution.to_external_repr, column.values)
-        for trial_id, value, shown in zip(column.trial_ids, column.values, external, strict=True):
-            trial = self.get_trial(trial_id)
-            self._internal.setdefault(trial_id, {})[name] = value
-            trial.distributions[name] = distribution
-            trial.params[name] = shown
 
-    def _describe(self, trial_id: int, params: Params) -> None:
-        trial = self.get_trial(trial_id)
-        values = self._internal.setdefault(trial_id, {})
-        for name, (value, distribution) in params.items():
-            values[name] = value
-            trial.distributions[name] = distribution
-            trial.params[name] = distribution.to_external_repr(value)
+class _HeldTrial(FrozenTrial):
+    """A trial that runs, or ran, whose parameters are looked up when they are asked for."""
 
+    def __init__(self, trial_id: int, number: int, table: ParamTable) -> None:
+        """Take it as running."""
+        self._table = table
+        super().__init__(
+            number=number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=trial_id,
+        )
 
-def _trial(trial_id: int, number: int) -> FrozenTrial:
-    return FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=None,
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=trial_id,
-    )
+    @property  # type: ignore[misc]  # nothing sets them
+    def params(self) -> dict[str, Any]:
+        """The parameters as the study shows them."""
+        params = self._table.params_of(self._trial_id)
+        return {name: one.to_external_repr(value) for name, (value, one) in params.items()}
+
+    @property  # type: ignore[misc]
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What the parameters were drawn from."""
+        return {name: one for name, (_, one) in self._table.params_of(self._trial_id).items()}

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
@@ -26,7 +25,7 @@ from shared.search.liveness import alone
 from shared.search.objectives import direction_of, rank
 from shared.search.pruning import build_pruner
 from shared.search.study_storage import StudyStorage, storage_of
-from shared.search.tpe import FastTPESampler
+from shared.search.tpe import TRIALS_PER_CHANGE, FastTPESampler
 
 _CREATING = 0x7461_6776
 """The class of the advisory locks in PostgreSQL under which studies are created, by name."""
@@ -165,20 +164,23 @@ def read_attrs(storage: StudyStorage, name: str) -> dict[str, Any] | None:
     return optuna.load_study(storage=storage, study_name=name).user_attrs
 
 
-def load_study(storage: StudyStorage, name: str, config: SweepConfig, worker: int) -> Study:
+def load_study(
+    storage: StudyStorage,
+    name: str,
+    config: SweepConfig,
+    trials_per_change: float = TRIALS_PER_CHANGE,
+) -> Study:
     """Load a study to ask trials of it.
 
-    The sampler is seeded from the study's seed, the worker's number and the trials there are, so
-    that workers differ from each other and a resumed worker does not repeat itself. Running trials
-    count as bad ones (Optuna's `constant_liar`), so that workers do not try the same at a time.
+    What is suggested for a trial follows from the study's seed, the trial's number and what the
+    sampler knows by then, whichever worker asks. Running trials count as bad ones (Optuna's
+    `constant_liar`), so that workers do not try the same at a time.
     Of several objectives the good trials are the first Pareto fronts (Ozaki et al. 2022,
     "Multiobjective Tree-structured Parzen Estimator").
     """
     study = optuna.load_study(storage=storage, study_name=name)
-    counts = storage.transact(TrialTally(id_of(study)).count)
-    seeds = np.random.SeedSequence([config.study.seed, worker, counts.total()])
-    seed, n_startup_trials = int(seeds.generate_state(1)[0]), config.study.sampler.n_startup_trials
-    study.sampler = FastTPESampler(seed, n_startup_trials)
+    n_startup_trials = config.study.sampler.n_startup_trials
+    study.sampler = FastTPESampler(config.study.seed, n_startup_trials, trials_per_change)
     study.pruner = build_pruner(config.study.pruner)
     return study
 

@@ -118,16 +118,48 @@ class _Normal:
             return np.asarray(np.log(mass))
 
 
+def reseed(sampler: TPESampler, seed: int, number: int) -> None:
+    """Have a sampler draw for a trial what no other trial's number, and no other seed, gives."""
+    seeds = np.random.SeedSequence([seed, number]).generate_state(2)
+    for random, one in zip((sampler._rng, sampler._random_sampler._rng), seeds, strict=True):  # noqa: SLF001
+        random.rng.seed(one)
+
+
 class FastTPESampler(TPESampler):
     """Be Optuna's TPE with constant liar; over a `History`, its densities are kept for a while."""
 
-    def __init__(self, seed: int, n_startup_trials: int) -> None:
-        """Take Optuna's defaults but for the trials that are sampled at random first."""
+    def __init__(
+        self, seed: int, n_startup_trials: int, trials_per_change: float = TRIALS_PER_CHANGE
+    ) -> None:
+        """Take Optuna's defaults but for the trials that are sampled at random first.
+
+        The densities may have missed one change of the study for each `trials_per_change` finished
+        trials; none if that is infinite.
+        """
         super().__init__(seed=seed, n_startup_trials=n_startup_trials, constant_liar=True)
+        self._seed, self._trials_per_change = seed, trials_per_change
         self._parzen_estimator_cls = Densities
         self._split: tuple[list[FrozenTrial], list[FrozenTrial]] = ([], [])
         self._densities: dict[tuple[str, ...], tuple[_ParzenEstimator, _ParzenEstimator]] = {}
         self._made_at = -1
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Draw from here on what follows from the seed and the trial's number alone.
+
+        So a search that goes on after an interruption goes on with the same trials.
+        """
+        super().before_trial(study, trial)
+        reseed(self, self._seed, trial.number)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return what all finished trials have in common, for one objective; nothing for more."""
+        history = study._storage  # noqa: SLF001  has no public name
+        if not isinstance(history, History) or not self._is_multivariate(study):
+            return super().infer_relative_search_space(study, trial)
+        space = history.search_space()
+        return {name: one for name, one in space.items() if not one.single()}
 
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
@@ -145,7 +177,7 @@ class FastTPESampler(TPESampler):
     def _look_at(self, study: Study, history: History) -> None:
         """Divide the trials into good and bad ones, unless what is known of them is new enough."""
         n_seen, n_changes = len(self._split[0]) + len(self._split[1]), history.n_changes
-        if self._made_at >= 0 and n_changes - self._made_at <= n_seen // TRIALS_PER_CHANGE:
+        if self._made_at >= 0 and n_changes - self._made_at <= n_seen // self._trials_per_change:
             return
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         trials = study.get_trials(deepcopy=False, states=states)

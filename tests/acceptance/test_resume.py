@@ -26,7 +26,7 @@ def _wait_for_a_finished_trial(tagsweep: Tagsweep, folder: Path, n_before: int =
     pytest.fail("no trial finished")
 
 
-N_TRIALS = 24
+N_TRIALS = 14
 
 
 @pytest.fixture

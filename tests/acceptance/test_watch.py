@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.commands import FinishedRun, Tagsweep, start
 from tests.acceptance.pseudo_terminal import COLOUR, PseudoTerminal
 
-N_TRIALS = 80
+N_TRIALS = 48
 SIZES = {"small": (80, 24), "large": (160, 50)}
 DEADLINE_S = 150
 

@@ -47,7 +47,7 @@ def test_a_worker_trains_and_takes_over_through_pgbouncer(
     ask(storage, study._study_id, attrs=owner.attrs)
     names, store = ("a", "b", "c"), Store(str(tmp_path))
     spec = WorkerSpec(pgbouncer_url, study_name, "f", names, config, store, "uuid", driver_id="d")
-    run_worker(spec, arrays, 0, lambda: False)
+    run_worker(spec, arrays, "worker-0", lambda: False)
     lost, *done = study.trials
     assert lost.state == TrialState.FAIL
     assert [trial.state for trial in done] == [TrialState.COMPLETE] * 4
@@ -64,7 +64,7 @@ def test_more_processes_than_connections_race_without_a_deadlock(
     command = [sys.executable, RACERS, pgbouncer_url, str(N_RACERS), ",".join(names)]
     subprocess.run(command, check=True, timeout=120)
     for round_, name in enumerate(names):
-        states = [trial.state for trial in load_study(storage, name, SweepConfig(), 0).trials]
+        states = [trial.state for trial in load_study(storage, name, SweepConfig()).trials]
         assert states.count(TrialState.COMPLETE) == 1 + round_ % 3
 
 

@@ -129,7 +129,7 @@ def test_who_looks_from_another_pid_namespace_uses_the_server_that_runs(folder: 
     with embedded_postgres(folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS one")
         before = _postmaster(folder)
-        assert visitor(folder, 2, 0, *apart).communicate(timeout=90) == ("in\nin\n", "")
+        assert visitor(folder, 2, 0, *apart).communicate(timeout=90) == ("here\nin\nin\n", "")
         assert _postmaster(folder) == before
         execute(url, "INSERT INTO kept VALUES (2)")
     with embedded_postgres(folder) as url:

@@ -43,7 +43,7 @@ def test_the_socket_of_a_deep_folder_does_not_depend_on_tmpdir(folder: Path) -> 
         (folder.parent / name).mkdir()
     first = staying_visitor(deep, env=os.environ | {"TMPDIR": str(folder.parent / "ta")})
     second = visitor(deep, 1, 0, env=os.environ | {"TMPDIR": str(folder.parent / "tb")})
-    assert second.communicate(timeout=30) == ("in\n", "")
+    assert second.communicate(timeout=30) == ("here\nin\n", "")
     first.kill()
     first.communicate()
     with embedded_postgres(deep):

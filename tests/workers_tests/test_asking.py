@@ -25,7 +25,7 @@ def spec(make_spec: Callable[..., WorkerSpec]) -> WorkerSpec:
 
 @pytest.fixture
 def study(storage: StudyStorage, spec: WorkerSpec) -> Study:
-    return load_study(storage, spec.study_name, spec.config, worker=0)
+    return load_study(storage, spec.study_name, spec.config)
 
 
 @pytest.fixture
@@ -60,6 +60,17 @@ def test_trials_are_asked_for_before_they_are_taken(study, make_asker) -> None:
     assert {trial.user_attrs[NODE] for trial in study.trials} == {socket.gethostname()}
     assert {trial.user_attrs[PROCESS] for trial in study.trials} == {os.getpid()}
     assert [asked.number for asked in asker.close()] == [0, 1]
+
+
+def test_no_trial_runs_while_the_study_is_read(study, make_asker, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no database")
+
+    monkeypatch.setattr("workers.asking.History.refresh", fail)
+    asker = make_asker(1)
+    with pytest.raises(ConnectionError, match="no database"):
+        asker.take(LONG_S)
+    assert study.trials == []
 
 
 def test_a_taken_trial_makes_room_for_the_next(study, make_asker) -> None:

@@ -73,7 +73,7 @@ def spec(server: str, make_spec) -> WorkerSpec:
 @pytest.fixture
 def study(spec: WorkerSpec) -> Iterator[Study]:
     storage = open_storage(spec.storage_url)
-    yield load_study(storage, spec.study_name, spec.config, worker=99)
+    yield load_study(storage, spec.study_name, spec.config)
     storage.remove_session()
     storage.engine.dispose()
 

@@ -59,7 +59,7 @@ def _run(
     arrays: SearchArrays,
     should_stop: Callable[[CountingTrainer], bool] = lambda _: False,
 ) -> CountingTrainer:
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     widths = arrays.widths_by_name(spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
     trainer = CountingTrainer(matrix, spec.config.training, 1, 128)
@@ -69,7 +69,7 @@ def _run(
 
 
 def _trials(storage: StudyStorage, spec: WorkerSpec) -> list[FrozenTrial]:
-    return load_study(storage, spec.study_name, spec.config, worker=0).trials
+    return load_study(storage, spec.study_name, spec.config).trials
 
 
 @pytest.mark.parametrize("objective", ["validation_loss", "ap_macro"])
@@ -90,7 +90,7 @@ def test_a_trial_that_is_pruned_in_its_first_fold_costs_no_other(
     storage, make_spec, folded
 ) -> None:
     spec = make_spec(study={**ONE_TRIAL, "n_trials": 2, "pruner": {"n_startup_trials": 1}}, **QUICK)
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     good = study.ask()
     good.report(0.0, 0)
     study.tell(good, 0.0)
@@ -131,7 +131,7 @@ def test_a_trial_goes_on_in_the_fold_where_its_worker_left_it(
     (expected,) = _trials(storage, whole)
     open_study(storage, f"{study_name}-cut", whole.config, "fingerprint")
     cut = replace(whole, study_name=f"{study_name}-cut")
-    study = load_study(storage, cut.study_name, cut.config, worker=1)
+    study = load_study(storage, cut.study_name, cut.config)
 
     def leave_in_the_third_fold(trainer: CountingTrainer) -> bool:
         is_there = trainer.n_epochs >= 2 * N_EPOCHS + 2

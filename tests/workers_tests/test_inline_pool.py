@@ -21,7 +21,7 @@ def test_the_inline_pool_spends_the_budget(
         assert pool.poll(1).n_alive == 1
         pool.join(timeout_s=60)
         assert pool.poll(1).n_alive == 0
-    assert len(load_study(storage, spec.study_name, spec.config, 1).trials) == 2
+    assert len(load_study(storage, spec.study_name, spec.config).trials) == 2
 
 
 def test_the_inline_pool_stops(make_spec, arrays: SearchArrays) -> None:

@@ -28,8 +28,8 @@ def spec(make_spec) -> WorkerSpec:
 
 
 def _searched(storage: StudyStorage, spec: WorkerSpec, arrays: SearchArrays) -> Study:
-    run_worker(spec, arrays, 0, lambda: False)
-    return load_study(storage, spec.study_name, spec.config, worker=1)
+    run_worker(spec, arrays, "worker-0", lambda: False)
+    return load_study(storage, spec.study_name, spec.config)
 
 
 def test_the_pareto_front_is_that_of_optuna(storage, spec, arrays: SearchArrays) -> None:

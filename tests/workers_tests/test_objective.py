@@ -42,7 +42,7 @@ def _run(
     stop_after: int | None = None,
 ) -> list[FrozenTrial]:
     """Run trials until the budget is spent or `stop_after` looks at whether to stop."""
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     trainer = _trainer(spec, arrays, n_slots)
     bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     n_looks = 0
@@ -91,7 +91,7 @@ def test_trials_are_compared_by_average_precision_and_pruned_by_their_loss(
     assert pruned
     assert all(t.value == pytest.approx(t.user_attrs[AP_MACRO], abs=1e-6) for t in complete)
     assert all(trial.value is None for trial in pruned)
-    best = load_study(storage, spec.study_name, spec.config, worker=0).best_value
+    best = load_study(storage, spec.study_name, spec.config).best_value
     assert best == max(trial.value for trial in complete)
 
 
@@ -109,7 +109,7 @@ def test_many_trials_at_a_time_are_the_same_as_one_after_another(
 
 def test_a_trial_worse_than_the_median_is_pruned(storage, make_spec, arrays) -> None:
     spec = make_spec(study={"n_trials": 3, "pruner": {"n_startup_trials": 2}})
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     for _ in range(2):
         good = study.ask()
         good.report(0.0, 0)
@@ -173,7 +173,7 @@ def test_a_trial_that_was_taken_is_let_go_and_its_late_end_does_not_count(
     storage, make_spec, arrays
 ) -> None:
     spec = make_spec(study={"n_trials": 1}, workers={"heartbeat_interval_s": 0.05})
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     n_looks = 0
 
     def take_the_first() -> bool:
@@ -202,7 +202,7 @@ def test_an_error_that_meets_every_trial_is_raised_at_the_third(
     spec = make_spec()
     with pytest.raises(Exception, match="999"):
         _run(storage, spec, broken)
-    study = load_study(storage, spec.study_name, spec.config, 0)
+    study = load_study(storage, spec.study_name, spec.config)
     reasons = [str(t.user_attrs[FAILURE]) for t in study.get_trials(states=(TrialState.FAIL,))]
     assert sum(reason.startswith("error: InvalidArgumentError") for reason in reasons) == 3
     assert not study.get_trials(states=(TrialState.RUNNING,))

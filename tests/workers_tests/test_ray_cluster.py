@@ -12,8 +12,7 @@ from ray.cluster_utils import Cluster
 
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE, WORKER
-from shared.search.budget import count_left
-from shared.search.study import load_study
+from shared.search.study import load_study, read_progress
 from shared.search.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
@@ -57,7 +56,7 @@ def test_a_node_that_comes_gets_work_and_one_that_goes_loses_nothing(
     cluster: Cluster, storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = _spec(make_spec, max=2)
-    study, limits = load_study(storage, spec.study_name, spec.config, 9), spec.config.study
+    study = load_study(storage, spec.study_name, spec.config)
     with launch_workers(spec.config.workers, cluster.address) as pool:
         pool.start(spec, arrays)
         assert _wait_until(pool, lambda state: state.n_waiting == 2).n_alive == 0
@@ -70,7 +69,7 @@ def test_a_node_that_comes_gets_work_and_one_that_goes_loses_nothing(
         before = sum(_finished_by(study).values())
         _wait_until(pool, lambda _: sum(_finished_by(study).values()) > before + 20)
         deadline = time.monotonic() + PATIENCE_S
-        while (state := pool.poll(count_left(storage, study._study_id, limits))) != PoolState(0):
+        while (state := pool.poll(N_TRIALS - read_progress(study).finished)) != PoolState(0):
             assert time.monotonic() < deadline, f"a worker without a place holds it up: {state}"
             time.sleep(0.2)
     trials = study.trials
@@ -151,5 +150,5 @@ def test_a_driver_outside_of_the_cluster_uses_it_through_rays_client(
         search()
     finally:
         cluster.shutdown()
-    trials = load_study(storage, spec.study_name, spec.config, 9).trials
+    trials = load_study(storage, spec.study_name, spec.config).trials
     assert [trial.user_attrs[WORKER] for trial in trials] == ["worker-0"] * 4

@@ -59,7 +59,7 @@ def test_two_workers_share_a_budget_in_a_folder_with_foreign_code(
 ) -> None:
     spec = make_spec(study={"n_trials": 8}, workers={"max": 2})
     _run_to_the_end(spec, arrays)
-    trials = load_study(storage, spec.study_name, spec.config, 9).trials
+    trials = load_study(storage, spec.study_name, spec.config).trials
     assert [t.number for t in trials] == list(range(8))
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
     assert {t.user_attrs[WORKER] for t in trials} == {"worker-0", "worker-1"}
@@ -70,7 +70,7 @@ def test_a_killed_worker_comes_back_and_the_budget_is_exact(
     storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(study={"n_trials": 10}, training={"max_epochs": 40}, workers=ONE | SENSITIVE)
-    study = load_study(storage, spec.study_name, spec.config, 9)
+    study = load_study(storage, spec.study_name, spec.config)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_a_preempted_worker_hands_its_trials_back_and_another_goes_on(
 ) -> None:
     workers = ONE | {"heartbeat_grace_s": 1000}
     spec = make_spec(study={"n_trials": 8}, training={"max_epochs": 40}, workers=workers)
-    study = load_study(storage, spec.study_name, spec.config, 9)
+    study = load_study(storage, spec.study_name, spec.config)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         os.kill(_worker_process().pid, signal.SIGTERM)
@@ -105,7 +105,7 @@ def test_workers_of_a_node_that_is_drained_hand_their_trials_back(
     storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(study={"n_trials": 1000}, workers=ONE | {"heartbeat_grace_s": 1000})
-    study = load_study(storage, spec.study_name, spec.config, 9)
+    study = load_study(storage, spec.study_name, spec.config)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: any(t.state == TrialState.RUNNING for t in study.trials))
         context = ray.get_runtime_context()
@@ -124,7 +124,7 @@ def test_stopped_workers_give_up_their_trials(
     storage: StudyStorage, make_spec, arrays: SearchArrays
 ) -> None:
     spec = make_spec(study={"n_trials": 1000}, workers=ONE)
-    study = load_study(storage, spec.study_name, spec.config, 9)
+    study = load_study(storage, spec.study_name, spec.config)
     with _at_work(spec, arrays) as pool:
         _wait_until(lambda: len(study.trials) > 0)
         pool.stop()

@@ -22,7 +22,7 @@ PATIENCE_S = 30.0
 @pytest.fixture
 def study(storage: StudyStorage, make_spec) -> Study:
     spec = make_spec()
-    return load_study(storage, spec.study_name, spec.config, worker=0)
+    return load_study(storage, spec.study_name, spec.config)
 
 
 @pytest.fixture
@@ -139,6 +139,7 @@ def test_medians_begin_with_the_latest_complete_trials_however_many_there_are(
         running = study.ask()
         with rows_read(storage) as rows:
             reporter = Reporter(study, storage, medians, heartbeat)
+            _ = reporter.medians
             reporter.send(running._trial_id, end=Ended(TrialState.FAIL))
             reporter.close()
         read.append(sum(rows))

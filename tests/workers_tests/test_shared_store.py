@@ -75,7 +75,7 @@ def _run(
     should_stop: Callable[[int], bool] = lambda _: False,
 ) -> list[FrozenTrial]:
     """Be a worker until `should_stop`, which is told how often it was asked, says so."""
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=arrays.widths_by_name(spec.config))
     trainer = Trainer(matrix, spec.config.training, 1, 128)
     looks = iter(range(10**9))
@@ -86,7 +86,7 @@ def _run(
 
 def _lose(storage: StudyStorage, spec: WorkerSpec) -> None:
     """Have a trial lost before its first checkpoint."""
-    study = load_study(storage, spec.study_name, spec.config, worker=0)
+    study = load_study(storage, spec.study_name, spec.config)
     (begun,) = ask(storage, study._study_id)
     retry(storage, study._study_id, [begun.trial_id], LOST)
 
@@ -130,7 +130,7 @@ def test_a_database_from_before_a_checkpoint_does_not_use_it_for_what_it_is_not(
         _run(storage, spec, arrays, lambda n: n > 5)
         uuid = spec.study_uuid
     with _study(make_database("older"), tmp_path, seed=1) as (storage, spec):
-        study = load_study(storage, "study", spec.config, worker=0)
+        study = load_study(storage, "study", spec.config)
         storage.set_trial_state_values(study.trials[0]._trial_id, TrialState.FAIL)
         study.enqueue_trial(first_params(spec.config.space, {"encoder": 8}))
         _lose(storage, spec)
@@ -145,7 +145,7 @@ def test_a_trial_that_was_taken_leaves_its_checkpoint_to_whoever_runs_it_again(
     make_database: Databases, arrays: SearchArrays, tmp_path: Path
 ) -> None:
     with _study(make_database("one"), tmp_path, seed=1) as (storage, spec):
-        study = load_study(storage, "study", spec.config, worker=0)
+        study = load_study(storage, "study", spec.config)
 
         def take(n_looks: int) -> bool:
             if n_looks == 8:

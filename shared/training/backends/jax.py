@@ -1,7 +1,6 @@
 """Train and measure packs in programs that XLA compiles, one for each shape of a pack."""
 
 import functools
-import os
 from typing import Any
 
 import jax
@@ -91,8 +90,3 @@ def free_bytes() -> int | None:
         return None
     stats = device.memory_stats()
     return int(stats["bytes_limit"] - stats["bytes_in_use"])
-
-
-def use_one_thread() -> None:
-    """Keep to one core: a process a core beats threads; to be called before JAX computes."""
-    os.environ["NPROC"] = "1"

@@ -94,14 +94,6 @@ def free_bytes() -> int | None:
     return int(details.get("memory_size", 0)) - int(used)
 
 
-def use_one_thread() -> None:
-    """Keep to one core: a process a core beats threads by 1.4; share a GPU's memory."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, enable=True)
-
-
 @functools.cache
 def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))

@@ -29,12 +29,12 @@ def main(url: str, n_racers: int, names: list[str]) -> None:
 def race(url: str, names: list[str], number: int, n_racers: int) -> None:
     """Pull trials, every other racer failing the first ones, until each budget is spent."""
     storage = open_storage(url)
-    first = load_study(storage, names[0], SweepConfig(), worker=0)
+    first = load_study(storage, names[0], SweepConfig())
     first.set_user_attr(f"racer-{number}", value=True)
     while sum(key.startswith("racer-") for key in first.user_attrs) < n_racers:
         time.sleep(0.05)
     for name in names:
-        study = load_study(storage, name, SweepConfig(), worker=0)
+        study = load_study(storage, name, SweepConfig())
         while True:
             trials = ask(storage, study._study_id)
             for trial in trials:

@@ -148,7 +148,7 @@ def test_workers_that_race_for_the_last_trials_neither_exceed_nor_miss_the_budge
     racers = Path(__file__).with_name("racers.py")
     subprocess.run([sys.executable, racers, postgres_url, "16", ",".join(names)], check=True)
     for round_, name in enumerate(names):
-        trials = load_study(storage, name, CONFIG, 0).trials
+        trials = load_study(storage, name, CONFIG).trials
         assert [trial.number for trial in trials] == list(range(len(trials)))
         states = Counter(trial.state for trial in trials)
         assert states.pop(TrialState.FAIL, 0) <= 2

@@ -68,7 +68,7 @@ def test_processes_that_create_a_study_at_once_all_get_the_same(
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [load_study(storage, study_name, CONFIG, 0).user_attrs[UUID]] * 4
+    assert found == [load_study(storage, study_name, CONFIG).user_attrs[UUID]] * 4
 
 
 DYING = """
@@ -152,17 +152,19 @@ def test_the_kept_configuration_is_json_that_others_can_read(
     assert json.loads(study.user_attrs["config"])["study"]["n_trials"] == 100
 
 
-def test_workers_and_resumed_workers_sample_differently(
+def test_what_is_sampled_follows_from_seed_and_number_whoever_asks(
     storage: StudyStorage, study_name: str
 ) -> None:
-    study = open_study(storage, study_name, CONFIG, "f")
+    def sample(n_workers: int) -> list[float]:
+        name = f"{study_name}-{n_workers}"
+        open_study(storage, name, CONFIG, "f")
+        workers = [load_study(storage, name, CONFIG) for _ in range(n_workers)]
+        trials = (workers[i % n_workers].ask() for i in range(4))
+        return [trial.suggest_float("x", 0, 1) for trial in trials]
 
-    def sample(worker: int) -> float:
-        trial = load_study(storage, study_name, CONFIG, worker).ask()
-        return trial.suggest_float("x", 0, 1)
-
-    values = [sample(0), sample(1), sample(0)]
-    assert len(set(values)) == len(study.trials) == 3
+    values = sample(1)
+    assert sample(3) == values
+    assert len(set(values)) == 4
 
 
 def test_progress_counts_each_state_and_finds_the_best(

@@ -16,13 +16,13 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from shared.search import tpe
 from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest
-from shared.search.tpe import Densities, FastTPESampler
+from shared.search.tpe import Densities, FastTPESampler, reseed
 from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
@@ -34,6 +34,18 @@ SPACE: dict[str, BaseDistribution] = {
     "log_int": IntDistribution(48, 384, log=True),
     "kind": CategoricalDistribution(("a", "b", "c")),
 }
+
+
+class ReseededTPESampler(TPESampler):
+    """Optuna's own, but for the random numbers, which it draws for each trial as ours does."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=10, constant_liar=True)
+        self._seed = seed
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        super().before_trial(study, trial)
+        reseed(self, self._seed, trial.number)
 
 
 def _draw(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
@@ -98,7 +110,7 @@ def _filled(n_trials: int, seed: int) -> Study:
             study.tell(trial, float(value))
         else:
             study.tell(trial, state=TrialState.PRUNED)
-    study.sampler = TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
+    study.sampler = ReseededTPESampler(seed)
     return study
 
 
@@ -110,12 +122,14 @@ def _filled_of_two_objectives(n_trials: int, seed: int) -> Study:
         trial = study.ask()
         suggest(trial, SpaceConfig(), WIDTHS)
         study.tell(trial, (rng.integers(0, 1000, 2) / 1000).tolist())
-    study.sampler = TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
+    study.sampler = ReseededTPESampler(seed)
     return study
 
 
-def _history_of(study: Study, seed: int) -> History:
-    history = History(study, FastTPESampler(seed, n_startup_trials=10))
+def _history_of(
+    study: Study, seed: int, trials_per_change: float = tpe.TRIALS_PER_CHANGE
+) -> History:
+    history = History(study, FastTPESampler(seed, 10, trials_per_change))
     for trial in study.get_trials(deepcopy=False):
         params = {
             name: (distribution.to_internal_repr(trial.params[name]), distribution)
@@ -135,21 +149,19 @@ def test_suggestions_in_a_small_study_are_those_of_optuna(n_trials: int, seed: i
 
 @pytest.mark.parametrize(("n_trials", "seed"), [(150, 4), (600, 5)])
 def test_suggestions_in_a_large_study_are_those_of_optuna_when_densities_are_new(
-    n_trials: int, seed: int, monkeypatch: pytest.MonkeyPatch
+    n_trials: int, seed: int
 ) -> None:
-    monkeypatch.setattr(tpe, "TRIALS_PER_CHANGE", 10**9)
     study = _filled(n_trials, seed)
-    history = _history_of(study, seed)
+    history = _history_of(study, seed, math.inf)
     assert _same(_suggest_next_of(history, n_trials, 3), _suggest_next(study, 3))
 
 
 @pytest.mark.parametrize(("n_trials", "seed"), [(30, 6), (400, 7)])
 def test_suggestions_for_several_objectives_are_those_of_optuna_when_densities_are_new(
-    n_trials: int, seed: int, monkeypatch: pytest.MonkeyPatch
+    n_trials: int, seed: int
 ) -> None:
-    monkeypatch.setattr(tpe, "TRIALS_PER_CHANGE", 10**9)
     study = _filled_of_two_objectives(n_trials, seed)
-    history = _history_of(study, seed)
+    history = _history_of(study, seed, math.inf)
     assert _same(_suggest_next_of(history, n_trials, 3), _suggest_next(study, 3))
 
 
