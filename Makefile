@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
-# Two files at a time: half of a sweep is waiting for processes to start.
-PYTEST = $(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile
+# Three files at a time: half of a sweep is waiting for processes to start.
+PYTEST = $(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test lint audit clean

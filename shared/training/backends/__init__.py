@@ -14,7 +14,7 @@ from shared.training.step import State
 _NAMES = ("tensorflow", "jax")
 
 # Both read these when they first compute. Heads are small: on two cores a process a core beats
-# threads by 1.4, and one process alone is a tenth faster. Besides, sums are the same on any machine.
+# threads by 1.4, and one process alone is a tenth faster. And sums are the same on any machine.
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
     os.environ.setdefault(_name, "1")
 # Workers may share a GPU.
