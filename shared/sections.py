@@ -134,7 +134,8 @@ class StudyConfig(Section):
     target_value: float | None = None
     """The objective's value at which the search is good enough and ends. null: no target."""
     seed: int = Field(42, ge=0)
-    """What splits, samplers, initial weights and shuffling are derived from."""
+    """What splits, samplers, initial weights and shuffling are derived from. One worker with one
+    trial at a time finds the same again, whatever interrupts it between trials; others race."""
     sampler: SamplerConfig = SamplerConfig()
     """How the next parameters are chosen."""
     pruner: PrunerConfig = PrunerConfig()
