@@ -6,11 +6,10 @@ from typing import Any, Protocol, cast
 import keras
 
 from shared.errors import InputError
+from shared.keras_settings import BACKENDS
 from shared.training.batches import Data, Slots
 from shared.training.params import Structure
 from shared.training.step import State
-
-_NAMES = ("tensorflow", "jax")
 
 
 class Backend(Protocol):
@@ -63,6 +62,6 @@ class Backend(Protocol):
 def current_backend() -> Backend:
     """Return the module of Keras's backend; raise InputError when it is neither of the two."""
     name = keras.backend.backend()
-    if name not in _NAMES:
-        raise InputError(f"KERAS_BACKEND must be one of {', '.join(_NAMES)}, but is {name!r}.")
+    if name not in BACKENDS:
+        raise InputError(f"Keras's backend must be {' or '.join(BACKENDS)}, but is {name!r}.")
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
