@@ -197,7 +197,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path.parent} is not a bundle: it has no {path.name}.") from error
+        inner = path.parent / "bundle"
+        hint = f" Did you mean {inner}?" if (inner / path.name).exists() else ""
+        raise InputError(f"{path.parent} is not a bundle: it has no {path.name}.{hint}") from error
     except ValueError as error:
         raise InputError(
             f"The bundle {path.parent} is damaged: {path.name} is not JSON."

@@ -144,8 +144,10 @@ def _read_texts(
         return load_texts(csv, text_column or "text")
     lines: Iterable[bytes] = [os.fsencode(text)] if text is not None else sys.stdin.buffer
     texts = tuple(_decode(number, line) for number, line in enumerate(lines, start=1))
-    if not texts or not all(one.strip() for one in texts):
-        raise InputError("There must be at least one text, and none may be empty.")
+    blank = [number for number, one in enumerate(texts, start=1) if not one.strip()]
+    if blank or not texts:
+        place = f", but line {blank[0]} is" if blank and stdin == "-" else ""
+        raise InputError(f"There must be at least one text, and none may be empty{place}.")
     return texts
 
 

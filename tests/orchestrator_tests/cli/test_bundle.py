@@ -19,9 +19,11 @@ def test_a_missing_extra_is_named_and_how_to_have_it() -> None:
     [
         (os.fsdecode(b"caf\xe9"), b"", "Text 1 must be UTF-8"),
         (None, b"tea\r\ncaf\xe9\n", "Text 2 must be UTF-8"),
+        (None, b"tea\n \nsea\n", "none may be empty, but line 2 is"),
+        (None, b"", "must be at least one text"),
     ],
 )
-def test_a_text_that_is_not_utf_8_is_named(
+def test_a_text_that_cannot_be_read_is_named(
     text: str | None, lines: bytes, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
