@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from orchestrator.progress import show_progress, with_rate
+from orchestrator.data_summary import describe_data, describe_split
+from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
 from orchestrator.sharing import fetch_embeddings, share_embeddings
@@ -87,21 +88,24 @@ def prepare(run: Run, console: Console) -> Prepared:
     Where there is no CSV, a study that has been searched gives the data from its store.
     """
     restored = restore(run) if run.config.data.csv is None else None
+    if restored is not None:
+        show_lines(console, describe_data(restored[0], run.config.all_encoders))
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)
     _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
     folds = make_trial_folds(dataset, split, run.config.study)
     _require_positives(dataset, split, folds)
+    show_lines(console, [describe_split(split, folds)])
     return Prepared(dataset, encoders, embeddings, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
     _require_rows(run, dataset)
-    known = known_revisions(run)
-    encoders = {
-        name: resolve_encoder(one, known.get(name)) for name, one in run.config.all_encoders.items()
-    }
+    known, configs = known_revisions(run), run.config.all_encoders
+    show_lines(console, describe_data(dataset, configs))
+    with show_wait(console, f"Looking for {', '.join(configs)}"):
+        encoders = {name: resolve_encoder(one, known.get(name)) for name, one in configs.items()}
     _require_distinct(encoders)
     embeddings = {
         name: _embed(run, dataset.texts, name, encoder, console)

@@ -24,7 +24,7 @@ MAX_NAMED = 6
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learnt from, and why, after "which"."""
+    """A column that is not learnt from, and what it has or is instead of labels."""
 
     column: str
     why: str
@@ -77,15 +77,15 @@ def _require_no_slip(cells: "pd.Series[str]", path: Path) -> None:
 def _describe(cells: "pd.Series[str]") -> str:
     values = {cell.strip() for cell in cells}
     if values == {""}:
-        return "is empty"
+        return "empty"
     if _are_words(cells):
         shown = " and ".join(repr(value) for value in sorted(values) if value)
-        return f"has {shown} in place of 0 and 1"
+        return f"{shown} in place of 0 and 1"
     if _list_mark(cells):
-        return "lists several labels a cell"
+        return "several labels a cell"
     if looks_like_classes(cells):
-        return f"has {len(values)} different values, like classes"
-    return f"has {len(values):,} different values"
+        return f"{len(values)} different values, like classes"
+    return f"{len(values):,} different values"
 
 
 def _are_words(cells: Sequence[str]) -> bool:
@@ -104,10 +104,10 @@ def _list_mark(cells: Sequence[str]) -> str | None:
 
 def _no_labels(table: pd.DataFrame, names: Sequence[str], path: Path) -> InputError:
     """Return the error that says what each column is instead of a label, and what to do."""
-    said = [f"{name!r} {_describe(table[name])}" for name in names[:MAX_NAMED]]
-    more = f"; and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    said = [f"{name!r} ({_describe(table[name])})" for name in names[:MAX_NAMED]]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return InputError(
-        f"{path}: no column but the text has only the values 0 and 1: {'; '.join(said)}{more}."
+        f"{path}: no column but the text has only the values 0 and 1: {', '.join(said)}{more}."
         f" {_cure(table, names)}"
     )
 

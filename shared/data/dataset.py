@@ -146,7 +146,7 @@ def _label_names(
 
 
 def _unnamed(table: pd.DataFrame, *names: str) -> tuple[LeftOut, ...]:
-    return tuple(LeftOut(name, "is not named") for name in table.columns if name not in names)
+    return tuple(LeftOut(name, "not named") for name in table.columns if name not in names)
 
 
 def _classified(

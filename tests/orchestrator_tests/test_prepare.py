@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_each_encoder_embeds_the_texts_once_and_their_vectors_lie_side_by_side(
     before = {path: path.stat().st_mtime_ns for path in run.paths.embeddings.iterdir()}
     assert prepare(run, Console(quiet=True)).fingerprint == prepared.fingerprint
     assert {path: path.stat().st_mtime_ns for path in run.paths.embeddings.iterdir()} == before
+
+
+def test_what_is_taken_is_shown_before_it_is_embedded(run: Run) -> None:
+    file = io.StringIO()
+    prepare(run, Console(file=file, width=300))
+    lines = file.getvalue().splitlines()
+    titles = [line.split()[0] for line in lines]
+    wanted = ["Data", "Labels", "Encoder", "Embedding:", "Split"]
+    assert [title for title in titles if title in wanted and title != "Embedding:"] == [
+        "Data",
+        "Labels",
+        "Encoder",
+        "Split",
+    ]
+    assert titles.index("Encoder") < titles.index("Embedding:") < titles.index("Split")
+    assert "3,000 rows" in lines[0]
 
 
 def test_what_one_encoder_makes_is_no_copy(prepared: Prepared, names: list[str]) -> None:
