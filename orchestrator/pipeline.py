@@ -26,7 +26,7 @@ from orchestrator.run import (
     storage_of_workers,
 )
 from orchestrator.sharing import share_bundle
-from orchestrator.study_page import show_search
+from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from shared.bundle import read_metrics
 from shared.config import load_config
@@ -266,4 +266,5 @@ def _make_result(
     ):
         accept_outcome(opened.study, opened.storage, run.config)
         keep(run, prepared)
+        show_making(run, prepared, opened.study)
         return Result(ensemble(run, prepared, opened.study, console, events, hold), is_new=True)

@@ -54,6 +54,12 @@ def show_search(run: Run, prepared: Prepared, study: Study, update: Update) -> I
         _save_note(study, describe_search(run, prepared, "Searched. The ensemble comes next."))
 
 
+def show_making(run: Run, prepared: Prepared, study: Study) -> None:
+    """Say in the study that its ensemble is made: a result that is there will not be the last."""
+    with _harmless("note"):
+        _save_note(study, describe_search(run, prepared, "Its ensemble is being made."))
+
+
 def show_result(
     run: Run,
     prepared: Prepared,

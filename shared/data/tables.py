@@ -122,7 +122,7 @@ def _require_header(header: Sequence[str], path: Path) -> None:
         if len(header) == 1 and separator in header[0]:
             raise InputError(
                 f"{path} is separated by {words}, but must be by commas. Write it anew:"
-                f" pandas.read_csv(FILE, sep={escaped!r}).to_csv(OTHER, index=False)."
+                f" pandas.read_csv(FILE, sep='{escaped}').to_csv(OTHER, index=False)."
             )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:

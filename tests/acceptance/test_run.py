@@ -3,6 +3,7 @@ import io
 import json
 import re
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 from subprocess import PIPE
@@ -47,6 +48,14 @@ def test_the_events_of_a_run_tell_its_stages_trials_and_result(finished: Finishe
 
 def test_the_database_is_stopped_at_the_end(finished: FinishedRun) -> None:
     assert processes_of(finished.folder) == []
+
+
+def test_a_run_whose_directory_is_copied_elsewhere_is_finished_there_too(
+    tagsweep: Tagsweep, finished: FinishedRun, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished.folder, tmp_path / "other")
+    assert status_of(tagsweep, copy)["finished"] == 8
+    assert "Nothing to do: study 'run'" in tagsweep("run", "--run-dir", copy).stdout
 
 
 def test_the_status_says_all_that_it_promises(tagsweep: Tagsweep, finished: FinishedRun) -> None:

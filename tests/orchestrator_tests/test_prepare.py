@@ -55,13 +55,7 @@ def test_what_is_taken_is_shown_before_it_is_embedded(run: Run) -> None:
     prepare(run, Console(file=file, width=300))
     lines = file.getvalue().splitlines()
     titles = [line.split()[0] for line in lines]
-    wanted = ["Data", "Labels", "Encoder", "Embedding:", "Split"]
-    assert [title for title in titles if title in wanted and title != "Embedding:"] == [
-        "Data",
-        "Labels",
-        "Encoder",
-        "Split",
-    ]
+    assert titles[:3] == ["Data", "Labels", "Encoder"]
     assert titles.index("Encoder") < titles.index("Embedding:") < titles.index("Split")
     assert "3,000 rows" in lines[0]
 
