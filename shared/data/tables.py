@@ -20,8 +20,8 @@ OTHER_FORMATS = {
     b"\x1f\x8b": "is compressed with gzip. Unpack it",
     b"\xff\xfe": "must be UTF-8, but is UTF-16. Save it as UTF-8",
     b"\xfe\xff": "must be UTF-8, but is UTF-16. Save it as UTF-8",
-    b"{": "is JSON. Write it as a CSV: pandas.read_json(FILE, lines=True).to_csv",
-    b"[": "is JSON. Write it as a CSV: pandas.read_json(FILE).to_csv",
+    b'{"': "is JSON. Write it as a CSV: pandas.read_json(FILE, lines=True).to_csv",
+    b"[{": "is JSON. Write it as a CSV: pandas.read_json(FILE).to_csv",
 }
 """What files begin with that are no CSV, and what can be done about it."""
 MAX_KINDS = 20
