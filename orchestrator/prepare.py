@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -148,7 +149,18 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
 
 
 def _require_rows(run: Run, dataset: Dataset) -> None:
-    require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
+    """Refuse texts that are too few to be divided as is asked for."""
+    n_folds = max(run.config.ensemble.n_folds, run.config.study.n_folds or 0)
+    require_rows(dataset, n_folds)
+    data, n_texts = run.config.data, len(set(dataset.texts))
+    n_known = n_texts - math.ceil(data.test_fraction * n_texts)
+    n_train = n_known - math.ceil(data.valid_fraction * n_known)
+    if n_known < n_folds or n_train < 1:
+        raise InputError(
+            f"{dataset.source}: of {n_texts} distinct texts, data.test_fraction"
+            f" {data.test_fraction:g} leaves {n_known} for {n_folds} folds, and data.valid_fraction"
+            f" {data.valid_fraction:g} leaves {n_train} of these to train on. Lower them."
+        )
 
 
 def _require_positives(dataset: Dataset, split: Split, folds: Sequence[Fold]) -> None:

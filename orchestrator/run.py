@@ -146,7 +146,9 @@ def storage_of_workers(driver_url: str) -> str:
 
 
 def require_reach(run: Run) -> None:
-    """Raise InputError when workers on a cluster could not reach the study or its files."""
+    """Raise InputError when workers could not reach the study, or on a cluster its files."""
+    if url := read_secret(WORKER_STORAGE):
+        parse_url(url)
     if run.ray_address is None:
         return
     if run.storage_url is None:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_rows_that_nothing_can_be_measured_on_are_refused(
         InputError, match=r"test split must have .* none of the 10 has\. Raise data\.test"
     ):
         prepare(Run(RunPaths(tmp_path), small), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ({"test_fraction": 0.999}, "leaves 2 for 5 folds"),
+        ({"valid_fraction": 0.9999}, "leaves 0 of these to train on"),
+    ],
+)
+def test_parts_that_leave_nothing_are_refused_before_anything_is_embedded(
+    run: Run, values: dict[str, float], left: str
+) -> None:
+    with pytest.raises(InputError, match=left):
+        prepare(replace(run, config=with_values(run.config, {"data": values})), Console(quiet=True))
 
 
 def test_two_names_of_one_encoder_are_refused(run: Run) -> None:

@@ -126,3 +126,5 @@ def test_workers_connect_as_their_driver_does_or_to_a_pooler(
     monkeypatch.setenv("TAGSWEEP_WORKER_STORAGE", "mysql://pooler/db")
     with pytest.raises(InputError, match="must be PostgreSQL"):
         storage_of_workers("postgresql://driver/db")
+    with pytest.raises(InputError, match="must be PostgreSQL"):
+        require_reach(Run(RunPaths(Path("run")), SweepConfig()))
