@@ -97,7 +97,7 @@ def test_rows_that_nothing_can_be_measured_on_are_refused(
 @pytest.mark.parametrize(
     ("values", "left"),
     [
-        ({"test_fraction": 0.999}, "leaves 2 for 5 folds"),
+        ({"test_fraction": 0.999}, "leaves . for 5 folds"),
         ({"valid_fraction": 0.9999}, "leaves 0 of these to train on"),
     ],
 )
