@@ -174,7 +174,7 @@ def waited_for(progress: StudyProgress, state: PoolState) -> str | None:
     if progress.finished or progress.failed or not state.n_alive:
         return None
     if progress.running:
-        return f"waiting for the first of {progress.running} trials to end"
+        return f"waiting for the first trial to end, {progress.running} running"
     return "waiting for the first trial to begin"
 
 

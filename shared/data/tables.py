@@ -81,9 +81,9 @@ def require_closed_quotes(table: pd.DataFrame, path: Path, text_column: str) -> 
         )
         if are_rows and (len(cells) > 2 or len(parsed) > 1):  # noqa: PLR2004  see above
             raise InputError(
-                f"{path}, row {row + 1}, column {text_column!r}: the text holds {len(parsed)} rows"
-                " of the file, because the quote that opens it is not closed. Close it, or double"
-                ' it ("") where it belongs to the text.'
+                f"{path}, row {row + 1}, column {text_column!r}: the text runs on into later rows,"
+                " because the quote that opens it is not closed. Close it, or double it"
+                ' ("") where it belongs to the text.'
             )
 
 
@@ -155,8 +155,8 @@ def _rows(lines: Any, path: Path) -> Iterator[list[str]]:
 def _require_fields(row: Sequence[str], n_columns: int, path: Path, line: int) -> None:
     if len(row) != n_columns:
         raise InputError(
-            f"{path} is not a valid CSV: line {line} has {len(row)} fields, but the header names"
-            f" {n_columns} columns. Name every column, and quote texts that have commas in them."
+            f"{path} is not a valid CSV: line {line} must have {n_columns} fields, as its header,"
+            f" but has {len(row)}. Name every column, and quote texts that have commas in them."
         )
 
 

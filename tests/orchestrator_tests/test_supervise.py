@@ -185,7 +185,7 @@ def test_while_nothing_shows_yet_it_is_said_what_is_waited_for(
     assert shown[:3] == [
         "waiting for 2 workers, which import what training needs",
         "waiting for the first trial to begin",
-        "waiting for the first of 1 trials to end",
+        "waiting for the first trial to end, 1 running",
     ]
     assert "waiting" not in shown[3]
 

@@ -40,8 +40,8 @@ def test_in_one_column_each_line_is_a_row_blank_ones_too(tmp_path: Path) -> None
         ("", "is empty: it has no header"),
         ("text,a\n", "has a header but no rows"),
         ("text,a,a \nx,1,0\n", "the header names column 'a' more than once"),
-        ("text,a\nx,0\ny,1,1,1\n", "not a valid CSV: line 3 has 4 fields, but .* names 2 columns"),
-        ('text,a\n"x\nx",0\ny\n', "line 4 has 1 fields, but the header names 2"),
+        ("text,a\nx,0\ny,1,1,1\n", "not a valid CSV: line 3 must have 2 fields, .* but has 4"),
+        ('text,a\n"x\nx",0\ny\n', "line 4 must have 2 fields, .* but has 1"),
         ('text,a\nx,0\n"y,1\nz,0\n', "the quote that opens in line 3 is never closed"),
         ('text,a\n"5 inch" is small,1\n', "expected after .* in line 2. Double the quotes"),
         ("text\ta\nx, y\t0\n", "separated by tabs, but must be by commas. .*sep='.t'"),
@@ -71,10 +71,10 @@ def test_a_file_that_is_missing_or_a_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        (SWALLOWED, "row 11, column 'text': the text holds 6 rows of the file"),
+        (SWALLOWED, "row 11, column 'text': the text runs on into later rows"),
         (
             "id,text,a\n" + "".join(f"{i},x,{i % 2}\n" for i in range(9)) + '9,"y,1\n10,z",0\n',
-            "row 10, column 'text': the text holds 1 rows",
+            "row 10, column 'text': the text runs on into later rows",
         ),
     ],
 )
