@@ -1,6 +1,7 @@
 """Tell a table's label columns from its others, and say why the others are left out."""
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ LIST_MARKS = (";", "|", ",")
 """What parts the labels of a cell that lists several."""
 FEW_SHARE = 0.1
 """Up to this share of its cells may be wrong in a column that is meant as a label."""
+MAX_LISTS = 1000
+"""How many cells are looked at for whether they list labels."""
 MAX_NAMED = 6
 """How many columns that are no labels an error names."""
 
@@ -59,7 +62,7 @@ def require_binary(cells: "pd.Series[str]", path: Path, cure: str = "") -> None:
 
 
 def _n_foreign(cells: "pd.Series[str]") -> int:
-    return sum(cell.strip() not in BINARY for cell in cells)
+    return sum(n for cell, n in Counter(cells).items() if cell.strip() not in BINARY)
 
 
 def _require_no_slip(cells: "pd.Series[str]", path: Path) -> None:
@@ -95,7 +98,7 @@ def _are_words(cells: Sequence[str]) -> bool:
 def _list_mark(cells: Sequence[str]) -> str | None:
     """Return what parts the labels in cells that list them: parts that come again and again."""
     for mark in LIST_MARKS:
-        lists = [cell.strip("[] ").split(mark) for cell in cells]
+        lists = [cell.strip("[] ").split(mark) for cell in cells[:MAX_LISTS]]
         parts = {part.strip(" '\"") for one in lists for part in one}
         if any(len(one) > 1 for one in lists) and 2 * len(parts) <= len(lists):
             return mark
