@@ -25,7 +25,7 @@ def test_the_version_is_told(option: str) -> None:
 
 
 def test_a_shell_completes_commands_and_options() -> None:
-    for typed, completed in (("st", "status stop studies"), ("status --wa", "--watch")):
+    for typed, completed in (("st", "stop status studies"), ("status --wa", "--watch")):
         words = f"tagsweep {typed}"
         asked = {"_TAGSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": words}
         asked["COMP_CWORD"] = str(len(words.split()) - 1)
@@ -44,7 +44,9 @@ def test_a_shell_completes_commands_and_options() -> None:
 def test_ctrl_c_and_ctrl_d_at_a_prompt_stop_the_command_and_are_no_bug(key: str) -> None:
     code = (
         "import typer; from orchestrator.terminal import exit_codes\n"
-        "with exit_codes(): typer.confirm('Delete?')"
+        "def ask():\n"
+        "    with exit_codes(): typer.confirm('Delete?')\n"
+        "typer.run(ask)"
     )
     asked = pexpect.spawn(sys.executable, ["-c", code], encoding="utf-8")
     asked.expect(re.escape("Delete? [y/N]:"))
