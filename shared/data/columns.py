@@ -72,8 +72,8 @@ def _require_no_slip(cells: "pd.Series[str]", path: Path) -> None:
         require_binary(
             cells,
             path,
-            f" So are {n_foreign} of its {len(cells)} cells. Mend them, or name the labels with"
-            " --label-columns if this is none.",
+            f" Of its {len(cells)} cells {len(cells) - n_foreign} are: mend the others, or name the"
+            " labels with --label-columns if this is none.",
         )
 
 

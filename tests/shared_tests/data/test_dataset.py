@@ -10,6 +10,8 @@ from shared.sections import DataConfig
 
 GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
 CLASSES = "id,text,topic\n7,x,tea\n8,y,sea\n9,z,tea \n5,w,sea\n"
+SLIP = "text,a,b\n" + "".join(f"text {i},{i % 2},{i % 3 % 2}\n" for i in range(60))
+SWALLOWED = SLIP + '"inch 5,0,1\nswallowed,0,0\nand 7",1,1\nafter,1,0\n'
 PRICES = "text,price\n" + "".join(f"text {i},{i / 8}\n" for i in range(30))
 
 
@@ -72,6 +74,12 @@ def test_classes_may_be_many_numbers_if_each_has_many_rows(tmp_path: Path) -> No
         ("text,a\nx,NaN\ny,1\n", {"label_columns": ("a",)}, "row 1, column 'a': .* 'NaN'"),
         ("text,a\nx,0\n  ,1\n", {}, "row 2, column 'text': the text is empty. Drop"),
         ("text,a\n,0\nx,0\n,1\n", {}, "row 1, column 'text': the text is empty, as in 2 rows"),
+        (
+            SLIP + "x,,0\n",
+            {},
+            "row 61, column 'a': a label must be 0 or 1, but .* 61 cells 60 are",
+        ),
+        (SWALLOWED, {}, "row 61, column 'text': the text runs on into later rows"),
         ("text,a\nx,1\ny,1\n", {}, "column 'a' is 1 in every row"),
         ("text,stars\nx,5\n", {}, "only the values 0 and 1: .* with --class-column NAME, or"),
         (CLASSES, {}, "Name a column of classes with --class-column topic, or labels"),
@@ -131,6 +139,13 @@ def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("note\nb\na\n")
     assert load_texts(path, "note") == ("b", "a")
+
+
+def test_a_blank_line_among_texts_alone_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("text\none\n\ntwo\n")
+    with pytest.raises(InputError, match="row 2, column 'text': the text is empty"):
+        load_texts(path, "text")
 
 
 def _dataset(n: int, n_positive: int) -> Dataset:
