@@ -1,16 +1,13 @@
 """Say what a run takes: rows, labels, columns left out, encoders and split, on one screen."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from shared.data.columns import LeftOut
+from shared.data.columns import describe_left_out
 from shared.data.dataset import Dataset
 from shared.data.splits import Fold, Split
 
 MAX_LABELS = 40
 """How many labels are named with their rows."""
-MAX_COLUMNS = 20
-"""How many columns are named that are left out."""
 
 
 def describe_data(dataset: Dataset, encoders: Iterable[str]) -> list[str]:
@@ -23,7 +20,7 @@ def describe_data(dataset: Dataset, encoders: Iterable[str]) -> list[str]:
         f"Encoder   {', '.join(encoders)}",
     ]
     if dataset.left_out:
-        lines.insert(2, f"Left out  {_describe_left_out(dataset.left_out)}")
+        lines.insert(2, f"Left out  {describe_left_out(dataset.left_out)}")
     return lines
 
 
@@ -42,12 +39,3 @@ def _describe_labels(dataset: Dataset) -> str:
     title = "Labels" if dataset.task == "multilabel" else "Classes"
     more = f", {len(named) - MAX_LABELS} more" if len(named) > MAX_LABELS else ""
     return f"{title:<9} {len(named)}, with rows: {', '.join(named[:MAX_LABELS])}{more}"
-
-
-def _describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Name columns with the reason that they have in common."""
-    by_reason: defaultdict[str, list[str]] = defaultdict(list)
-    for one in left_out[:MAX_COLUMNS]:
-        by_reason[one.why].append(one.column)
-    more = f", {len(left_out) - MAX_COLUMNS} more" if len(left_out) > MAX_COLUMNS else ""
-    return ", ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items()) + more

@@ -1,7 +1,7 @@
 """Tell a table's label columns from its others, and say why the others are left out."""
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ FEW_SHARE = 0.1
 """Up to this share of its cells may be wrong in a column that is meant as a label."""
 MAX_LISTS = 1000
 """How many cells are looked at for whether they list labels."""
-MAX_NAMED = 6
-"""How many columns that are no labels an error names."""
+MAX_NAMED = 20
+"""How many columns are named that are left out."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,16 @@ def find_labels(
     """
     others = [name for name in table.columns if name != text_column]
     names = tuple(name for name in others if not _n_foreign(table[name]))
-    left_out = [name for name in others if name not in names]
-    for name in left_out:
+    foreign = [name for name in others if name not in names]
+    for name in foreign:
         _require_no_slip(table[name], path)
+    left_out = tuple(LeftOut(name, _describe(table[name])) for name in foreign)
     if not names:
-        raise _no_labels(table, left_out, path)
-    return names, tuple(LeftOut(name, _describe(table[name])) for name in left_out)
+        raise InputError(
+            f"{path}: no column but the text has only the values 0 and 1:"
+            f" {describe_left_out(left_out)}. {_cure(table, foreign)}"
+        )
+    return names, left_out
 
 
 def require_binary(cells: "pd.Series[str]", path: Path, cure: str = "") -> None:
@@ -105,14 +109,13 @@ def _list_mark(cells: Sequence[str]) -> str | None:
     return None
 
 
-def _no_labels(table: pd.DataFrame, names: Sequence[str], path: Path) -> InputError:
-    """Return the error that says what each column is instead of a label, and what to do."""
-    said = [f"{name!r} ({_describe(table[name])})" for name in names[:MAX_NAMED]]
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return InputError(
-        f"{path}: no column but the text has only the values 0 and 1: {', '.join(said)}{more}."
-        f" {_cure(table, names)}"
-    )
+def describe_left_out(left_out: Sequence[LeftOut]) -> str:
+    """Name columns with what they have in common."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for one in left_out[:MAX_NAMED]:
+        by_reason[one.why].append(repr(one.column))
+    more = f", {len(left_out) - MAX_NAMED} more" if len(left_out) > MAX_NAMED else ""
+    return ", ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items()) + more
 
 
 def _cure(table: pd.DataFrame, names: Sequence[str]) -> str:
@@ -121,7 +124,7 @@ def _cure(table: pd.DataFrame, names: Sequence[str]) -> str:
     mark = next((mark for name in names if (mark := _list_mark(table[name]))), None)
     if mark is not None:
         return (
-            "Write a column of 0 and 1 for each label, as pandas'"
+            "Write a column of 0 and 1 for each label; where they stand without brackets, pandas'"
             f" table[COLUMN].str.get_dummies({mark!r}) does."
         )
     classes = next((name for name in names if looks_like_classes(table[name])), "NAME")

@@ -21,7 +21,7 @@ def test_what_a_run_takes_is_said_in_a_few_lines() -> None:
     assert describe_data(DATASET, ["mini", "maxi"]) == [
         "Data      mails.csv: 10 rows, 9 different texts",
         "Labels    2, with rows: spam 7, [ham] 3",
-        "Left out  id, day (not named), c (empty)",
+        "Left out  'id', 'day' (not named), 'c' (empty)",
         "Encoder   mini, maxi",
     ]
     classes = replace(DATASET, class_column="kind", left_out=())
@@ -38,7 +38,7 @@ def test_many_labels_and_columns_stay_on_one_screen() -> None:
     )
     _, labels, left_out, _ = describe_data(many, ["mini"])
     assert labels.endswith("label 39 10, 260 more")
-    assert left_out.endswith("column 19 (empty), 280 more")
+    assert left_out.endswith("'column 19' (empty), 280 more")
 
 
 def test_the_split_is_said_with_the_folds_of_trials() -> None:
