@@ -103,7 +103,7 @@ RETRYING = """
 import logging
 from orchestrator.terminal import LogLevel, open_terminal
 open_terminal(None, LogLevel.WARNING, quiet=True)
-import huggingface_hub.utils
+from huggingface_hub import hf_hub_download
 logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
 """
 
