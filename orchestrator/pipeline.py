@@ -28,6 +28,7 @@ from orchestrator.run import (
 from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
+from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
@@ -180,6 +181,15 @@ def _start_of(run: Run) -> str:
     return "Starting Ray" if run.config.workers.pool == "ray" else "Starting the worker"
 
 
+@contextmanager
+def _workers_of(run: Run, console: Console) -> Iterator[WorkerPool]:
+    if run.config.workers.pool == "inline":  # else other processes import it
+        with show_wait(console, "Importing what training needs"):
+            quiet_keras()
+    with launch_workers(run.config.workers, run.ray_address) as pool:
+        yield pool
+
+
 @recorded
 def run_all(run: Run, console: Console, events: Events) -> Result:
     """Run every stage that is not finished yet."""
@@ -196,7 +206,7 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
             if not searched:
                 with (
                     events.stage("search"),
-                    launch_workers(run.config.workers, run.ray_address) as pool,
+                    _workers_of(run, console) as pool,
                 ):
                     search(run, prepared, opened, driver, pool, console)
         return _make_result(run, prepared, opened, console, events)
@@ -232,7 +242,7 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
         prepared = prepare(run, console)
     # Workers start while the study is opened, not before: encoders had their CPUs and GPUs.
     with (
-        launch_workers(run.config.workers, run.ray_address) as pool,
+        _workers_of(run, console) as pool,
         open_study_of(run, prepared, console, events) as opened,
     ):
         with driving(run, prepared, opened) as driver:

@@ -95,11 +95,11 @@ def _describe(cells: "pd.Series[str]") -> str:
     return f"{len(values):,} different values"
 
 
-def _are_words(cells: Sequence[str]) -> bool:
+def _are_words(cells: "pd.Series[str]") -> bool:
     return {cell.strip().lower() for cell in cells} - {""} <= WORDS
 
 
-def _list_mark(cells: Sequence[str]) -> str | None:
+def _list_mark(cells: "pd.Series[str]") -> str | None:
     """Return what parts the labels in cells that list them: parts that come again and again."""
     for mark in LIST_MARKS:
         lists = [cell.strip("[] ").split(mark) for cell in cells[:MAX_LISTS]]
