@@ -74,7 +74,7 @@ def show_result(
     with _harmless("plots"):
         from orchestrator.figures import label_precision, precision_recall
 
-        _save_plot(study, "average-precision", label_precision(metrics))
+        _save_plot(study, "average-precision", label_precision(metrics, prepared.dataset.task))
         names = prepared.dataset.label_names
         _save_plot(study, "precision-recall", precision_recall(scores["test"], names))
     with _harmless("files"), tempfile.TemporaryDirectory(prefix="files-") as folder:
