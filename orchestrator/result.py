@@ -108,6 +108,7 @@ def ensemble(
     write_bundle(
         run.paths.bundle,
         model=model,
+        text_column=config.data.text_column,
         label_names=names,
         class_column=dataset.class_column,
         thresholds=decisions.thresholds,

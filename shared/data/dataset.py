@@ -11,6 +11,7 @@ import pandas as pd
 
 from shared.data.classes import class_names, one_hot
 from shared.data.columns import BINARY, LeftOut, find_labels, require_binary
+from shared.data.formulas import inert
 from shared.data.tables import read_table, require_closed_quotes, require_column
 from shared.errors import InputError
 from shared.sections import DataConfig
@@ -56,7 +57,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     if config.csv is None:
         raise InputError("No data: name a CSV with --data or data.csv in the configuration.")
     table = read_table(config.csv)
-    texts = _texts(table, config.csv, config.text_column)
+    texts = texts_of(table, config.csv, config.text_column)
     if config.class_column is not None:
         return _classified(table, config.csv, texts, config.text_column, config.class_column)
     names, left_out = _label_names(table, config.csv, config)
@@ -74,8 +75,11 @@ def load_labelled(
     With a class column, the names are those of its classes, of which not all need a row. Raises
     InputError as load_dataset does.
     """
+    named = (text_column, *(label_names if class_column is None else [class_column]))
     table = read_table(path)
-    texts = _texts(table, path, text_column)
+    # What tagsweep itself predicted may have names that were made inert.
+    table = table.rename(columns={inert(name): name for name in named if name not in table})
+    texts = texts_of(table, path, text_column)
     if class_column is not None:
         return _classified(table, path, texts, text_column, class_column, label_names)
     for name in label_names:
@@ -84,9 +88,19 @@ def load_labelled(
     return Dataset(texts, labels, label_names, str(path))
 
 
-def load_texts(path: Path, text_column: str) -> tuple[str, ...]:
-    """Read the texts of a CSV in order; raises InputError as load_dataset does."""
-    return _texts(read_table(path), path, text_column)
+def texts_of(table: pd.DataFrame, path: Path, column: str) -> tuple[str, ...]:
+    """Return the texts of a table, in order; raises InputError as load_dataset does."""
+    require_column(table, path, column, " Name the column of texts with --text-column.")
+    require_closed_quotes(table, path, column)
+    texts = tuple(str(text) for text in table[column])
+    empty = [row for row, text in enumerate(texts, start=1) if not text.strip()]
+    if empty:
+        in_all = f", as in {len(empty)} rows" if len(empty) > 1 else ""
+        raise InputError(
+            f"{path}, row {empty[0]}, column {column!r}: the text is empty{in_all}."
+            " Drop the row, or give it a text."
+        )
+    return texts
 
 
 def require_rows(dataset: Dataset, n_folds: int) -> None:
@@ -117,20 +131,6 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
                     f" Add such rows, {cure}, or lower ensemble.n_folds and"
                     " study.n_folds."
                 )
-
-
-def _texts(table: pd.DataFrame, path: Path, column: str) -> tuple[str, ...]:
-    require_column(table, path, column, " Name the column of texts with --text-column.")
-    require_closed_quotes(table, path, column)
-    texts = tuple(str(text) for text in table[column])
-    empty = [row for row, text in enumerate(texts, start=1) if not text.strip()]
-    if empty:
-        in_all = f", as in {len(empty)} rows" if len(empty) > 1 else ""
-        raise InputError(
-            f"{path}, row {empty[0]}, column {column!r}: the text is empty{in_all}."
-            " Drop the row, or give it a text."
-        )
-    return texts
 
 
 def _label_names(

@@ -105,12 +105,15 @@ def test_a_thousand_rows_come_back_in_order(
     tagsweep: Tagsweep, finished: FinishedRun, checkout: Path, tmp_path: Path
 ) -> None:
     texts = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=1000)["text"]
-    pd.DataFrame({"note": texts}).to_csv(tmp_path / "new.csv", index=False)
+    table = pd.DataFrame({"id": range(1000), "note": texts})
+    table.to_csv(tmp_path / "new.csv", index=False)
     bundle, output = finished.folder / "bundle", tmp_path / "out.csv"
     where = ("--input", tmp_path / "new.csv", "--text-column", "note", "--output", output)
-    tagsweep("predict", bundle, *where)
+    shown = tagsweep("predict", bundle, *where).stderr.splitlines()
+    assert shown[:2] == ["Loading the model ...", "Loading the encoder ..."]
+    assert shown[-1].startswith("Predicting: 1000/1000 ")
     predicted = pd.read_csv(output)
-    assert predicted["text"].tolist() == texts.tolist()
+    assert predicted[["id", "note"]].equals(table)
     assert predicted["defect"].isin([0, 1]).all()
     assert predicted["defect_probability"].between(0, 1).all()
 

@@ -78,6 +78,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         schema_version=SCHEMA,
         created=datetime.now(UTC),
         versions={"keras": "3"},
+        text_column="text",
         label_names=NAMES,
         class_column=None,
         thresholds=(0.5, 0.5),

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.data.dataset import Dataset, load_dataset, load_labelled, load_texts, require_rows
+from shared.data.dataset import Dataset, load_dataset, load_labelled, require_rows, texts_of
+from shared.data.tables import read_table
 from shared.errors import InputError
 from shared.sections import DataConfig
 
@@ -138,14 +139,14 @@ def test_of_known_classes_not_all_need_a_row_but_others_are_refused(tmp_path: Pa
 def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("note\nb\na\n")
-    assert load_texts(path, "note") == ("b", "a")
+    assert texts_of(read_table(path), path, "note") == ("b", "a")
 
 
 def test_a_blank_line_among_texts_alone_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("text\none\n\ntwo\n")
     with pytest.raises(InputError, match="row 2, column 'text': the text is empty"):
-        load_texts(path, "text")
+        texts_of(read_table(path), path, "text")
 
 
 def _dataset(n: int, n_positive: int) -> Dataset:
