@@ -47,7 +47,7 @@ TEMPLATE = go.layout.Template(
         "legend": {"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0},
         "hovermode": "closest",
         # Upright at the edge: optuna-dashboard's bar of tools lies over the titles otherwise.
-        "modebar": {"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)"},
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)", "color": FAINT},
     }
 )
 
