@@ -9,9 +9,10 @@ from rich.console import Console
 
 from orchestrator.candidates import Candidate
 from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
+from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
-from orchestrator.progress import show_progress
+from orchestrator.progress import show_progress, show_wait
 from orchestrator.rivals import choose_each, measure_each
 from orchestrator.run import Run
 from orchestrator.selection import Choice
@@ -36,6 +37,7 @@ def assemble(
     console: Console,
     events: Events,
     hold: Callable[[], None],
+    reporter: EnsembleReporter,
 ) -> Assembled:
     """Train the candidates' members, with a kernel machine or not, and join them.
 
@@ -50,6 +52,7 @@ def assemble(
 
     def on_member(trial: int, fold: int, epochs: int) -> None:
         hold()
+        reporter.follow_member(trial, fold)
         events.write("fold_done", trial=trial, fold=fold, epochs=epochs)
 
     with show_progress(console, "Ensemble", n_members) as update:
@@ -62,14 +65,16 @@ def assemble(
             config.training,
             seed,
             run.store,
-            lambda n_done, step, loss: update(n_done, f"epoch {step}, validation loss {loss:.4f}"),
+            lambda n_done, *epoch: update(n_done, reporter.follow_epoch(n_done, *epoch)),
             on_member,
         )
         update(n_members, "")
     if has_kernel:
         encoders = candidates[0].params.inputs.encoders
         own = columns_of(encoders, widths, vectors)
-        teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))
+        reporter.begin(Work.KERNEL)
+        with show_wait(console, "Fitting the kernel machine"):
+            teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))
     choices = choose_each(teams, labels, folds)
     ensemble = join(teams, choices[config.ensemble.source].shares, widths)
     return Assembled(ensemble, teams, choices)

@@ -62,6 +62,11 @@ def describe_decisions(
     }
 
 
+def is_calibrated(described: Mapping[str, Any]) -> bool:
+    """Say whether decisions that were described changed any label's probabilities."""
+    return any(one["calibration"] != "none" for one in described["per_label"].values())
+
+
 def _f1(scores: Scores, thresholds: Sequence[float]) -> dict[str, dict[str, float]]:
     at_half = f1(scores.labels, scores.probabilities >= HALF)
     tuned = f1(scores.labels, scores.probabilities >= np.array(thresholds))

@@ -68,7 +68,7 @@ def train_teams(
     training: TrainingConfig,
     seed: int,
     store: Store,
-    on_epoch: Callable[[int, int, float], None],
+    on_epoch: Callable[[int, int, int, int], None],
     on_member: Callable[[int, int, int], None],
 ) -> list[Team]:
     """Train one member a candidate and fold on (n, D) vectors and (n, L) labels, all at a time.
@@ -76,8 +76,8 @@ def train_teams(
     What is standardised is so by the statistics of the rows of all folds, the same for each member:
     they tell nothing of a label, and members that read alike are trained as one pack.
     Finished members are kept in the store under their candidate's key, and read back from there.
-    `on_epoch(n_done, step, value)` follows the training, `on_member(trial, fold, epochs)` is called
-    when a member is kept. Raises TagsweepError when a member diverges.
+    `on_epoch(n_done, trial, fold, step)` follows the training, `on_member(trial, fold, epochs)` is
+    called when a member is kept. Raises TagsweepError when a member diverges.
     """
     places = [(candidate, fold) for candidate in candidates for fold in range(len(folds))]
     names = [name_of_member(candidate.key, fold) for candidate, fold in places]
@@ -100,7 +100,8 @@ def train_teams(
         trainer = Trainer(matrix, training, len(jobs), max_batch_size)
 
         def follow(epoch: Epoch) -> None:
-            on_epoch(len(found), epoch.step, epoch.value)
+            candidate, fold = places[epoch.key]
+            on_epoch(len(found), candidate.trial, fold, epoch.step)
 
         for result in fit(trainer, jobs, follow):
             candidate, fold = places[result.key]

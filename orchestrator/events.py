@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,9 @@ from shared.versions import versions
 
 Event = dict[str, Any]
 """What happened: `time` (UTC, ISO 8601, of writing), `event`, `study`, and what else is known."""
+
+TAIL_BYTES = 16_384
+"""What of the file is read for the last event."""
 
 Result = TypeVar("Result")
 More = ParamSpec("More")
@@ -126,6 +130,18 @@ def read_events(path: Path) -> Iterator[Event]:
     """Yield the events of a run, oldest first, without unfinished lines."""
     with path.open("rb") as file:
         yield from filter(None, map(_parse, file))
+
+
+def read_failure(path: Path) -> str | None:
+    """Return why the last command on a run failed; None where it did not, or is still at work."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            last = [event for line in file.readlines() if (event := _parse(line))][-1:]
+    except FileNotFoundError:
+        return None
+    failed = [event["message"] for event in last if event.get("how") == "failed"]
+    return failed[0] if failed else None
 
 
 @contextmanager

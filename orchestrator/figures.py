@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from orchestrator.scores import Scores
+from shared.training.params import Task
 
 MAX_CURVES = 300
 """Learning curves of an ending in one figure; the best of the complete, the latest of the rest."""
@@ -45,6 +46,8 @@ TEMPLATE = go.layout.Template(
         "margin": {"l": 50, "r": 20, "t": 50, "b": 50},
         "legend": {"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0},
         "hovermode": "closest",
+        # Upright at the edge: optuna-dashboard's bar of tools lies over the titles otherwise.
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)", "color": FAINT},
     }
 )
 
@@ -54,7 +57,7 @@ def learning_curves(
     n_best: int | None = None,
     direction: StudyDirection = StudyDirection.MINIMIZE,
 ) -> go.Figure:
-    """Draw validation loss by epoch: of the `n_best` complete trials, or of all, pruned faded.
+    """Draw validation loss by epoch: of the `n_best` complete trials, or of all, pruned in grey.
 
     `direction` says which of the trials' values are the best.
     """
@@ -76,14 +79,12 @@ def learning_curves(
     ):
         if not shown:
             continue
-        opacity = 0.35 if ending == "pruned" else 0.8
         name = _counted(ending, len(shown), MAX_CURVES)
-        curves = _curves(shown[:MAX_CURVES])
-        figure.add_scatter(**curves, name=name, mode="lines", line=style, opacity=opacity)
+        figure.add_scatter(**_curves(shown[:MAX_CURVES]), name=name, mode="lines", line=style)
     return figure
 
 
-def label_precision(metrics: Mapping[str, Any]) -> go.Figure:
+def label_precision(metrics: Mapping[str, Any], task: Task) -> go.Figure:
     """Draw each label's average precision by the ensemble and what it is compared with.
 
     `metrics` are as in metrics.json; a label without a positive row has no average precision.
@@ -92,7 +93,8 @@ def label_precision(metrics: Mapping[str, Any]) -> go.Figure:
     measured = sorted(
         (name for name, value in ours.items() if value is not None), key=lambda name: ours[name]
     )
-    figure = _figure("Average precision by label", "average precision", None)
+    kind = "class" if task == "multiclass" else "label"
+    figure = _figure(f"Average precision by {kind}", "average precision", kind)
     shown = [(key, name) for key, name in SERIES.items() if key in metrics]
     for i, (key, name) in reversed(list(enumerate(shown))):
         figure.add_scatter(
@@ -176,7 +178,7 @@ def confusion(scores: Scores, label_names: Sequence[str]) -> go.Figure:
 
 def budget_over_time(trials: Sequence[FrozenTrial], n_trials: int) -> go.Figure:
     """Draw how many trials have finished, and how many of them were pruned, against the budget."""
-    figure = _figure("Budget over time", None, "trials")
+    figure = _figure("Budget over time", "time", "trials")
     for name, states in (
         ("finished", (TrialState.COMPLETE, TrialState.PRUNED)),
         ("of them pruned", (TrialState.PRUNED,)),
@@ -200,7 +202,7 @@ def plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _figure(title: str, x: str | None, y: str | None) -> go.Figure:
+def _figure(title: str, x: str, y: str) -> go.Figure:
     return go.Figure(
         layout={
             "template": TEMPLATE,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
-from orchestrator.progress import show_progress
+from orchestrator.progress import show_progress, show_wait
 from orchestrator.restore import keep_data, keep_revisions
 from orchestrator.result import Result, ensemble, is_bundled
 from orchestrator.run import (
@@ -26,15 +26,16 @@ from orchestrator.run import (
     storage_of_workers,
 )
 from orchestrator.sharing import share_bundle
-from orchestrator.study_page import show_search
+from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
+from orchestrator.terminal import quiet_keras
 from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of
-from shared.search.locks import Lock, locked
+from shared.search.locks import Lock, locked, require_free
 from shared.search.patience import Patience
 from shared.search.space import first_params
 from shared.search.storage import opened_storage, require_connections, warn_of_spent_sequences
@@ -86,11 +87,7 @@ def open_study_of(
 
     One that is there is not changed: only who holds one of its locks may.
     """
-    with (
-        database_of(run) as url,
-        opened_storage(url) as storage,
-        dashboard_beside(run, url, console),
-    ):
+    with _storage_of(run, console) as (url, storage), dashboard_beside(run, url, console):
         study = open_study(
             storage, run.study_name, run.config, prepared.fingerprint, prepared.parts
         )
@@ -99,6 +96,16 @@ def open_study_of(
         warn_of_spent_sequences(storage)
         follower.follow_trials()
         yield OpenStudy(study, storage, follower)
+
+
+@contextmanager
+def _storage_of(run: Run, console: Console) -> Iterator[tuple[str, StudyStorage]]:
+    what = "Starting the database" if run.storage_url is None else "Connecting to the database"
+    with ExitStack() as opened:
+        with show_wait(console, what):
+            url = opened.enter_context(database_of(run))
+            storage = opened.enter_context(opened_storage(url))
+        yield url, storage
 
 
 @contextmanager
@@ -147,10 +154,11 @@ def search(
     study.set_user_attr(VERSIONS, dict(spec.versions))
     if config.study.is_multi_objective:
         logger.info("No trial is pruned: Optuna prunes by a single objective only")
-    if spec.storage_url == storage.url:
-        require_connections(storage, pool.size())
-    enqueue_first(storage, opened.id, first_params(config.space, prepared.widths))
-    pool.start(spec, arrays)
+    with show_wait(console, _start_of(run)):
+        if spec.storage_url == storage.url:
+            require_connections(storage, pool.size())
+        enqueue_first(storage, opened.id, first_params(config.space, prepared.widths))
+        pool.start(spec, arrays)
     with (
         show_progress(console, "Search", config.study.n_trials) as update,
         show_search(run, prepared, study, update) as update_and_draw,
@@ -167,6 +175,21 @@ def search(
         )
 
 
+def _start_of(run: Run) -> str:
+    if run.ray_address is not None:
+        return f"Connecting to the Ray cluster at {run.ray_address}"
+    return "Starting Ray" if run.config.workers.pool == "ray" else "Starting the worker"
+
+
+@contextmanager
+def _workers_of(run: Run, console: Console) -> Iterator[WorkerPool]:
+    if run.config.workers.pool == "inline":  # else other processes import it
+        with show_wait(console, "Importing what training needs"):
+            quiet_keras()
+    with launch_workers(run.config.workers, run.ray_address) as pool:
+        yield pool
+
+
 @recorded
 def run_all(run: Run, console: Console, events: Events) -> Result:
     """Run every stage that is not finished yet."""
@@ -178,11 +201,12 @@ def run_all(run: Run, console: Console, events: Events) -> Result:
         if searched and is_bundled(run, opened.study):
             share_bundle(run)  # with a store that was named since
             return Result(read_metrics(run.paths.bundle), is_new=False)
+        require_free(opened.storage, run.study_name, Lock.ENSEMBLE)  # before a search goes into it
         with driving(run, prepared, opened) as driver:
             if not searched:
                 with (
                     events.stage("search"),
-                    launch_workers(run.config.workers, run.ray_address) as pool,
+                    _workers_of(run, console) as pool,
                 ):
                     search(run, prepared, opened, driver, pool, console)
         return _make_result(run, prepared, opened, console, events)
@@ -218,7 +242,7 @@ def run_search(run: Run, console: Console, events: Events) -> StudyProgress:
         prepared = prepare(run, console)
     # Workers start while the study is opened, not before: encoders had their CPUs and GPUs.
     with (
-        launch_workers(run.config.workers, run.ray_address) as pool,
+        _workers_of(run, console) as pool,
         open_study_of(run, prepared, console, events) as opened,
     ):
         with driving(run, prepared, opened) as driver:
@@ -252,4 +276,5 @@ def _make_result(
     ):
         accept_outcome(opened.study, opened.storage, run.config)
         keep(run, prepared)
+        show_making(run, prepared, opened.study)
         return Result(ensemble(run, prepared, opened.study, console, events, hold), is_new=True)

@@ -1,9 +1,8 @@
 """Predict on new text with a bundle."""
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH_ROWS = 8192
-"""Rows a forward pass, and texts predicted at a time: bounds memory."""
+"""Rows a forward pass: bounds memory."""
+CHUNK = 512
+"""Texts predicted at a time: a matter of seconds, and enough for those of a length to share a
+batch."""
 
 
 @dataclass(frozen=True)
@@ -105,45 +107,14 @@ def _forward(
 
 
 def predict_in_chunks(
-    predictor: Predictor, texts: Sequence[str]
-) -> Iterator[tuple[Sequence[str], Prediction]]:
-    """Yield some of the texts at a time, and what is predicted of them: bounds memory."""
-    for start in range(0, len(texts), BATCH_ROWS):
-        chunk = texts[start : start + BATCH_ROWS]
-        yield chunk, predict(predictor, chunk)
+    predictor: Predictor, texts: Sequence[str], on_progress: Callable[[int, int], None]
+) -> Iterator[Prediction]:
+    """Yield what is predicted of some of the texts at a time, in their order: bounds memory.
 
-
-def write_csv(
-    file: TextIO,
-    predicted: Iterable[tuple[Sequence[str], Prediction]],
-    label_names: Sequence[str],
-    class_column: str | None = None,
-) -> None:
-    """Write a row a text, in their order: the text, each label's probability and decision (0 or 1).
-
-    With a class column: the text, each class's probability, and in that column the class. What a
-    spreadsheet would take for a formula gets an apostrophe before it: texts come from anybody
-    (OWASP, "CSV injection", https://owasp.org/www-community/attacks/CSV_Injection).
+    `on_progress(done, total)` counts texts.
     """
-    writer = csv.writer(file)
-    names = [_inert(name) for name in label_names]
-    if class_column is None:
-        columns = [column for name in names for column in (f"{name}_probability", name)]
-    else:
-        columns = [*(f"{name}_probability" for name in names), _inert(class_column)]
-    writer.writerow(["text", *columns])
-    for texts, prediction in predicted:
-        for text, probabilities, decisions in zip(
-            texts, prediction.probabilities, prediction.decisions, strict=True
-        ):
-            said = [f"{probability:.6f}" for probability in probabilities]
-            if class_column is None:
-                pairs = zip(said, map(int, decisions), strict=True)
-                cells: list[object] = [cell for pair in pairs for cell in pair]
-            else:
-                cells = [*said, names[int(decisions.argmax())]]
-            writer.writerow([_inert(text), *cells])
-
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    on_progress(0, len(texts))
+    for start in range(0, len(texts), CHUNK):
+        chunk = texts[start : start + CHUNK]
+        yield predict(predictor, chunk)
+        on_progress(start + len(chunk), len(texts))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from orchestrator.progress import show_progress, with_rate
+from orchestrator.data_summary import describe_data, describe_split
+from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
 from orchestrator.sharing import fetch_embeddings, share_embeddings
@@ -87,21 +89,24 @@ def prepare(run: Run, console: Console) -> Prepared:
     Where there is no CSV, a study that has been searched gives the data from its store.
     """
     restored = restore(run) if run.config.data.csv is None else None
+    if restored is not None:
+        show_lines(console, describe_data(restored[0], run.config.all_encoders))
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)
     _require_rows(run, dataset)
     split = make_split(dataset, run.config.data, run.config.study.seed)
     folds = make_trial_folds(dataset, split, run.config.study)
     _require_positives(dataset, split, folds)
+    show_lines(console, [describe_split(split, folds)])
     return Prepared(dataset, encoders, embeddings, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
     _require_rows(run, dataset)
-    known = known_revisions(run)
-    encoders = {
-        name: resolve_encoder(one, known.get(name)) for name, one in run.config.all_encoders.items()
-    }
+    known, configs = known_revisions(run), run.config.all_encoders
+    show_lines(console, describe_data(dataset, configs))
+    with show_wait(console, f"Looking for {', '.join(configs)}"):
+        encoders = {name: resolve_encoder(one, known.get(name)) for name, one in configs.items()}
     _require_distinct(encoders)
     embeddings = {
         name: _embed(run, dataset.texts, name, encoder, console)
@@ -144,7 +149,18 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
 
 
 def _require_rows(run: Run, dataset: Dataset) -> None:
-    require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
+    """Refuse texts that are too few to be divided as is asked for."""
+    n_folds = max(run.config.ensemble.n_folds, run.config.study.n_folds or 0)
+    require_rows(dataset, n_folds)
+    data, n_texts = run.config.data, len(set(dataset.texts))
+    n_known = n_texts - math.ceil(data.test_fraction * n_texts)
+    n_train = n_known - math.ceil(data.valid_fraction * n_known)
+    if n_known < n_folds or n_train < 1:
+        raise InputError(
+            f"{dataset.source}: of {n_texts} distinct texts, data.test_fraction"
+            f" {data.test_fraction:g} leaves {n_known} for {n_folds} folds, and data.valid_fraction"
+            f" {data.valid_fraction:g} leaves {n_train} of these to train on. Lower them."
+        )
 
 
 def _require_positives(dataset: Dataset, split: Split, folds: Sequence[Fold]) -> None:

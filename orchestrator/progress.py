@@ -1,7 +1,8 @@
 """Show how far a stage is: live bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 LINE_EVERY_S = 5.0
 """How often a plain line is written at most."""
+
+logger = logging.getLogger(__name__)
 
 Update = Callable[[int, str], None]
 """Tell how much is done and what there is to say about it."""
@@ -20,6 +23,24 @@ def show_progress(console: Console, title: str, total: int) -> Iterator[Update]:
     show = _quiet if console.quiet else _bar if console.is_terminal else _lines
     with show(console, title, total) as update:
         yield update
+
+
+def show_lines(console: Console, lines: Iterable[str]) -> None:
+    """Show what is worth knowing before a stage starts; the log has it too."""
+    for line in lines:
+        logger.info(line)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_wait(console: Console, what: str) -> Iterator[None]:
+    """Say what is waited for while the block lasts, and nothing else shows."""
+    if console.is_terminal and not console.quiet:
+        with console.status(f"{what} ..."):
+            yield
+    else:
+        console.print(f"{what} ...", markup=False, highlight=False, soft_wrap=True)
+        yield
 
 
 def with_rate(update: Update, unit: str) -> Callable[[int, int], None]:

@@ -14,8 +14,10 @@ from rich.console import Console
 from orchestrator.bootstrap import intervals
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.decisions import describe_decisions
+from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
+from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
@@ -68,7 +70,10 @@ def ensemble(
     search = _search_facts(run, study, trials)  # what ends while members train is not in it
     candidates = candidates_of(run, study, trials, prepared.widths, dataset.task)
     has_kernel = config.ensemble.kernel and not is_alone(study)
-    assembled = assemble(run, prepared, candidates, has_kernel, console, events, hold)
+    reporter = EnsembleReporter(study, trials, config.ensemble.n_folds)
+    assembled = assemble(run, prepared, candidates, has_kernel, console, events, hold, reporter)
+    reporter.begin(Work.RESULT)
+    show_lines(console, ["Measuring the ensemble, and writing bundle and report"])
     trained = assembled.ensemble
     read = prepared.only(trained.encoders)
     vectors = read.vectors
@@ -103,6 +108,7 @@ def ensemble(
     write_bundle(
         run.paths.bundle,
         model=model,
+        text_column=config.data.text_column,
         label_names=names,
         class_column=dataset.class_column,
         thresholds=decisions.thresholds,

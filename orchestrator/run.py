@@ -16,7 +16,7 @@ from shared.paths import RunPaths
 from shared.search.attributes import SEARCH_S, STORE
 from shared.search.budget import is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
-from shared.search.storage import opened_storage, parse_url
+from shared.search.storage import PORTS, opened_storage, parse_url
 from shared.search.study import limits_of, read_attrs, read_config
 from shared.search.study_storage import StudyStorage
 from shared.store import Store
@@ -77,9 +77,10 @@ def define_run(
     else:
         config = _config_of_study(storage_url, options) or SweepConfig()
     config = with_values(config, options)
-    if run_dir is None:
-        run_dir = Path("runs") / _default_name(config)
-    return Run(RunPaths(run_dir), config, _checked(storage_url), ray_address, has_dashboard)
+    paths = RunPaths(run_dir or Path("runs") / _default_name(config))
+    config = _named(config, paths)
+    _require_address(ray_address)
+    return Run(paths, config, _checked(storage_url), ray_address, has_dashboard)
 
 
 def load_run(
@@ -93,12 +94,41 @@ def load_run(
     """Find an existing run; raise InputError when the directory holds none."""
     paths = RunPaths(run_dir)
     if not paths.config.exists():
+        if paths.events.exists():
+            raise InputError(
+                f"{run_dir} has no study yet: its texts are being embedded, or were when it"
+                f" stopped; {paths.log} has more. `tagsweep run` with the same options goes on."
+            )
         raise InputError(
             f"{run_dir} is not a run directory: it has no {paths.config.name}."
             " Start one with `tagsweep run --data CSV --run-dir DIR`."
         )
-    config = with_values(load_config(paths.config), options)
+    config = _named(with_values(load_config(paths.config), options), paths)
+    _require_address(ray_address)
     return Run(paths, config, _checked(storage_url), ray_address, has_dashboard)
+
+
+def _named(config: SweepConfig, paths: RunPaths) -> SweepConfig:
+    """Give a study without a name the one that it began with, or that of its directory.
+
+    Where a directory has begun its study, the name stays, however it is called or copied to later.
+    """
+    if config.study.name is not None:
+        return config
+    kept = load_config(paths.config).study.name if paths.config.exists() else None
+    return with_values(config, {"study": {"name": kept or paths.root.resolve().name}})
+
+
+def _require_address(ray_address: str | None) -> None:
+    """Refuse what Ray would not take for a cluster, before anything is embedded."""
+    if ray_address is None or ray_address == "auto":
+        return
+    host, _, port = ray_address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) not in PORTS:
+        raise InputError(
+            "The address of a Ray cluster (--ray-address, RAY_ADDRESS) must be auto, HOST:PORT or"
+            f" ray://HOST:PORT, with a port from {PORTS[0]} to {PORTS[-1]}, but is {ray_address!r}."
+        )
 
 
 def _checked(storage_url: str | None) -> str | None:
@@ -116,13 +146,16 @@ def storage_of_workers(driver_url: str) -> str:
 
 
 def require_reach(run: Run) -> None:
-    """Raise InputError when workers on a cluster could not reach the study or its files."""
+    """Raise InputError when workers could not reach the study, or on a cluster its files."""
+    if url := read_secret(WORKER_STORAGE):
+        parse_url(url)
     if run.ray_address is None:
         return
     if run.storage_url is None:
         raise InputError(
-            "Workers on a Ray cluster need a PostgreSQL that they can reach. Name it in the"
-            " environment, as TAGSWEEP_STORAGE or in a file that TAGSWEEP_STORAGE_FILE names."
+            "Workers on a Ray cluster, which --ray-address or RAY_ADDRESS names, need a PostgreSQL"
+            " that they can reach. Name it in the environment, as TAGSWEEP_STORAGE or in a file"
+            " that TAGSWEEP_STORAGE_FILE names."
         )
     if run.config.workers.store is None:
         raise InputError(

@@ -9,14 +9,21 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from optuna.study import Study, load_study
+from optuna.study import load_study
 from optuna.trial import TrialState
 
+from orchestrator.ensemble_progress import (
+    EnsembleProgress,
+    describe_ensemble_progress,
+    read_ensemble_progress,
+)
+from orchestrator.events import read_failure
 from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
-from orchestrator.run import Run, database_of, is_searched
+from orchestrator.run import Run, database_of
+from orchestrator.stage import Stage, stage_of
 from orchestrator.supervise import pace
-from orchestrator.values import say_values
+from orchestrator.values import describe_s, say_values
 from shared.bundle import read_metrics
 from shared.config import parse_config
 from shared.errors import TagsweepError
@@ -31,7 +38,7 @@ from shared.search.following import (
     StudyReader,
 )
 from shared.search.forecast import forecast
-from shared.search.locks import is_driven
+from shared.search.locks import Lock, is_held
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage, redact
 from shared.search.study import StudyProgress, read_config
@@ -52,12 +59,13 @@ class Status:
     is its range (see `shared.search.forecast`); while there are too few, they are what the whole
     search lets expect, without a range. `best_values` are the best trial's by objective, of which
     `best_value` is the first; the Pareto front is empty with one objective. `improvements` end with
-    the latest, `failures` begin with it.
+    the latest, `failures` begin with it. `ensemble` is known while one is made, `failure` is why
+    the last command failed, where none is at work.
     """
 
     study: str
     storage: str
-    stage: str
+    stage: Stage
     budget: int
     finished: int
     complete: int
@@ -76,6 +84,8 @@ class Status:
     seconds_left_range: tuple[float, float] | None = None
     prune_rate: float | None = None
     is_driven: bool = False
+    ensemble: EnsembleProgress | None = None
+    failure: str | None = None
     objectives: tuple[str, ...] = ()
     best_values: tuple[float, ...] = ()
     pareto_front: tuple[FrontTrial, ...] = ()
@@ -112,21 +122,26 @@ def opened_status(run: Run) -> Iterator[Callable[[], Status]]:
 
 def describe_status(status: Status) -> str:
     """Say a status in some lines for a person."""
-    best = say_values(status.objectives, status.best_values) or "none yet"
+    best = say_values(status.objectives, status.best_values)
+    params = f"{best} {json.dumps(status.best_params)}" if best else "none yet"
     rate = "" if status.prune_rate is None else f", {status.prune_rate:.0%} pruned"
     counts = (
         f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed,"
         f" {status.running} running"
     )
-    pace_now = f"{status.trials_per_min:.1f} trials/min, {_describe_left(status)}"
+    pace_now = f"{status.trials_per_min:.1f} trials/min{_describe_left(status)}"
     lines = [
         f"Study    {status.study} on {status.storage}",
-        f"Stage    {status.stage}",
-        f"Trials   {status.finished} of {status.budget} finished{rate}",
+        f"Stage    {describe_stage(status)}",
+        f"Trials   {describe_budget(status)} finished{rate}",
         f"         {counts}",
-        f"Best     {best} {json.dumps(status.best_params or {})}",
+        f"Best     {params}",
         f"Pace     {pace_now}, {status.workers} workers",
     ]
+    if status.ensemble is not None:
+        lines.insert(2, f"         {describe_ensemble(status.ensemble)}")
+    if status.failure is not None:
+        lines.insert(2, f"         The last command failed: {status.failure}")
     if status.pareto_front:
         numbers = ", ".join(f"#{one.trial}" for one in status.pareto_front[:SHOWN_FRONT])
         more = ", ..." if len(status.pareto_front) > SHOWN_FRONT else ""
@@ -146,6 +161,35 @@ def describe_status(status: Status) -> str:
             ours, baseline = status.test["accuracy"], status.logistic_regression["accuracy"]
             lines.append(f"         accuracy {ours:.4f}, logistic regression {baseline:.4f}")
     return "\n".join(lines)
+
+
+def describe_stage(status: Status) -> str:
+    """Say what is going on, or why nothing is."""
+    if status.stage is Stage.DONE:
+        return "done"
+    if status.stage is Stage.SEARCH and (status.is_driven or status.running):
+        return "searching"
+    if status.ensemble is not None:
+        return "making its ensemble"
+    if status.stage is Stage.SEARCH:
+        return "nobody is searching; go on with `tagsweep resume`"
+    if status.is_driven:
+        return "the search is over, its ensemble comes next"
+    return "the search is over, its ensemble is not made yet; go on with `tagsweep resume`"
+
+
+def describe_ensemble(progress: EnsembleProgress) -> str:
+    """Say how far an ensemble is, and when its members will be trained."""
+    left_s = progress.seconds_left
+    left = "" if left_s is None else f", about {describe_s(left_s)} left"
+    return f"{describe_ensemble_progress(progress)}{left}"
+
+
+def describe_budget(status: Status) -> str:
+    """Say how many trials of the budget have finished; a smaller one may have come later."""
+    if status.finished > status.budget:
+        return f"{status.finished} ({status.budget} asked for)"
+    return f"{status.finished} of {status.budget}"
 
 
 def describe_job(status: JobStatus) -> str:
@@ -179,11 +223,16 @@ class _Reader:
         progress = _progress_of(followed.counts)
         searched_s, limits = float(attrs[SEARCH_S]), config.study
         trials_per_min, left_s, range_s = _foresee(progress, followed, limits, searched_s)
+        is_driven, is_made = (
+            is_held(self._storage, run.study_name, lock) for lock in (Lock.SEARCH, Lock.ENSEMBLE)
+        )
+        stage = stage_of(run, self._study, self._storage)
+        is_well = is_driven or is_made or stage is Stage.DONE
         metrics = read_metrics(run.paths.bundle) if run.paths.bundle.exists() else {}
         return Status(
             study=run.study_name,
             storage=redact(self._storage.url),
-            stage=_stage(run, self._study, self._storage),
+            stage=stage,
             budget=limits.n_trials,
             finished=progress.finished,
             complete=progress.complete,
@@ -201,7 +250,9 @@ class _Reader:
             logistic_regression=metrics.get("logistic_regression"),
             seconds_left_range=range_s,
             prune_rate=progress.pruned / progress.finished if progress.finished else None,
-            is_driven=is_driven(self._storage, run.study_name),
+            is_driven=is_driven,
+            ensemble=read_ensemble_progress(attrs) if is_made else None,
+            failure=None if is_well else read_failure(run.paths.events),
             objectives=limits.objective,
             best_values=followed.best_values,
             pareto_front=followed.front if limits.is_multi_objective else (),
@@ -244,16 +295,6 @@ def _foresee(
     return found.trials_per_min, min(found.seconds_left, most_s), (least_s, greatest_s)
 
 
-def _stage(run: Run, study: Study, storage: StudyStorage) -> str:
-    if not is_searched(run, study, storage):
-        return "search"
-    if not run.paths.bundle.exists():
-        return "ensemble"
-    from orchestrator.result import is_bundled  # which imports scikit-learn and takes a second
-
-    return "done" if is_bundled(run, study) else "ensemble"
-
-
 def _no_study(run: Run) -> TagsweepError:
     return TagsweepError(
         f"Run {run.paths.root} has no study {run.study_name!r} yet. Start or resume it with"
@@ -262,9 +303,12 @@ def _no_study(run: Run) -> TagsweepError:
 
 
 def _describe_left(status: Status) -> str:
+    """Say how long the search will take; a search that is over needs no time."""
+    if status.stage is not Stage.SEARCH:
+        return ""
     if status.seconds_left is None:
-        return "unknown left"
+        return ", time left unknown before a trial has finished"
     if not status.seconds_left or status.seconds_left_range is None:
-        return f"{status.seconds_left:.0f} s left"
+        return f", {status.seconds_left:.0f} s left"
     least_s, most_s = status.seconds_left_range
-    return f"{status.seconds_left:.0f} s left ({least_s:.0f} to {most_s:.0f} s)"
+    return f", {status.seconds_left:.0f} s left ({least_s:.0f} to {most_s:.0f} s)"

@@ -54,6 +54,12 @@ def show_search(run: Run, prepared: Prepared, study: Study, update: Update) -> I
         _save_note(study, describe_search(run, prepared, "Searched. The ensemble comes next."))
 
 
+def show_making(run: Run, prepared: Prepared, study: Study) -> None:
+    """Say in the study that its ensemble is made: a result that is there will not be the last."""
+    with _harmless("note"):
+        _save_note(study, describe_search(run, prepared, "Its ensemble is being made."))
+
+
 def show_result(
     run: Run,
     prepared: Prepared,
@@ -68,7 +74,7 @@ def show_result(
     with _harmless("plots"):
         from orchestrator.figures import label_precision, precision_recall
 
-        _save_plot(study, "average-precision", label_precision(metrics))
+        _save_plot(study, "average-precision", label_precision(metrics, prepared.dataset.task))
         names = prepared.dataset.label_names
         _save_plot(study, "precision-recall", precision_recall(scores["test"], names))
     with _harmless("files"), tempfile.TemporaryDirectory(prefix="files-") as folder:

@@ -23,7 +23,7 @@ from shared.search.locks import LockedError
 from shared.search.patience import OutageError
 from shared.search.study import StudyProgress, read_progress
 from shared.search.study_storage import StudyStorage
-from workers import WorkerPool, pool_worker_name
+from workers import PoolState, WorkerPool, pool_worker_name
 
 POLL_S = 0.5
 """How often study and pool are looked at."""
@@ -92,7 +92,7 @@ def supervise(
             known_lost |= set(state.lost)
             study.set_user_attr(SEARCH_S, round(searched_s, 1))
             follower.look(state, progress, searched_s)
-            _show(progress, limits, searched_s, update)
+            _show(progress, state, limits, searched_s, update)
             if not state.n_alive and not state.n_waiting:
                 return
             if is_out_of_time(searched_s, limits.timeout_s):
@@ -167,11 +167,24 @@ def describe(best: BestTrial | None) -> str:
     return f"best {' / '.join(map(say_value, best.values))} (#{best.number})"
 
 
-def _show(progress: StudyProgress, limits: Limits, searched_s: float, update: Update) -> None:
+def waited_for(progress: StudyProgress, state: PoolState) -> str | None:
+    """Say what a search waits for while no figure changes, None while trials end."""
+    if state.n_waiting and not state.n_alive:
+        return f"waiting for {state.n_waiting} workers, which import what training needs"
+    if progress.finished or progress.failed or not state.n_alive:
+        return None
+    if progress.running:
+        return f"waiting for the first trial to end, {progress.running} running"
+    return "waiting for the first trial to begin"
+
+
+def _show(
+    progress: StudyProgress, state: PoolState, limits: Limits, searched_s: float, update: Update
+) -> None:
     now = pace(progress, limits.n_trials, limits.timeout_s, searched_s)
     left = "" if now.seconds_left is None else f", {now.seconds_left:.0f} s left"
-    update(
-        progress.finished,
+    figures = (
         f"{progress.pruned} pruned, {progress.failed} failed, {progress.running} running,"
-        f" {describe(progress.best)}, {now.trials_per_min:.1f} trials/min{left}",
+        f" {describe(progress.best)}, {now.trials_per_min:.1f} trials/min{left}"
     )
+    update(progress.finished, waited_for(progress, state) or figures)

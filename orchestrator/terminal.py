@@ -48,7 +48,7 @@ def _one_line_an_ending() -> Iterator[None]:
         logger.info("The command failed", exc_info=error)
         _say(f"Error: {error}")
         raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter of Ctrl-C and Ctrl-D at a prompt
         _say("Stopped. Run the same command again to go on.")
         raise typer.Exit(STOPPED) from None
     except BrokenPipeError:
@@ -57,7 +57,8 @@ def _one_line_an_ending() -> Iterator[None]:
         raise typer.Exit(1) from None
     except OSError as error:
         logger.info("The command failed", exc_info=error)
-        _say(f"Error: {error}")
+        place = "" if error.filename is None else f"{error.filename}: "
+        _say(f"Error: {place}{error.strerror or error}")
         raise typer.Exit(1) from None
     except Exception as error:
         logger.info("The command met an error of its own", exc_info=error)
@@ -134,6 +135,8 @@ def _quiet_libraries() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for chatty in ("choreographer", "kaleido"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns of each of its tries to reach the hub, and reads this when it is imported.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 
 def _say(line: str) -> None:

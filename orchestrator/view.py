@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rich.console import Group, JustifyMethod, RenderableType
@@ -12,8 +11,9 @@ from rich.text import Text
 
 from orchestrator.nodes import NodeStatus
 from orchestrator.sparkline import BLOCKS, PLAIN_BLOCKS, best_so_far, spark
-from orchestrator.status import Status
-from orchestrator.values import say_values
+from orchestrator.stage import Stage
+from orchestrator.status import Status, describe_budget, describe_ensemble, describe_stage
+from orchestrator.values import describe_s, say_values
 from shared.search.following import RunningTrial
 from shared.search.forecast import CONFIDENCE
 
@@ -23,9 +23,6 @@ TALL = 40
 """The height from which on there is room for more failures."""
 FEW_FAILURES = 2
 MANY_FAILURES = 10
-UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-"""Units of time, in seconds."""
-
 Row = tuple[str, ...]
 
 
@@ -99,26 +96,6 @@ def view(status: Status, screen: Screen, away_s: float | None = None) -> Rendera
     return Group(*parts)
 
 
-def describe_s(seconds: float) -> str:
-    """Say a time in its two largest units."""
-    whole_s = round(seconds)
-    for (unit, unit_s), (smaller, smaller_s) in pairwise(UNITS):
-        if whole_s >= unit_s:
-            return f"{whole_s // unit_s} {unit} {whole_s % unit_s // smaller_s} {smaller}"
-    return f"{whole_s} s"
-
-
-def describe_stage(status: Status) -> str:
-    """Say what is going on, or why nothing is."""
-    if status.stage == "done":
-        return "done"
-    if status.stage == "ensemble":
-        return "the search is over, its ensemble is not made yet"
-    if status.is_driven or status.running:
-        return "searching"
-    return "nobody is searching; go on with `tagsweep resume`"
-
-
 def _head(status: Status, screen: Screen, away_s: float | None) -> list[RenderableType]:
     title = f"{status.study}: {describe_stage(status)}"
     if away_s is not None:
@@ -141,14 +118,18 @@ def _head(status: Status, screen: Screen, away_s: float | None) -> list[Renderab
         _line(f"       {_trend(status, screen)}", screen),
         _line(f"Pace   {pace}", screen),
     ]
-    if status.stage == "search":
+    if status.stage is Stage.SEARCH:
         lines.append(_line(f"Left   {_left(status)}", screen))
+    if status.ensemble is not None:
+        lines.append(_line(f"Made   {describe_ensemble(status.ensemble)}", screen))
+    if status.failure is not None:
+        lines.append(_line(f"Ended  failed: {status.failure}", screen, style="red"))
     if screen.is_wide and status.best_params:
         params = ", ".join(_describe_param(*param) for param in status.best_params.items())
         lines.insert(4, _line(f"       {params}", screen))
     if screen.is_wide:
         lines.append(_line(f"From   {status.storage}", screen))
-    if status.stage == "done" and status.test and status.logistic_regression:
+    if status.stage is Stage.DONE and status.test and status.logistic_regression:
         ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
         result = f"weighted AP {ours:.4f}, logistic regression {baseline:.4f}"
         lines.append(_line(f"Test   {result}", screen))
@@ -158,7 +139,7 @@ def _head(status: Status, screen: Screen, away_s: float | None) -> list[Renderab
 def _bar(status: Status, screen: Screen) -> RenderableType:
     share = min(1.0, status.finished / status.budget)
     row = Table.grid(padding=0)
-    said = f" {share:.0%}, {status.finished} of {status.budget} trials"
+    said = f" {share:.0%}, {describe_budget(status)} trials"
     row.add_column(no_wrap=True)
     row.add_column(width=max(1, screen.width - len(said) - 9))
     row.add_column(no_wrap=True)

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from orchestrator.progress import LINE_EVERY_S
 from orchestrator.run import Run
+from orchestrator.stage import Stage
 from orchestrator.status import Status, describe_status, opened_status
-from orchestrator.view import Screen, describe_s, view
+from orchestrator.values import describe_s
+from orchestrator.view import Screen, view
 from shared.errors import InputError
 from shared.search.patience import is_outage
 
@@ -44,8 +46,8 @@ def watch(run: Run, console: Console) -> None:
 
 def is_over(run: Run, status: Status) -> bool:
     """Say whether no more is to be seen; a launched run's ensemble is made where its job runs."""
-    is_search_over = status.stage != "search" and not status.is_driven
-    return status.stage == "done" or (is_search_over and run.paths.job.exists())
+    is_search_over = status.stage is not Stage.SEARCH and not status.is_driven
+    return status.stage is Stage.DONE or (is_search_over and run.paths.job.exists())
 
 
 def readings(

@@ -24,7 +24,7 @@ from shared.training.params import Task
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 4
+SCHEMA = 5
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 
@@ -40,12 +40,14 @@ class Manifest(Section):
     """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
 
     With a `class_column`, the labels are classes, one a text, and there are no thresholds.
+    `text_column` is the header that the data's texts had, which new data's have too, if not told.
     The model takes the vectors of all `encoders`, side by side in their order.
     """
 
     schema_version: int
     created: datetime
     versions: dict[str, str]
+    text_column: str
     label_names: tuple[str, ...]
     class_column: str | None
     thresholds: tuple[float, ...] | None
@@ -105,6 +107,7 @@ def write_bundle(
     folder: Path,
     *,
     model: "keras.Model",
+    text_column: str,
     label_names: Sequence[str],
     class_column: str | None,
     thresholds: Sequence[float] | None,
@@ -126,6 +129,7 @@ def write_bundle(
             schema_version=SCHEMA,
             created=datetime.now(UTC),
             versions={name: version(name) for name in VERSIONS_OF},
+            text_column=text_column,
             label_names=tuple(label_names),
             class_column=class_column,
             thresholds=None if thresholds is None else tuple(thresholds),
@@ -197,7 +201,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path.parent} is not a bundle: it has no {path.name}.") from error
+        inner = path.parent / "bundle"
+        hint = f" Did you mean {inner}?" if (inner / path.name).exists() else ""
+        raise InputError(f"{path.parent} is not a bundle: it has no {path.name}.{hint}") from error
     except ValueError as error:
         raise InputError(
             f"The bundle {path.parent} is damaged: {path.name} is not JSON."

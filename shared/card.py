@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.data.encoder import is_commit
-from shared.sections import QUANTISED
+from shared.card_usage import describe_usage
 
 if TYPE_CHECKING:
-    from shared.bundle import BundledEncoder, Manifest
+    from shared.bundle import Manifest
     from shared.training.params import Task
 
 TAGS = ["sentence-transformers", "tagsweep"]
@@ -46,7 +45,7 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         else _labels(manifest, metrics, manifest.thresholds),
         _decisions(metrics["decisions"]),
         _limits(manifest, metrics),
-        _usage(manifest),
+        describe_usage(manifest),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -172,18 +171,21 @@ A label is given when its probability reaches its threshold.
 
 def _decisions(decisions: dict[str, Any]) -> str:
     test, per_label = decisions["test"], decisions["per_label"]
+    stages = {"uncalibrated": "before calibration", "calibrated": "after"}
+    if all(one["calibration"] == "none" for one in per_label.values()):
+        stages = {"uncalibrated": "not calibrated"}
     rows = [
-        f"| {name} | {test['uncalibrated'][key]:.4f} | {test['calibrated'][key]:.4f} |"
+        f"| {name} | {' | '.join(f'{test[stage][key]:.4f}' for stage in stages)} |"
         for key, name in TRUENESS.items()
     ]
-    table = "\n".join(rows)
+    table = "\n".join(
+        [f"| | {' | '.join(stages.values())} |", "|---" * (1 + len(stages)) + "|", *rows]
+    )
     notes = [f"- {_inline(name)}: {one['note']}." for name, one in per_label.items() if one["note"]]
     parts = [
         *(["## Decisions", _thresholds(decisions)] if "f1_macro" in test else ["## Probabilities"]),
         f"""How far the probabilities are from the truth, on the test texts:
 
-| | before calibration | after |
-|---|---|---|
 {table}""",
         *(["\n".join(notes)] if notes else []),
     ]
@@ -232,67 +234,6 @@ def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:
         f"`{name}` reads the first {max_seq_length} tokens of a text; {n_truncated} of the texts"
         " were longer."
     )
-
-
-def _usage(manifest: "Manifest") -> str:
-    encoders = manifest.encoders
-    decide = _DECIDE_LABELS if manifest.task == "multilabel" else _DECIDE_CLASS
-    return f"""## Use
-
-With tagsweep, from the folder that holds this one:
-
-```sh
-tagsweep predict bundle --text "Some text"
-```
-
-Without it, from inside this folder, given `sentence-transformers` and `keras`:
-
-```python
-import json
-import keras
-{_embedding_code(encoders)}
-probabilities = keras.models.load_model("ensemble.keras").predict(vectors, verbose=0)[0]
-manifest = json.load(open("manifest.json", encoding="utf-8"))
-{decide}
-```{_caveats(encoders)}"""
-
-
-_DECIDE_LABELS = """\
-for name, p, limit in zip(manifest["label_names"], probabilities, manifest["thresholds"]):
-    print(f"{name:<20} {p:.4f} {'yes' if p >= limit else 'no'}")"""
-_DECIDE_CLASS = """\
-print(manifest["label_names"][probabilities.argmax()])"""
-
-
-def _caveats(encoders: "Sequence[BundledEncoder]") -> str:
-    """Say where the lines of Python need a change, or do not give quite what tagsweep does."""
-    said = ""
-    for one in (encoder.config for encoder in encoders):
-        if Path(one.name).is_dir():
-            said += f"\n\n`{one.name}` is a folder: name where the encoder is on your machine."
-        if one.backend in QUANTISED:
-            said += (
-                f"\n\ntagsweep embeds with {one.backend}, as the model was trained: its"
-                " probabilities differ a little from those of these lines."
-            )
-    return said
-
-
-def _embedding_code(encoders: "Sequence[BundledEncoder]") -> str:
-    """Return lines of Python that embed a text, with all encoders side by side."""
-    is_one = len(encoders) == 1
-    lines, calls = [] if is_one else ["import numpy as np"], []
-    lines += ["from sentence_transformers import SentenceTransformer", ""]
-    for i, bundled in enumerate(encoders):
-        one, variable = bundled.config, "encoder" if is_one else f"encoder_{i}"
-        revision = f", revision={bundled.revision!r}" if is_commit(bundled.revision) else ""
-        lines.append(f"{variable} = SentenceTransformer({one.name!r}{revision})")
-        if one.max_seq_length:
-            lines.append(f"{variable}.max_seq_length = {one.max_seq_length}")
-        prompt = "" if one.prompt is None else f", prompt={one.prompt!r}"
-        calls.append(f'{variable}.encode(["Some text"]{prompt})')
-    vectors = calls[0] if is_one else f"np.hstack([{', '.join(calls)}])"
-    return "\n".join([*lines, f"vectors = {vectors}"])
 
 
 def _range(interval: list[float] | None) -> str:

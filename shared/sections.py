@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from shared.space_section import Section
+from shared.space_section import Choices, Section, as_list, require_distinct
 from shared.training.params import Task
 
 
@@ -17,7 +17,9 @@ class DataConfig(Section):
     of class names."""
     text_column: str = "text"
     """The column that holds the text."""
-    label_columns: tuple[str, ...] = ()
+    label_columns: Annotated[
+        tuple[str, ...], BeforeValidator(as_list), AfterValidator(require_distinct)
+    ] = ()
     """The label columns; empty: every column but the text whose values are all 0 or 1."""
     class_column: str | None = None
     """The column that names each row's class, if a text has one of several classes: then there
@@ -80,6 +82,10 @@ class EncoderConfig(Section):
         return self.model_copy(update={"backend": backend, "batch_tokens": None, "n_workers": None})
 
 
+MAX_SEED = 2**31 - 1
+"""Folds and repeats add to a seed, and NumPy and scikit-learn take none from 2**32 on."""
+
+
 class SamplerConfig(Section):
     """Optuna's TPESampler."""
 
@@ -104,22 +110,16 @@ QUALITIES = ("validation_loss", "ap_weighted", "ap_macro")
 """The objectives that say how well a head does, not what it costs."""
 
 
-def _as_list(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 class StudyConfig(Section):
     """The study and its budget."""
 
     name: str | None = Field(None, min_length=1)
-    """The study's name in its storage. null: the name of the run directory."""
+    """The study's name in its storage. null: what the run directory is called as it begins."""
     n_trials: int = Field(100, gt=0)
     """The budget: trials that finish, complete or pruned. Failed ones do not count."""
     timeout_s: float | None = Field(None, gt=0)
     """The longest search in seconds, earlier starts of the study counted in. null: no limit."""
-    objective: Annotated[tuple[Objective, ...], BeforeValidator(_as_list), Field(min_length=1)] = (
-        "validation_loss",
-    )
+    objective: Choices[Objective] = ("validation_loss",)
     """What trials are compared by: their validation loss, or the weighted or macro average
     precision on the validation rows at the epoch of the least loss. They report their loss after
     each epoch, and are pruned by it, in any case. A list of several: the Pareto front is searched,
@@ -133,7 +133,7 @@ class StudyConfig(Section):
     """How often the rows are divided into such folds, each time anew; more needs n_folds."""
     target_value: float | None = None
     """The objective's value at which the search is good enough and ends. null: no target."""
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, le=MAX_SEED)
     """What splits, samplers, initial weights and shuffling are derived from. One worker with one
     trial at a time finds the same again, whatever interrupts it between trials; others race."""
     sampler: SamplerConfig = SamplerConfig()
@@ -150,8 +150,11 @@ class StudyConfig(Section):
                 f"the first objective must be one of {', '.join(QUALITIES)}, because it chooses the"
                 f" best trial, but is {self.objective[0]}"
             )
-        if len(set(self.objective)) < len(self.objective):
-            raise ValueError(f"objectives must differ, but are {', '.join(self.objective)}")
+        if self.target_value is not None and not self._can_be(self.target_value):
+            raise ValueError(
+                f"target_value must be one that {self.objective[0]} can have, but is"
+                f" {self.target_value:g}"
+            )
         if self.is_multi_objective and self.target_value is not None:
             raise ValueError(
                 "target_value needs a single objective: of several, none says when a search is good"
@@ -163,6 +166,10 @@ class StudyConfig(Section):
     def is_multi_objective(self) -> bool:
         """Whether trials are compared by several objectives."""
         return len(self.objective) > 1
+
+    def _can_be(self, value: float) -> bool:
+        """Say whether the first objective can have a value: no loss is below 0, no AP above 1."""
+        return value >= 0 and (value <= 1 or self.objective[0] == "validation_loss")
 
 
 class TrainingConfig(Section):
@@ -221,6 +228,11 @@ class WorkersConfig(Section):
     def _check(self) -> "WorkersConfig":
         if self.max is not None and self.max < self.min:
             raise ValueError(f"max must not be below min, but got {self.max} < {self.min}")
+        if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
+            raise ValueError(
+                "gpus_per_worker must be a share of one GPU or a whole number of them, but is"
+                f" {self.gpus_per_worker:g}"
+            )
         if self.heartbeat_grace_s < 2 * self.heartbeat_interval_s:
             raise ValueError(
                 "heartbeat_grace_s must be at least twice heartbeat_interval_s, or a heartbeat that"

@@ -1,22 +1,55 @@
 """Define the configuration's search space, and what every section is."""
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from shared.training.params import Activation, Loss, Optimizer
 
 Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 
 
 class Section(BaseModel):
-    """Be the base of every section: immutable, and strict about its keys."""
+    """Be the base of every section: immutable, strict about its keys, all numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+def as_list(value: object) -> object:
+    """Take one value for a list of it."""
+    return (value,) if isinstance(value, str | bool) else value
+
+
+def require_distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Raise ValueError where a list has a value twice."""
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"{value!r} is named twice: leave it out once")
+    return values
+
+
+Choices = Annotated[
+    tuple[Value, ...],
+    BeforeValidator(as_list),
+    AfterValidator(require_distinct),
+    Field(min_length=1),
+]
+"""Values to choose from; one may stand without a list."""
 
 
 class Range(Section, Generic[Number]):
-    """Two inclusive bounds to search between; equal bounds fix the value."""
+    """Two inclusive bounds to search between; a number alone, or equal bounds, fix the value."""
 
     low: Number
     """The smallest value."""
@@ -24,6 +57,18 @@ class Range(Section, Generic[Number]):
     """The largest value."""
     log: bool = False
     """Whether to sample on a logarithmic scale."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fix(cls, value: Any) -> Any:
+        """Take a number for a range with equal bounds."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"low": value, "high": value}
+        if not isinstance(value, Mapping | Range):
+            raise ValueError(  # noqa: TRY004  which pydantic would not take as an error of a value
+                f"must be a number or a range such as {{low: 1, high: 3}}, but is {value!r}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> "Range[Number]":
@@ -40,11 +85,11 @@ class SpaceConfig(Section):
     A choice with one value and a range with equal bounds are fixed, and not part of the study.
     """
 
-    concatenate: tuple[bool, ...] = Field((False,), min_length=1)
+    concatenate: Choices[bool] = (False,)
     """Whether a head reads the vectors of all `encoders` side by side, or those of one."""
-    l2_normalize: tuple[bool, ...] = Field((False,), min_length=1)
+    l2_normalize: Choices[bool] = (False,)
     """Whether each vector is brought to length 1, which many encoders do of themselves."""
-    standardize: tuple[bool, ...] = Field((False,), min_length=1)
+    standardize: Choices[bool] = (False,)
     """Whether each number of a vector is brought to mean 0 and standard deviation 1, as it has them
     over the training rows; after `l2_normalize`."""
     n_layers: Range[int] = Range[int](low=1, high=3)
@@ -54,7 +99,7 @@ class SpaceConfig(Section):
     max_units: int | None = Field(None, gt=0)
     """The largest width of a hidden layer, in units. null: the width of the embedding, that of the
     widest encoder where there are several."""
-    activation: tuple[Activation, ...] = Field(("relu", "linear", "swish"), min_length=1)
+    activation: Choices[Activation] = ("relu", "linear", "swish")
     """The activations to choose from, for each layer by itself."""
     dropout: Range[float] = Range[float](low=0.0, high=0.6)
     """The share of units dropped after each hidden layer."""
@@ -62,15 +107,15 @@ class SpaceConfig(Section):
     """Rows a gradient step."""
     learning_rate: Range[float] = Range[float](low=1e-3, high=1e-3, log=True)
     """The learning rate at the first epoch."""
-    optimizer: tuple[Optimizer, ...] = Field(("adam",), min_length=1)
+    optimizer: Choices[Optimizer] = ("adam",)
     """The optimizers to choose from."""
     weight_decay: Range[float] = Range[float](low=0.0, high=0.0)
     """The decoupled weight decay of the optimizer."""
-    batch_normalization: tuple[bool, ...] = Field((False,), min_length=1)
+    batch_normalization: Choices[bool] = (False,)
     """Whether each hidden layer is normalised over the batch, before its activation."""
     label_smoothing: Range[float] = Range[float](low=0.0, high=0.0)
     """How far the training targets are drawn towards 0.5, or of n classes towards 1/n."""
-    loss: tuple[Loss, ...] = Field(("cross_entropy",), min_length=1)
+    loss: Choices[Loss] = ("cross_entropy",)
     """The training losses to choose from; trials are always compared by cross-entropy."""
     focal_gamma: Range[float] = Range[float](low=2.0, high=2.0)
     """How strongly the focal loss looks away from easy examples."""

@@ -1,8 +1,6 @@
 """Say which code and libraries a process has: two that differ must not work on one study."""
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -10,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from shared.errors import TagsweepError
+from shared.keras_settings import read_backend
 
 PACKAGES = ("shared", "workers")
 """What a worker runs of ours."""
@@ -18,7 +17,10 @@ LIBRARIES = ("keras", "numpy", "optuna", "ray", "scipy")
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Return the hash of our code, and the versions of the libraries on which results depend."""
+    """Return the hash of our code, and the versions of the libraries on which results depend.
+
+    Raises InputError where Keras is set up for what heads cannot be trained on.
+    """
     libraries = {name: version(name) for name in LIBRARIES}
     backend = read_backend()
     return {"tagsweep": _hash_of_code(), **libraries, "backend": f"{backend} {version(backend)}"}
@@ -37,15 +39,6 @@ def require_versions(drivers: Mapping[str, str], who: str) -> None:
             f"{who} and its driver must have the same versions, but {'; '.join(differing)}."
             " Use one image, or one checkout with one constraints file, on all machines."
         )
-
-
-def read_backend() -> str:
-    """Return which backend Keras is on, or will be, without importing it: that takes seconds."""
-    if name := os.environ.get("KERAS_BACKEND"):
-        return name
-    settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "keras.json")
-    kept = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
-    return str(kept.get("backend", "tensorflow"))
 
 
 def _hash_of_code() -> str:

@@ -92,6 +92,7 @@ def write_tiny_bundle(folder: Path, **other: Any) -> None:
     labels = other.get("label_names", LABELS)
     values = {
         "model": fuse(tiny_members(3)),
+        "text_column": "text",
         "label_names": labels,
         "class_column": None,
         "thresholds": THRESHOLDS,

@@ -1,24 +1,28 @@
 """Read the arguments of the commands that use a bundle; nothing else."""
 
 import json
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from orchestrator.cli.options import (
-    TextColumn,
-)
+from orchestrator.cli.options import Quiet
+from orchestrator.cli.texts import read_input, texts_in, written
 from orchestrator.terminal import exit_codes
 
 if TYPE_CHECKING:
-    from shared.bundle import Bundle
+    from orchestrator.predict import Predictor
+    from shared.bundle import Bundle, Manifest
 
 Location = Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")]
+NewTextColumn = Annotated[
+    str | None, typer.Option("--text-column", help="Default: what it was called in training.")
+]
 
 
 def predict(
@@ -28,48 +32,63 @@ def predict(
         typer.Argument(metavar="[-]", help="Read texts from standard input, one a line."),
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="One text.")] = None,
-    csv: Annotated[Path | None, typer.Option("--input", metavar="CSV", help="Texts.")] = None,
-    text_column: TextColumn = None,
+    csv: Annotated[
+        Path | None, typer.Option("--input", metavar="CSV", help="Texts; other columns are kept.")
+    ] = None,
+    text_column: NewTextColumn = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="CSV", help="Default: standard output.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Give the probability and the decision of each label, or the class, for new texts."""
     with exit_codes():
-        texts = _read_texts(text=text, csv=csv, text_column=text_column, stdin=stdin)
-        loaded = _read(bundle)
-        from orchestrator.predict import load_predictor, predict, predict_in_chunks, write_csv
+        table = read_input(text=text, csv=csv, stdin=stdin)
+        console = Console(stderr=True, quiet=quiet)
+        with _opened(bundle) as (folder, manifest):
+            texts = texts_in(table, csv, text_column or manifest.text_column)
+            predictor = _load_predictor(folder, texts, console)
+        from orchestrator.predict import predict, predict_in_chunks
+        from orchestrator.predictions import write_predictions
+        from orchestrator.progress import show_progress, with_rate
 
-        names, class_column = loaded.manifest.label_names, loaded.manifest.class_column
-        predictor = load_predictor(loaded, texts)
+        names, class_column = manifest.label_names, manifest.class_column
         if text is not None and output is None:
             prediction = predict(predictor, texts)
             rows = zip(names, prediction.probabilities[0], prediction.decisions[0], strict=True)
             for name, probability, decision in rows:
                 typer.echo(f"{name:<20} {probability:.4f} {'yes' if decision else 'no'}")
-        elif output is None:
-            write_csv(sys.stdout, predict_in_chunks(predictor, texts), names, class_column)
-        else:
-            with output.open("w", encoding="utf-8", newline="") as file:
-                write_csv(file, predict_in_chunks(predictor, texts), names, class_column)
+            return
+        console.quiet |= output is None and sys.stdout.isatty()  # rows on it show how far it is
+        with (
+            written(output) as file,
+            show_progress(console, "Predicting", len(texts)) as update,
+        ):
+            predictions = predict_in_chunks(predictor, texts, with_rate(update, "texts"))
+            write_predictions(file, table, predictions, names, class_column)
 
 
 def evaluate(
     bundle: Location,
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="Labelled texts.")],
-    text_column: TextColumn = None,
+    text_column: NewTextColumn = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a bundle on new labelled texts, and say whether they differ from its own."""
     with exit_codes():
-        loaded = _read(bundle)
-        from orchestrator.new_data import describe, measure
-        from orchestrator.predict import load_predictor
+        from orchestrator.progress import show_wait
         from shared.data.dataset import load_labelled
 
-        names, class_column = loaded.manifest.label_names, loaded.manifest.class_column
-        dataset = load_labelled(csv, text_column or "text", names, class_column)
-        found = measure(load_predictor(loaded, dataset.texts), dataset)
+        console = Console(stderr=True, quiet=quiet)
+        with _opened(bundle) as (folder, manifest):
+            column = text_column or manifest.text_column
+            dataset = load_labelled(csv, column, manifest.label_names, manifest.class_column)
+            predictor = _load_predictor(folder, dataset.texts, console)
+        from orchestrator.new_data import describe, measure
+
+        with show_wait(console, f"Measuring on {len(dataset.texts):,} texts"):
+            found = measure(predictor, dataset)
         typer.echo(json.dumps(found, indent=2) if as_json else describe(found))
 
 
@@ -91,11 +110,11 @@ def serve(
         why = "The server has no passwords and predicts for anybody"
         require_loopback(host, why, is_known_open=i_know)
         with reserve(host, port) as address:
-            loaded = _read(bundle)
-            from orchestrator.predict import load_predictor
+            with _opened(bundle) as (folder, _):
+                predictor = _load_predictor(folder, (), Console(stderr=True))
             from orchestrator.serving.server import serve
 
-            serve(load_predictor(loaded), address)
+            serve(predictor, address)
 
 
 def export_onnx(
@@ -105,23 +124,43 @@ def export_onnx(
     """Write the ensemble as an ONNX model: float32 embeddings in, probabilities out."""
     with exit_codes():
         _require_extra("onnx", "tf2onnx")
-        loaded = _read(bundle)
+        with _opened(bundle) as (folder, _):
+            model = _load(folder, Console(stderr=True)).model
         from orchestrator.onnx import write_onnx
 
-        write_onnx(loaded.model, output)
+        write_onnx(model, output)
         typer.echo(f"Wrote {output}.")
 
 
-def _read(location: str) -> "Bundle":
-    """Read a bundle, and import TensorFlow for it no sooner than it is known to be one."""
+@contextmanager
+def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
+    """Yield where a bundle is on this machine, and what it consists of."""
     from orchestrator.sharing import bundle_at
-    from orchestrator.terminal import quiet_keras
-    from shared.bundle import read_bundle, read_manifest
+    from shared.bundle import read_manifest
 
     with bundle_at(location) as folder:
-        read_manifest(folder)
+        yield folder, read_manifest(folder)
+
+
+def _load(folder: Path, console: Console) -> "Bundle":
+    """Read what is known to be a bundle: for its model, TensorFlow is imported."""
+    from orchestrator.progress import show_wait
+    from orchestrator.terminal import quiet_keras
+    from shared.bundle import read_bundle
+
+    with show_wait(console, "Loading the model"):
         quiet_keras()
         return read_bundle(folder)
+
+
+def _load_predictor(folder: Path, texts: Sequence[str], console: Console) -> "Predictor":
+    from orchestrator.progress import show_wait
+
+    loaded = _load(folder, console)
+    with show_wait(console, "Loading the encoder"):
+        from orchestrator.predict import load_predictor
+
+        return load_predictor(loaded, texts)
 
 
 def _require_extra(extra: str, module: str) -> None:
@@ -129,30 +168,3 @@ def _require_extra(extra: str, module: str) -> None:
 
     if find_spec(module) is None:
         raise InputError(f"This needs the extra {extra!r}: pip install 'tagsweep[{extra}]'.")
-
-
-def _read_texts(
-    *, text: str | None, csv: Path | None, text_column: str | None, stdin: str | None
-) -> tuple[str, ...]:
-    """Read the texts from the one source that was given."""
-    from shared.data.dataset import load_texts
-    from shared.errors import InputError
-
-    if (text is not None) + (csv is not None) + (stdin == "-") != 1 or stdin not in {None, "-"}:
-        raise InputError("Give the texts in one way: --text TEXT, --input CSV, or - for lines.")
-    if csv is not None:
-        return load_texts(csv, text_column or "text")
-    lines: Iterable[bytes] = [os.fsencode(text)] if text is not None else sys.stdin.buffer
-    texts = tuple(_decode(number, line) for number, line in enumerate(lines, start=1))
-    if not texts or not all(one.strip() for one in texts):
-        raise InputError("There must be at least one text, and none may be empty.")
-    return texts
-
-
-def _decode(number: int, line: bytes) -> str:
-    from shared.errors import InputError
-
-    try:
-        return line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"Text {number} must be UTF-8, but is not: {error.reason}.") from error

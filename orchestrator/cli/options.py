@@ -59,7 +59,10 @@ def _storage_or_secret(given: str | None) -> str | None:
 def _require_storage(given: str | None) -> str:
     url = _storage_or_secret(given)
     if url is None:
-        raise typer.BadParameter(f"A PostgreSQL must be named, best in {STORAGE}.")
+        raise typer.BadParameter(
+            f"A PostgreSQL must be named, best in {STORAGE}. Of a run with a PostgreSQL of its own,"
+            " `tagsweep status RUN` tells."
+        )
     return url
 
 

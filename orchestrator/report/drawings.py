@@ -1,28 +1,15 @@
 """Draw the figures of a report, few enough and small enough for a browser."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
-import numpy as np
-import optuna
 import plotly.graph_objects as go
-from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from optuna.visualization import (
-    plot_optimization_history,
-    plot_parallel_coordinate,
-    plot_param_importances,
-    plot_pareto_front,
-    plot_slice,
-)
+from optuna.trial import FrozenTrial
 
+from orchestrator.decisions import is_calibrated
 from orchestrator.figures import (
-    TEMPLATE,
     budget_over_time,
     calibration,
     confusion,
@@ -30,6 +17,15 @@ from orchestrator.figures import (
     learning_curves,
     precision_recall,
 )
+from orchestrator.report.comparisons import (
+    NAMES,
+    history,
+    importances,
+    parallel_coordinates,
+    pareto_front,
+    slices,
+)
+from orchestrator.report.excerpt import chosen, completed, of_objective, stand_in
 from orchestrator.scores import Scores
 from shared.search.objectives import direction_of
 from shared.sections import Objective
@@ -37,24 +33,16 @@ from shared.training.params import Task
 
 INK = "#2b3037"
 """The colour of text on light paper; on dark paper the page turns figures over."""
-NAMES: Mapping[Objective, str] = {
-    "validation_loss": "validation loss",
-    "ap_weighted": "weighted average precision",
-    "ap_macro": "macro average precision",
-    "n_parameters": "number of parameters",
-    "latency_ms": "latency (ms)",
-}
-"""What the objectives are called on the page."""
-N_AXES = 2
-"""The objectives whose Pareto front can be drawn on paper."""
 MIN_COMPLETE = 2
 """Complete trials that it takes to compare parameters."""
 MAX_HISTORY = 1000
 """Trials in the optimisation history."""
 MAX_COMPARED = 200
 """Trials in the parallel coordinates and the slices: a line or a dozen dots each."""
-SLICE_PX = 170
-"""The width of one slice."""
+FEW_COMPLETE = 30
+"""Complete trials below which importance says little: its best tenth are two trials or one."""
+AXIS_PX = 80
+"""The least width of one of the parallel coordinates."""
 
 
 @dataclass(frozen=True)
@@ -71,71 +59,74 @@ def draw_search(
 ) -> dict[str, Drawing]:
     """Draw how the search went, by name of the figure; `trials` are all, in their order.
 
-    Of several objectives, the first is drawn; of two, their Pareto front as well.
+    Of several objectives, the first is what parameters are drawn against.
     """
-    if len(objectives) > 1:
-        of_first = draw_search([_with_first_value(t) for t in trials], n_trials, objectives[:1])
-        return of_first | (_draw_front(trials, objectives) if len(objectives) == N_AXES else {})
-    direction, value = direction_of(objectives[0]), NAMES[objectives[0]]
+    of_first = of_objective(trials, 0)
     drawings = {
         "budget_over_time": Drawing(budget_over_time(trials, n_trials)),
-        "learning_curves": Drawing(learning_curves(trials, direction=direction)),
+        "learning_curves": Drawing(
+            learning_curves(of_first, direction=direction_of(objectives[0]))
+        ),
     }
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if len(complete) < MIN_COMPLETE:
+    if len(completed(trials)) < MIN_COMPLETE:
         return drawings
-    compared = chosen(complete, MAX_COMPARED, direction)
-    few = _stand_in(trials, compared, [direction])
-    caption = _caption(compared, complete)
-    history = chosen(complete, MAX_HISTORY, direction)
-    told = _stand_in(trials, history, [direction])
-    with _quiet():
-        drawings |= {
-            "optimization_history": Drawing(
-                _themed(plot_optimization_history(told, target_name=value)),
-                _caption(history, complete),
-            ),
-            "param_importances": Drawing(
-                _themed(_importances(_stand_in(trials, complete, [direction]), value)),
-                "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the complete trials"
-                " differs from all of them in each parameter.",
-            ),
-            "parallel_coordinate": Drawing(
-                _themed(plot_parallel_coordinate(few, target_name=value)), caption, 900
-            ),
-            "slice": Drawing(
-                _themed(plot_slice(few, target_name=value)),
-                caption,
-                SLICE_PX * len({name for trial in compared for name in trial.params}),
-            ),
-        }
-    return drawings
+    are_several = len(objectives) > 1
+    drawings |= _compare(trials, objectives)
+    drawings |= _compare_in(of_first, objectives[0], is_one_of_several=are_several)
+    return drawings | (_draw_front(trials, objectives) if are_several else {})
+
+
+def _compare(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> dict[str, Drawing]:
+    """Draw what each of the objectives has of its own."""
+    complete, studies = completed(trials), []
+    for i, objective in enumerate(objectives):
+        of_one = of_objective(trials, i)
+        shown = chosen(completed(of_one), MAX_HISTORY, objective)
+        studies.append(stand_in(of_one, shown, [objective]))
+    return {
+        "optimization_history": Drawing(
+            history(studies, objectives), _caption(len(shown), len(complete))
+        ),
+        "param_importances": Drawing(
+            importances(stand_in(trials, complete, objectives), objectives),
+            "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the complete trials"
+            f" differs from all of them in each parameter.{_caution(len(complete))}",
+        ),
+    }
+
+
+def _compare_in(
+    trials: Sequence[FrozenTrial], objective: Objective, *, is_one_of_several: bool
+) -> dict[str, Drawing]:
+    """Draw parameters, if there are any, against the one objective that trials have values of."""
+    complete = completed(trials)
+    shown = chosen(complete, MAX_COMPARED, objective)
+    n_params = len({name for trial in shown for name in trial.params})
+    if n_params == 0:
+        return {}
+    study = stand_in(trials, shown, [objective])
+    which = f" By {NAMES[objective]}, the first objective." if is_one_of_several else ""
+    caption = _caption(len(shown), len(complete)) + which
+    return {
+        "parallel_coordinate": Drawing(
+            parallel_coordinates(study, objective),
+            f"{caption} From orange, the worst, to violet, the best.",
+            AXIS_PX * (1 + n_params),
+        ),
+        "slice": Drawing(slices(study, objective), caption),
+    }
 
 
 def _draw_front(
     trials: Sequence[FrozenTrial], objectives: Sequence[Objective]
 ) -> dict[str, Drawing]:
-    directions = [direction_of(objective) for objective in objectives]
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if not complete:
-        return {}
-    front = {trial.number for trial in _stand_in(trials, complete, directions).best_trials}
-    of_first = [_with_first_value(trial) for trial in complete]
-    shown = front | {t.number for t in chosen(of_first, MAX_COMPARED, directions[0])}
-    told = _stand_in(trials, [t for t in complete if t.number in shown], directions)
-    with _quiet():
-        figure = plot_pareto_front(told, target_names=[NAMES[one] for one in objectives])
+    complete = completed(trials)
+    front = {one.number for one in stand_in(trials, complete, objectives).best_trials}
+    some = chosen(completed(of_objective(trials, 0)), MAX_COMPARED, objectives[0])
+    numbers = front | {trial.number for trial in some}
+    shown = [trial for trial in complete if trial.number in numbers]
     caption = f"{len(front):,} of {len(complete):,} complete trials are on the front."
-    return {"pareto_front": Drawing(_themed(figure), caption)}
-
-
-def _with_first_value(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial as a study of the first objective alone would have it."""
-    if trial.values is None:
-        return trial
-    first = copy(trial)
-    first.values = trial.values[:1]
-    return first
+    return {"pareto_front": Drawing(pareto_front(shown, front, objectives), caption)}
 
 
 def draw_outcome(
@@ -145,70 +136,35 @@ def draw_outcome(
     task: Task,
 ) -> dict[str, Drawing]:
     """Draw what came out, by name of the figure; what calibration changed also as it was before."""
-    test, per_label = scores["test"], metrics["decisions"]["per_label"]
+    test = scores["test"]
     drawings = {
-        "label_precision": Drawing(label_precision(metrics)),
+        "label_precision": Drawing(label_precision(metrics, task)),
         "precision_recall": Drawing(precision_recall(test, label_names)),
         "calibration": Drawing(calibration(test, label_names)),
     }
     if task == "multiclass":
         drawings["confusion"] = Drawing(confusion(test, label_names))
-    if any(one["calibration"] != "none" for one in per_label.values()):
+    if is_calibrated(metrics["decisions"]):
         drawings["uncalibrated"] = Drawing(calibration(scores["uncalibrated"], label_names))
     return drawings
 
 
-def chosen(complete: Sequence[FrozenTrial], n: int, direction: StudyDirection) -> list[FrozenTrial]:
-    """Choose about `n` of the trials: the best half, each that was the best in its time, others.
-
-    The others are spaced evenly. All are in their order.
-    """
-    if len(complete) <= n:
-        return list(complete)
-    sign = 1 if direction is StudyDirection.MINIMIZE else -1
-    values = sign * np.array([trial.value for trial in complete], dtype=float)
-    best = np.argsort(values, kind="stable")[: n // 2]
-    records = np.flatnonzero(values == np.minimum.accumulate(values))[: n // 4]
-    others = np.linspace(0, len(complete) - 1, n // 2).round().astype(np.int64)
-    return [complete[i] for i in np.unique(np.concatenate([best, records, others]))]
-
-
-def _stand_in(
-    trials: Sequence[FrozenTrial],
-    shown: Sequence[FrozenTrial],
-    directions: Sequence[StudyDirection],
-) -> Study:
-    """Return a study of the trials to be shown; failed ones keep the others' numbers."""
-    by_number = {trial.number: trial for trial in shown}
-    study = optuna.create_study(directions=directions)
-    failed = create_trial(state=TrialState.FAIL)
-    study.add_trials(by_number.get(trial.number, failed) for trial in trials)
-    return study
-
-
-def _importances(study: Study, value: str) -> go.Figure:
-    evaluator = PedAnovaImportanceEvaluator()
-    figure = plot_param_importances(study, evaluator=evaluator, target_name=value)
-    return figure.update_yaxes(title=None)
-
-
-def _themed(figure: go.Figure) -> go.Figure:
-    """Give a figure of Optuna's our fonts and margins, and the paper behind it."""
-    return figure.update_layout(template=TEMPLATE, plot_bgcolor=None)
-
-
-def _caption(shown: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
-    if len(shown) == len(complete):
-        return f"All {len(complete):,} complete trials."
+def _caption(n_shown: int, n_complete: int) -> str:
+    if n_shown == n_complete:
+        return f"All {n_complete:,} complete trials."
     return (
-        f"{len(shown):,} of {len(complete):,} complete trials: the best, those that were the best"
+        f"{n_shown:,} of {n_complete:,} complete trials: the best, those that were the best"
         " when they ended, and others evenly spaced."
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out what Optuna remarks on studies with few trials."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _caution(n_complete: int) -> str:
+    """Say how little importance means where few trials are complete."""
+    if n_complete >= FEW_COMPLETE:
+        return ""
+    n_best = ceil(n_complete / 10)
+    return (
+        f" That is little to go by: of {n_complete} complete trials the best tenth"
+        f" {'is one' if n_best == 1 else f'are {n_best}'}, and another seed may well order the"
+        f" parameters otherwise. It takes {FEW_COMPLETE} trials or more."
+    )

@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.events import read_events
-from orchestrator.report.drawings import NAMES
+from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.restore import part_of
 from orchestrator.run import Run

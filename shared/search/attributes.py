@@ -17,6 +17,8 @@ SEARCH_S = "search_s"
 STORE = "store"
 VERSIONS = "versions"
 LABELS = "labels"
+ENSEMBLE = "ensemble in the making"
+"""How far the ensemble was when its maker last said so."""
 CHOSEN_TRIAL = "ensemble of trial"
 """The number of the trial that somebody has named for the ensemble."""
 

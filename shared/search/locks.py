@@ -93,8 +93,19 @@ def _require_session(connection: Connection, storage: StudyStorage) -> None:
         )
 
 
+def require_free(storage: StudyStorage, study_name: str, lock: Lock) -> None:
+    """Raise LockedError where another holds a lock that will be wanted later."""
+    if is_held(storage, study_name, lock):
+        raise LockedError(f"Study {study_name!r} {_REFUSALS[lock]}")
+
+
 def is_driven(storage: StudyStorage, study_name: str) -> bool:
     """Say whether a driver is at work on the study's search, in any process on any machine."""
-    key = {"kind": Lock.SEARCH.value, "study": storage.get_study_id_from_name(study_name)}
+    return is_held(storage, study_name, Lock.SEARCH)
+
+
+def is_held(storage: StudyStorage, study_name: str, lock: Lock) -> bool:
+    """Say whether any process on any machine holds a lock of the study."""
+    key = {"kind": lock.value, "study": storage.get_study_id_from_name(study_name)}
     query = text(f"SELECT count(*) FROM pg_locks WHERE {_HELD}")  # noqa: S608  a constant
     return storage.transact(lambda connection: bool(connection.scalar(query, key)))

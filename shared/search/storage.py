@@ -26,6 +26,8 @@ _MADE_BY_ANOTHER = ("23505", "42P07", "42710")
 _MEETING_WAITS_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 """When to look again whether that process has done it."""
 
+PORTS = range(1, 65_536)
+
 LIVELY = {
     "connect_timeout": 10,
     "keepalives_idle": 20,
@@ -45,10 +47,12 @@ def parse_url(url: str) -> URL:
     """Read a PostgreSQL URL; raise InputError for any other, never showing a password."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise InputError(
-            "The storage must be a URL such as postgresql://user@host/database, but cannot be read."
-        ) from error
+            "The storage must be a URL such as postgresql://user@host:5432/database, but cannot be"
+            " read. Is its port a number, and are :, / and @ in its password written as %3A, %2F"
+            " and %40?"
+        ) from None  # the cause may have a piece of the password
     driver = parsed.drivername
     if driver.startswith("sqlite"):
         raise InputError(
@@ -59,6 +63,10 @@ def parse_url(url: str) -> URL:
         raise InputError(
             f"The storage must be PostgreSQL (postgresql://...), but is {driver!r}."
             " Leave --storage out to have a PostgreSQL started for you."
+        )
+    if parsed.port is not None and parsed.port not in PORTS:
+        raise InputError(
+            f"The storage's port must be from {PORTS[0]} to {PORTS[-1]}, but is {parsed.port}."
         )
     return parsed.set(drivername=DRIVER)
 

@@ -50,9 +50,10 @@ def test_texts_get_one_of_several_classes_from_the_csv_to_predictions(
     _in_this_process("predict", bundle, "--input", topics, "--output", output)
     given, predicted = pd.read_csv(topics)["topic"], pd.read_csv(output)
     probabilities = predicted.filter(like="_probability")
-    assert list(predicted) == ["text", *probabilities, "topic"]
+    assert list(predicted) == ["text", "topic", *probabilities, "topic_predicted"]
+    assert predicted["topic"].equals(given), "the input's columns stay as they are"
     assert probabilities.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
-    accuracy = (predicted["topic"] == given).mean()
+    accuracy = (predicted["topic_predicted"] == given).mean()
     assert accuracy > 0.6
     found = json.loads(_in_this_process("evaluate", bundle, topics, "--json"))
     assert found["accuracy"] == pytest.approx(accuracy)

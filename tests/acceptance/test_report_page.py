@@ -43,6 +43,24 @@ DRAWN = """[...document.querySelectorAll(".plot")].map(plot => ({
 PAPER = "getComputedStyle(document.body).backgroundColor"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+BY_LABEL = """(heading => {
+    const note = heading.nextElementSibling, box = note.nextElementSibling;
+    const f1 = [...box.querySelectorAll("th")].find(cell => cell.innerText == "F1");
+    return {
+        box: box.clientWidth,
+        table: box.scrollWidth,
+        is_said: !note.hidden,
+        f1: f1.getBoundingClientRect().right,
+    };
+})([...document.querySelectorAll("h2")].find(heading => heading.innerText == "By label"))"""
+AXES = """(plot => [
+    [...plot.querySelectorAll(".xtick text")].filter(
+        name => name.checkVisibility({checkOpacity: true})
+    ).length,
+    plot.layout.xaxis.ticktext.length,
+])(document.getElementById("parallel_coordinate"))"""
+SLICE = "document.getElementById('slice')"
+
 
 @pytest.fixture(scope="module")
 def browser(finished: FinishedRun) -> Iterator[Chrome]:
@@ -79,6 +97,34 @@ def test_every_plot_is_drawn_and_none_is_too_wide(browser: Chrome, scheme: str, 
         assert plot["height"] > 200, plot
     assert evaluate(browser, OVERFLOW) == 0
     screenshot(browser, f"report-{scheme}-{width}")
+
+
+def test_tables_that_go_on_to_the_right_say_so_and_begin_with_f1(browser: Chrome) -> None:
+    for width, goes_on in ((400, True), (1600, False)):
+        resize(browser, width, 1000)
+        WebDriverWait(browser, 10).until(
+            lambda browser, goes_on=goes_on: evaluate(browser, BY_LABEL)["is_said"] is goes_on
+        )
+        table = evaluate(browser, BY_LABEL)
+        assert (table["table"] > table["box"]) is goes_on
+        assert table["f1"] < table["box"]
+
+
+@pytest.mark.parametrize(("width", "n_columns"), [(1600, 4), (400, 1)])
+def test_slices_fit_their_box(browser: Chrome, width: int, n_columns: int) -> None:
+    resize(browser, width, 1000)
+    WebDriverWait(browser, 10).until(
+        lambda browser: evaluate(browser, f"{SLICE}.layout.grid.columns") == n_columns
+    )
+    assert evaluate(browser, f"{SLICE}.querySelector('.main-svg').clientWidth") < width
+    box = evaluate(browser, f"(box => [box.scrollWidth, box.clientWidth])({SLICE}.parentElement)")
+    assert box[0] == box[1]
+
+
+def test_each_of_the_parallel_coordinates_has_its_name(browser: Chrome) -> None:
+    resize(browser, 1600, 1000)
+    named, axes = evaluate(browser, AXES)
+    assert named == axes
 
 
 def test_the_page_is_light_or_dark_as_its_reader_prefers(browser: Chrome) -> None:

@@ -3,6 +3,7 @@ import io
 import json
 import re
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 from subprocess import PIPE
@@ -47,6 +48,14 @@ def test_the_events_of_a_run_tell_its_stages_trials_and_result(finished: Finishe
 
 def test_the_database_is_stopped_at_the_end(finished: FinishedRun) -> None:
     assert processes_of(finished.folder) == []
+
+
+def test_a_run_whose_directory_is_copied_elsewhere_is_finished_there_too(
+    tagsweep: Tagsweep, finished: FinishedRun, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished.folder, tmp_path / "other")
+    assert status_of(tagsweep, copy)["finished"] == 8
+    assert "Nothing to do: study 'run'" in tagsweep("run", "--run-dir", copy).stdout
 
 
 def test_the_status_says_all_that_it_promises(tagsweep: Tagsweep, finished: FinishedRun) -> None:
@@ -96,12 +105,15 @@ def test_a_thousand_rows_come_back_in_order(
     tagsweep: Tagsweep, finished: FinishedRun, checkout: Path, tmp_path: Path
 ) -> None:
     texts = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=1000)["text"]
-    pd.DataFrame({"note": texts}).to_csv(tmp_path / "new.csv", index=False)
+    table = pd.DataFrame({"id": range(1000), "note": texts})
+    table.to_csv(tmp_path / "new.csv", index=False)
     bundle, output = finished.folder / "bundle", tmp_path / "out.csv"
     where = ("--input", tmp_path / "new.csv", "--text-column", "note", "--output", output)
-    tagsweep("predict", bundle, *where)
+    shown = tagsweep("predict", bundle, *where).stderr.splitlines()
+    assert shown[:2] == ["Loading the model ...", "Loading the encoder ..."]
+    assert shown[-1].startswith("Predicting: 1000/1000 ")
     predicted = pd.read_csv(output)
-    assert predicted["text"].tolist() == texts.tolist()
+    assert predicted[["id", "note"]].equals(table)
     assert predicted["defect"].isin([0, 1]).all()
     assert predicted["defect_probability"].between(0, 1).all()
 

@@ -38,7 +38,7 @@ def _train(
     arrays: SearchArrays,
     store: Path,
     candidates: Sequence[Candidate] = (CANDIDATE,),
-    on_epoch: Callable[[int, int, float], None] = lambda *_: None,
+    on_epoch: Callable[[int, int, int, int], None] = lambda *_: None,
     on_member: Callable[[int, int, int], None] = lambda *_: None,
 ) -> list[Team]:
     training = TrainingConfig(max_epochs=15)
@@ -88,7 +88,7 @@ def test_out_of_fold_probabilities_are_of_members_that_did_not_see_the_row(
 
 
 def test_finished_members_are_not_trained_again(arrays: SearchArrays, tmp_path: Path) -> None:
-    def die_when_one_is_done(n_done: int, _step: int, _value: float) -> None:
+    def die_when_one_is_done(n_done: int, *_: int) -> None:
         if n_done == 1:
             raise KeyboardInterrupt
 

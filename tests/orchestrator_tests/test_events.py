@@ -13,6 +13,7 @@ from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
+from shared.versions import versions
 from tests.ports import free_port
 
 
@@ -110,6 +111,15 @@ def test_a_disk_that_is_full_for_a_while_ends_nothing(
     assert _numbers(path) == [0, 2]
     _open(path).write_trials(_trials(0, 1, 2))
     assert _numbers(path) == [0, 2, 1]
+
+
+def test_nothing_begins_where_keras_is_set_up_for_what_heads_cannot_be_trained_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    versions.cache_clear()
+    with pytest.raises(InputError, match="KERAS_BACKEND says 'torch'"), recording(run):
+        pytest.fail("it has begun")
 
 
 def test_a_run_that_ends_well_has_written_its_stages(run: Run) -> None:

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.figures import (
+    FAINT,
     MAX_CURVES,
     MAX_POINTS,
     budget_over_time,
@@ -63,10 +64,10 @@ def test_the_best_curves_have_a_trace_each_in_their_order() -> None:
     assert list(figure.data[0].y) == [0.6, 0.4, 0.41]
 
 
-def test_all_curves_are_drawn_and_pruned_ones_faded() -> None:
+def test_all_curves_are_drawn_and_pruned_ones_in_grey() -> None:
     pruned, complete, best = learning_curves(TRIALS).data
     assert [t.name for t in (pruned, complete, best)] == ["pruned (1)", "complete (2)", "best (1)"]
-    assert pruned.opacity < complete.opacity
+    assert (pruned.line.color, pruned.opacity) == (FAINT, None), "faded ones cannot be seen"
     assert list(complete.y) == [0.6, 0.5, None, 0.7, 0.6], "two lines with a gap between them"
 
 
@@ -83,7 +84,7 @@ def test_no_trial_at_all_is_an_empty_figure() -> None:
 
 
 def test_labels_stand_in_the_order_of_the_ensembles_precision_beside_the_baselines() -> None:
-    baseline, ours = label_precision(METRICS).data
+    baseline, ours = label_precision(METRICS, "multilabel").data
     assert (baseline.name, ours.name) == ("logistic regression", "ensemble")
     assert list(ours.y) == ["&lt;b&gt;fear&lt;/b&gt;", "joy"], "and nothing of it is markup"
     assert list(ours.x) == [0.6, 0.7]

@@ -110,17 +110,24 @@ def test_preparing_something_else_leaves_what_a_search_started_from(
     assert run.paths.config.read_text() == kept
 
 
-@pytest.mark.parametrize("stage", [run_all, run_search])
-def test_a_run_that_is_refused_has_changed_nothing(
-    run: Run, storage: StudyStorage, stage: Callable[..., object]
+@pytest.mark.parametrize(
+    ("stage", "lock", "said"),
+    [
+        (run_all, Lock.SEARCH, "being searched by another"),
+        (run_search, Lock.SEARCH, "being searched by another"),
+        (run_all, Lock.ENSEMBLE, "having its ensemble made by another"),
+    ],
+)
+def test_a_run_that_is_refused_has_changed_nothing_and_not_searched(
+    run: Run, storage: StudyStorage, stage: Callable[..., object], lock: Lock, said: str
 ) -> None:
     """Another drives the study; a larger budget would be that of all workers from now on."""
     study = optuna.load_study(storage=storage, study_name=run.study_name)
     before = (study.user_attrs, run.paths.config.read_text(), run.paths.split.read_bytes())
     larger = replace(run, config=with_values(run.config, {"study": {"n_trials": 99}}))
     with (
-        locked(storage, run.study_name, Lock.SEARCH),
-        pytest.raises(LockedError, match="being searched by another"),
+        locked(storage, run.study_name, lock),
+        pytest.raises(LockedError, match=said),
     ):
         stage(larger, CONSOLE)
     after = (study.user_attrs, run.paths.config.read_text(), run.paths.split.read_bytes())

@@ -1,22 +1,17 @@
-import csv
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from orchestrator.predict import (
-    Prediction,
     Predictor,
     load_predictor,
     predict,
     predict_embedded,
     predict_in_chunks,
     predict_vectors,
-    write_csv,
 )
 from shared.bundle import Bundle, read_bundle
-from shared.decisions.take import take
 from shared.errors import InputError
 from tests.tiny_bundle import tiny_members, write_tiny_bundle
 
@@ -31,11 +26,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def predictor(bundle: Bundle) -> Predictor:
     return load_predictor(bundle)
-
-
-def _only(prediction: Prediction, start: int, stop: int) -> Prediction:
-    rows = slice(start, stop)
-    return Prediction(prediction.probabilities[rows], prediction.decisions[rows])
 
 
 def _vectors(n: int) -> np.ndarray:
@@ -76,15 +66,16 @@ def test_a_forward_pass_is_of_few_sizes_and_sums_are_no_more_than_1() -> None:
     assert set(sizes) == {1, 2, 4, 8, 16, 32, 64, 128}
 
 
-def test_chunks_of_texts_come_in_order(
+def test_chunks_of_texts_come_in_order_and_how_far_they_are_is_told(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = ["one text", "another", "a third"]
     whole = predict(predictor, texts).probabilities
-    monkeypatch.setattr("orchestrator.predict.BATCH_ROWS", 2)
-    chunks = list(predict_in_chunks(predictor, texts))
-    assert [list(chunk) for chunk, _ in chunks] == [texts[:2], texts[2:]]
-    parts = [prediction.probabilities for _, prediction in chunks]
+    monkeypatch.setattr("orchestrator.predict.CHUNK", 2)
+    progress: list[tuple[int, int]] = []
+    chunks = list(predict_in_chunks(predictor, texts, lambda *one: progress.append(one)))
+    assert progress == [(0, 3), (2, 3), (3, 3)]
+    parts = [prediction.probabilities for prediction in chunks]
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
 
 
@@ -103,42 +94,3 @@ def test_another_version_of_the_encoder_is_refused(bundle: Bundle) -> None:
     )
     with pytest.raises(InputError, match="needs encoder 'all-MiniLM-L6-v2' at 000000000000"):
         load_predictor(replace(bundle, manifest=other))
-
-
-def test_texts_come_back_from_the_csv_as_they_were() -> None:
-    texts = ['1+1, "quoted"\nline', "2 = 2", "here@"]
-    prediction = Prediction(
-        np.full((3, 1), 0.25, dtype=np.float32), np.array([[True], [False], [True]])
-    )
-    file = io.StringIO()
-    write_csv(
-        file, [(texts[:1], _only(prediction, 0, 1)), (texts[1:], _only(prediction, 1, 3))], ["a"]
-    )
-    rows = list(csv.DictReader(io.StringIO(file.getvalue(), newline="")))
-    assert [row["text"] for row in rows] == texts
-    assert rows[0] == {"text": texts[0], "a_probability": "0.250000", "a": "1"}
-
-
-def test_a_class_has_the_column_that_it_was_learnt_from() -> None:
-    probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
-    file = io.StringIO()
-    prediction = Prediction(probabilities, take(probabilities, None))
-    write_csv(file, [(["x", "y"], prediction)], ["=a", "b"], "topic")
-    file.seek(0)
-    assert list(csv.reader(file)) == [
-        ["text", "'=a_probability", "b_probability", "topic"],
-        ["x", "0.250000", "0.750000", "b"],
-        ["y", "0.500000", "0.500000", "'=a"],
-    ]
-
-
-def test_no_text_is_a_formula_to_a_spreadsheet() -> None:
-    texts = ['=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\t=1", "plain = text"]
-    n = len(texts)
-    prediction = Prediction(np.zeros((n, 1), np.float32), np.zeros((n, 1), bool))
-    file = io.StringIO()
-    write_csv(file, [(texts, prediction)], ["=a"])
-    file.seek(0)
-    header, *rows = csv.reader(file)
-    assert header == ["text", "'=a_probability", "'=a"]
-    assert [row[0] for row in rows] == [f"'{text}" for text in texts[:-1]] + texts[-1:]

@@ -1,3 +1,5 @@
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,16 @@ def test_each_encoder_embeds_the_texts_once_and_their_vectors_lie_side_by_side(
     assert {path: path.stat().st_mtime_ns for path in run.paths.embeddings.iterdir()} == before
 
 
+def test_what_is_taken_is_shown_before_it_is_embedded(run: Run) -> None:
+    file = io.StringIO()
+    prepare(run, Console(file=file, width=300))
+    lines = file.getvalue().splitlines()
+    titles = [line.split()[0] for line in lines]
+    assert titles[:3] == ["Data", "Labels", "Encoder"]
+    assert titles.index("Encoder") < titles.index("Embedding:") < titles.index("Split")
+    assert "3,000 rows" in lines[0]
+
+
 def test_what_one_encoder_makes_is_no_copy(prepared: Prepared, names: list[str]) -> None:
     second = prepared.only(names[1:])
     assert second.vectors is prepared.embeddings[names[1]].vectors
@@ -80,6 +92,20 @@ def test_rows_that_nothing_can_be_measured_on_are_refused(
         InputError, match=r"test split must have .* none of the 10 has\. Raise data\.test"
     ):
         prepare(Run(RunPaths(tmp_path), small), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ({"test_fraction": 0.999}, "leaves . for 5 folds"),
+        ({"valid_fraction": 0.9999}, "leaves 0 of these to train on"),
+    ],
+)
+def test_parts_that_leave_nothing_are_refused_before_anything_is_embedded(
+    run: Run, values: dict[str, float], left: str
+) -> None:
+    with pytest.raises(InputError, match=left):
+        prepare(replace(run, config=with_values(run.config, {"data": values})), Console(quiet=True))
 
 
 def test_two_names_of_one_encoder_are_refused(run: Run) -> None:

@@ -1,8 +1,10 @@
 import io
+import logging
 
+import pytest
 from rich.console import Console
 
-from orchestrator.progress import show_progress, with_rate
+from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 
 
 def _shown(*, terminal: bool, quiet: bool = False) -> str:
@@ -38,3 +40,23 @@ def test_a_rate_counts_what_was_done_since_the_start() -> None:
     assert seen[:2] == [(100, "0 texts/s"), (100, "0 texts/s")]
     assert seen[2][0] == 150
     assert float(seen[2][1].split()[0]) > 0
+
+
+def test_what_is_waited_for_is_said_and_on_a_terminal_goes_again() -> None:
+    shown = {}
+    for is_terminal in (False, True):
+        file = io.StringIO()
+        with show_wait(Console(file=file, force_terminal=is_terminal, width=80), "Starting Ray"):
+            pass
+        shown[is_terminal] = file.getvalue()
+    assert shown[False] == "Starting Ray ...\n"
+    assert "Starting Ray ..." in shown[True]
+    assert shown[True].endswith("\x1b[2K"), "the line is erased"
+
+
+def test_lines_are_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    file = io.StringIO()
+    with caplog.at_level(logging.INFO):
+        show_lines(Console(file=file), ["Labels  2: [a] 3"])
+    assert file.getvalue() == "Labels  2: [a] 3\n"
+    assert "Labels  2: [a] 3" in caplog.text

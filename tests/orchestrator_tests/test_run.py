@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,39 @@ def test_a_run_directory_remembers_its_configuration(tmp_path: Path) -> None:
     assert larger.config.data == run.config.data
 
 
+def test_a_run_keeps_its_study_when_its_directory_is_renamed_or_copied(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("data: {csv: a.csv}")
+    keep_config(define_run(sweep, tmp_path / "demo", None, {}))
+    shutil.copytree(tmp_path / "demo", tmp_path / "copied")
+    moved = (tmp_path / "demo").rename(tmp_path / "other")
+    for root in (moved, tmp_path / "copied"):
+        assert load_run(root, None, {}).study_name == "demo"
+        assert define_run(sweep, root, None, {}).study_name == "demo"
+        assert define_run(None, root, None, {}).study_name == "demo"
+    options = {"study": {"name": "mine"}}
+    assert define_run(sweep, moved, None, options).study_name == "mine"
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run directory"):
         load_run(tmp_path, None, {})
+    RunPaths(tmp_path).events.touch()
+    with pytest.raises(InputError, match="has no study yet: its texts are being embedded"):
+        load_run(tmp_path, None, {})
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "ray://head:10001"])
+def test_an_address_of_a_cluster_is_taken(tmp_path: Path, address: str) -> None:
+    options = {"data": {"csv": tmp_path / "a.csv"}}
+    assert define_run(None, tmp_path, None, options, address).ray_address == address
+
+
+@pytest.mark.parametrize("address", ["head", "head:abc", "head:65536", "ray://head", ":6379"])
+def test_what_cannot_be_the_address_of_a_cluster_is_refused(tmp_path: Path, address: str) -> None:
+    options = {"data": {"csv": tmp_path / "a.csv"}}
+    with pytest.raises(InputError, match=f"must be auto, HOST:PORT or .* but is '{address}'"):
+        define_run(None, tmp_path, None, options, address)
 
 
 def test_a_study_is_resumed_by_name_alone(
@@ -95,3 +126,5 @@ def test_workers_connect_as_their_driver_does_or_to_a_pooler(
     monkeypatch.setenv("TAGSWEEP_WORKER_STORAGE", "mysql://pooler/db")
     with pytest.raises(InputError, match="must be PostgreSQL"):
         storage_of_workers("postgresql://driver/db")
+    with pytest.raises(InputError, match="must be PostgreSQL"):
+        require_reach(Run(RunPaths(Path("run")), SweepConfig()))

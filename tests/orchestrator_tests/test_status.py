@@ -5,6 +5,7 @@ import pytest
 
 from orchestrator.nodes import NodeStatus
 from orchestrator.run import Run
+from orchestrator.stage import Stage
 from orchestrator.status import Status, describe_status, read_status
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
@@ -17,7 +18,7 @@ from shared.search.study_storage import StudyStorage
 STATUS = Status(
     study="mine",
     storage="postgresql://user:***@host/db",
-    stage="search",
+    stage=Stage.SEARCH,
     budget=30,
     finished=12,
     complete=8,

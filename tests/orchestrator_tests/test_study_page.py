@@ -15,7 +15,7 @@ from orchestrator import study_page
 from orchestrator.artifacts import StoredArtifacts
 from orchestrator.ensemble import name_of_member
 from orchestrator.run import Run
-from orchestrator.study_page import show_result, show_search
+from orchestrator.study_page import show_making, show_result, show_search
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from tests.orchestrator_tests import showcase
@@ -100,6 +100,16 @@ def test_a_newer_result_takes_the_place_of_the_old_one(study: Study, run: Run) -
     assert _attrs(study).keys() == before
     (file,) = [one for one in get_all_artifact_meta(study) if one.filename == "best-trial.keras"]
     assert StoredArtifacts(run.store).open_reader(file.artifact_id).read() == b"better"
+
+
+def test_while_a_new_ensemble_is_made_the_old_result_is_not_said_to_be_all(
+    study: Study, run: Run
+) -> None:
+    _show_result(run, study)
+    show_making(run, showcase.prepared(), study)
+    note = optuna_dashboard.get_note(study)
+    assert "Its ensemble is being made." in note
+    assert "Done" not in note
 
 
 def test_plots_stay_small(study: Study, run: Run) -> None:

@@ -170,6 +170,26 @@ def test_what_is_shown_says_how_far_the_search_is(
     ]
 
 
+def test_while_nothing_shows_yet_it_is_said_what_is_waited_for(
+    study: Study, storage: StudyStorage, follower: Follower
+) -> None:
+    shown: list[str] = []
+
+    def update(_done: int, detail: str) -> None:
+        shown.append(detail)
+        if len(shown) == 2:
+            _begin(study, storage, "worker-0")
+
+    pool = ScriptedPool(PoolState(0, 2), PoolState(1, 1), PoolState(2), PoolState(0))
+    _supervise(study, storage, follower, pool, update=update)
+    assert shown[:3] == [
+        "waiting for 2 workers, which import what training needs",
+        "waiting for the first trial to begin",
+        "waiting for the first trial to end, 1 running",
+    ]
+    assert "waiting" not in shown[3]
+
+
 def test_the_pace_foresees_the_end_of_trials_or_of_time() -> None:
     progress = StudyProgress(complete=8, pruned=2, failed=3, running=1, waiting=0, best=None)
     assert pace(progress, 40, None, 60).trials_per_min == pytest.approx(10)

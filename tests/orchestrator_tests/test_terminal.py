@@ -34,8 +34,13 @@ def _restore() -> Iterator[None]:
     [
         (InputError("row 3\nis bad"), 2, "Error: row 3 is bad\n"),
         (TagsweepError("no server"), 1, "Error: no server\n"),
-        (PermissionError(13, "Permission denied", "out.csv"), 1, "Error: .*denied: 'out.csv'\n"),
+        (
+            PermissionError(13, "Permission denied", "out.csv"),
+            1,
+            "Error: out.csv: Permission denied\n",
+        ),
         (KeyboardInterrupt(), 3, "Stopped. Run the same command again to go on.\n"),
+        (typer.Abort(), 3, "Stopped. Run the same command again to go on.\n"),
         (ValueError("x"), 1, "Error: this is a bug in tagsweep, .*: ValueError: x\n"),
     ],
 )
@@ -92,6 +97,20 @@ def test_a_command_without_a_run_shows_warnings_only(capsys: pytest.CaptureFixtu
     logging.getLogger("workers").info("a detail")
     logging.getLogger("workers").warning("a warning")
     assert capsys.readouterr().err == "WARNING: a warning\n"
+
+
+RETRYING = """
+import logging
+from orchestrator.terminal import LogLevel, open_terminal
+open_terminal(None, LogLevel.WARNING, quiet=True)
+from huggingface_hub import hf_hub_download
+logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+"""
+
+
+def test_a_librarys_tries_to_reach_the_hub_are_not_told_one_by_one() -> None:
+    done = subprocess.run([sys.executable, "-c", RETRYING], capture_output=True, check=True)
+    assert done.stderr == b""
 
 
 SPEAK = """

@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator.nodes import NodeStatus
+from orchestrator.stage import Stage
 from orchestrator.status import Status, describe_status
-from orchestrator.view import Screen, describe_s, view
+from orchestrator.values import describe_s
+from orchestrator.view import Screen, view
 from shared.search.following import Failure, FrontTrial, Improvement, RunningTrial
 
 RUNNING = tuple(
@@ -17,7 +19,7 @@ RUNNING = tuple(
 STATUS = Status(
     study="mine",
     storage="postgresql://user:***@host/db",
-    stage="search",
+    stage=Stage.SEARCH,
     budget=300,
     finished=75,
     complete=45,
@@ -153,7 +155,7 @@ def test_a_search_that_nobody_drives_says_how_to_go_on() -> None:
 
 
 def test_the_result_is_shown_when_it_is_there() -> None:
-    ended = replace(STATUS, stage="done", running_trials=(), nodes=(), failures=())
+    ended = replace(STATUS, stage=Stage.DONE, running_trials=(), nodes=(), failures=())
     lines = _shown(ended, _screen(80, 24))
     assert lines[0] == "mine: done"
     assert lines[-1] == "Test   weighted AP 0.7500, logistic regression 0.5000"

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.outages import outage
 from orchestrator.database import embedded_postgres
 from orchestrator.run import Run
+from orchestrator.stage import Stage
 from orchestrator.status import Status, opened_status
 from orchestrator.watch import is_over, readings, watch
 from shared.config import SweepConfig, with_values
@@ -86,9 +87,9 @@ def test_a_budget_that_is_raised_meanwhile_counts(
 
 
 def test_a_database_that_is_away_for_a_moment_is_waited_for(searching: Status) -> None:
-    done = replace(searching, stage="done")
+    done = replace(searching, stage=Stage.DONE)
     read = _scripted(searching, AWAY, AWAY, done)
-    found = list(readings(read, lambda status: status.stage == "done", every_s=0.01))
+    found = list(readings(read, lambda status: status.stage is Stage.DONE, every_s=0.01))
     assert [status for status, _ in found] == [searching] * 3 + [done]
     first_s, *away_s, last_s = (seconds for _, seconds in found)
     assert first_s is last_s is None
@@ -120,9 +121,9 @@ def test_other_errors_are_not_waited_out(searching: Status) -> None:
 def test_it_ends_with_the_run_but_for_an_ensemble_that_is_made_elsewhere(
     run: Run, searching: Status
 ) -> None:
-    searched = replace(searching, stage="ensemble")
+    searched = replace(searching, stage=Stage.ENSEMBLE)
     assert [is_over(run, status) for status in (searching, searched)] == [False, False]
-    assert is_over(run, replace(searching, stage="done"))
+    assert is_over(run, replace(searching, stage=Stage.DONE))
     run.paths.job.write_text("{}")
     assert [is_over(run, status) for status in (searching, searched)] == [False, True]
     assert not is_over(run, replace(searched, is_driven=True)), "its last trials are coming in"

@@ -104,6 +104,10 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
         read_bundle(tmp_path)
     with pytest.raises(InputError, match="is not a bundle"):
         read_metrics(tmp_path / "none")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.json").touch()
+    with pytest.raises(InputError, match=f"Did you mean {tmp_path}/bundle?"):
+        read_bundle(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "{}"])

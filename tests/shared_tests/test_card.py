@@ -48,6 +48,14 @@ def test_it_says_what_decisions_were_chosen_for_and_what_good_they_do(bundle: Pa
     assert "- b: 5 of 50." in card
 
 
+def test_probabilities_that_nothing_calibrated_are_told_once(bundle: Path) -> None:
+    decisions = METRICS["decisions"]
+    per_label = {n: one | {"calibration": "none"} for n, one in decisions["per_label"].items()}
+    metrics = METRICS | {"decisions": decisions | {"per_label": per_label}}
+    card = model_card(read_manifest(bundle), metrics)
+    assert "| | not calibrated |\n|---|---|\n| expected calibration error | 0.0500 |\n" in card
+
+
 def test_classes_have_no_thresholds_but_an_accuracy_and_one_answer(bundle: Path) -> None:
     manifest = read_manifest(bundle).model_copy(update=CLASSES)
     card = model_card(manifest, CLASSES["metrics"])
@@ -91,6 +99,7 @@ def test_the_lines_of_python_name_the_commit_and_the_prompt_that_there_is_not(bu
     hub = BundledEncoder(config=EncoderConfig(name="some/other", prompt=""), revision="a" * 40)
     card = model_card(read_manifest(bundle).model_copy(update={"encoders": (hub,)}), METRICS)
     assert f"SentenceTransformer('some/other', revision='{'a' * 40}')" in card
+    assert "unless `HF_HUB_OFFLINE=1` is in the environment." in card
     assert """encode(["Some text"], prompt='')""" in card
 
 
@@ -118,13 +127,11 @@ def test_a_kernel_machine_is_told_for_the_embeddings_that_it_holds(bundle: Path)
     assert "`reference.npz` and `ensemble.keras` hold embeddings of some training texts" in card
 
 
-def test_ten_lines_of_python_predict_as_tagsweep_does(bundle: Path) -> None:
+def test_ten_lines_of_python_predict_as_tagsweep_does_and_need_no_network(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
     predictor = load_predictor(read_bundle(bundle))
-    (encoder,) = predictor.encoders
-    code = code.replace(repr(encoder.name), repr(encoder.location))
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, check=True
     )

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,21 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
             {"study": {"objective": ["n_parameters", "ap_macro"]}},
             "the first objective must be one of validation_loss, .* but is n_parameters",
         ),
-        ({"study": {"objective": ["ap_macro", "ap_macro"]}}, "objectives must differ"),
+        (
+            {"study": {"objective": ["ap_macro", "ap_macro"]}},
+            "'ap_macro' is named twice",
+        ),
+        ({"data": {"label_columns": ["a", "b", "a"]}}, "label_columns: 'a' is named twice"),
+        ({"space": {"activation": ["relu", "relu"]}}, "space.activation: 'relu' is named twice"),
+        (
+            {"space": {"n_layers": [1, 2]}},
+            "n_layers: must be a number or a range such",
+        ),
+        ({"space": {"n_layers": True}}, "space.n_layers: must be a number or a range"),
+        ({"study": {"seed": 2**31}}, "study.seed: .* less than or equal to 2147483647"),
+        ({"study": {"objective": "ap_macro", "target_value": 1.5}}, "target_value .* but is 1.5"),
+        ({"study": {"target_value": -1}}, "one that validation_loss can have, but is -1"),
+        ({"workers": {"gpus_per_worker": 1.5}}, "a share of one GPU or a whole number"),
         (
             {"study": {"objective": ["ap_macro", "n_parameters"], "target_value": 0.9}},
             "target_value needs a single objective",
@@ -85,6 +100,36 @@ def test_every_field_but_a_ranges_bounds_has_a_default() -> None:
 def test_a_wrong_value_is_named(values: Any, message: str) -> None:
     with pytest.raises(InputError, match=f"sweep.yaml: .*{message}"):
         parse_config(values, "sweep.yaml")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("space", {"learning_rate": {"low": 0.001, "high": None, "log": True}}),
+        ("space", {"dropout": {"low": None, "high": 0.5}}),
+        ("study", {"target_value": None}),
+        ("study", {"timeout_s": None}),
+        ("data", {"test_fraction": None}),
+    ],
+)
+def test_a_number_must_be_finite(section: str, values: Any, number: float) -> None:
+    filled = {
+        key: {name: number if bound is None else bound for name, bound in value.items()}
+        if isinstance(value, dict)
+        else number
+        for key, value in values.items()
+    }
+    with pytest.raises(InputError, match=f"{section}.* finite number, but got {number}"):
+        parse_config({section: filled}, "x")
+
+
+def test_a_number_in_place_of_a_range_fixes_it_and_a_value_is_a_list_of_one() -> None:
+    config = parse_config({"space": {"n_layers": 2, "dropout": 0.3, "activation": "relu"}}, "x")
+    assert config.space.n_layers == Range[int](low=2, high=2)
+    assert config.space.dropout == Range[float](low=0.3, high=0.3)
+    assert config.space.activation == ("relu",)
+    assert parse_config(config.model_dump(mode="json"), "x") == config
 
 
 def test_a_configuration_cannot_be_changed() -> None:

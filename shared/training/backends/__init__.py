@@ -7,11 +7,10 @@ from typing import Any, Protocol, cast
 import keras
 
 from shared.errors import InputError
+from shared.keras_settings import BACKENDS
 from shared.training.batches import Data, Slots
 from shared.training.params import Structure
 from shared.training.step import State
-
-_NAMES = ("tensorflow", "jax")
 
 # Both read these when they first compute. Heads are small: on two cores a process a core beats
 # threads by 1.4, and one process alone is a tenth faster. And sums are the same on any machine.
@@ -68,6 +67,6 @@ class Backend(Protocol):
 def current_backend() -> Backend:
     """Return the module of Keras's backend; raise InputError when it is neither of the two."""
     name = keras.backend.backend()
-    if name not in _NAMES:
-        raise InputError(f"KERAS_BACKEND must be one of {', '.join(_NAMES)}, but is {name!r}.")
+    if name not in BACKENDS:
+        raise InputError(f"Keras's backend must be {' or '.join(BACKENDS)}, but is {name!r}.")
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))

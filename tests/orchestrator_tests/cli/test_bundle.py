@@ -1,11 +1,12 @@
-import io
-import os
-import sys
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from orchestrator.cli.bundle import _read_texts, _require_extra
+from orchestrator.cli import app
+from orchestrator.cli.bundle import _require_extra
 from shared.errors import InputError
+from tests.tiny_bundle import write_tiny_bundle
 
 
 def test_a_missing_extra_is_named_and_how_to_have_it() -> None:
@@ -14,21 +15,19 @@ def test_a_missing_extra_is_named_and_how_to_have_it() -> None:
         _require_extra("serve", "no_such_module")
 
 
-@pytest.mark.parametrize(
-    ("text", "lines", "message"),
-    [
-        (os.fsdecode(b"caf\xe9"), b"", "Text 1 must be UTF-8"),
-        (None, b"tea\r\ncaf\xe9\n", "Text 2 must be UTF-8"),
-    ],
-)
-def test_a_text_that_is_not_utf_8_is_named(
-    text: str | None, lines: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+def test_predict_takes_the_datas_own_column_keeps_the_others_and_says_what_it_waits_for(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-    with pytest.raises(InputError, match=message):
-        _read_texts(text=text, csv=None, text_column=None, stdin=None if text else "-")
-
-
-def test_lines_are_texts_without_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("tea\r\ncafé\n".encode())))
-    assert _read_texts(text=None, csv=None, text_column=None, stdin="-") == ("tea", "café")
+    bundle, texts = tmp_path / "bundle", tmp_path / "new.csv"
+    write_tiny_bundle(bundle, text_column="body")
+    texts.write_text("id,body,a\n7,one text,1\n8,another,0\n")
+    command = ["predict", str(bundle), "--input", str(texts)]
+    shown = CliRunner().invoke(app, command)
+    header, *rows = shown.stdout.splitlines()
+    assert header == "id,body,a,a_probability,a_predicted,b_probability,b"
+    assert [row.rsplit(",", 4)[0] for row in rows] == ["7,one text,1", "8,another,0"]
+    loading_model, loading_encoder, *_, done = shown.stderr.splitlines()
+    assert (loading_model, loading_encoder) == ("Loading the model ...", "Loading the encoder ...")
+    assert done.startswith("Predicting: 2/2 ")
+    quiet = CliRunner().invoke(app, [*command, "--quiet"])
+    assert (quiet.stdout, quiet.stderr) == (shown.stdout, "")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.evaluate import evaluate
-from orchestrator.report.outcome import N_MISTAKES, Outcome, tell_outcome
+from orchestrator.report.outcome import N_MISTAKES, Outcome, _remark, tell_outcome
 from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
 from tests.tiny_bundle import decisions_of
@@ -41,6 +41,17 @@ def test_decisions_are_judged_at_each_labels_threshold() -> None:
     assert (a.prevalence, a.threshold, a.precision, a.recall, a.f1) == (0.5, 0.5, 0.5, 0.5, 0.5)
     assert (b.threshold, b.precision, b.recall) == (0.3, 1.0, 1.0)
     assert _tell(threshold=0.95).labels[0].precision == 0, "no row is said to have it"
+
+
+def test_figures_of_0_are_said_in_words() -> None:
+    assert [label.remark for label in _tell().labels] == [None, None]
+    assert _tell(threshold=0.95).labels[0].remark == "no test row gets it, though 2 have it"
+    labels, none, wrong, right = np.array(
+        [[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]], dtype=bool
+    )
+    assert _remark(labels, wrong) == "1 test row gets it, but is none of the 2 that have it"
+    assert _remark(none, wrong) == "no test row has it, so these rows do not tell how good it is"
+    assert _remark(labels, right) is None
 
 
 def test_a_class_is_decided_by_the_most_probable_one_and_has_no_threshold() -> None:

@@ -78,6 +78,7 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         schema_version=SCHEMA,
         created=datetime.now(UTC),
         versions={"keras": "3"},
+        text_column="text",
         label_names=NAMES,
         class_column=None,
         thresholds=(0.5, 0.5),
@@ -125,9 +126,11 @@ def test_the_pareto_front_is_a_table(searched: Run, study: Study) -> None:
         several.set_user_attr(name, value)
     for values in ([0.5, 10_000.0], [0.75, 20_000.0], [0.25, 30_000.0]):
         several.tell(several.ask(), values)
-    config = with_values(searched.config, {"study": {"objective": objectives}})
-    write_report(replace(searched, config=config), several)
+    asked = {"study": {"objective": objectives, "n_folds": 3}}
+    write_report(replace(searched, config=with_values(searched.config, asked)), several)
     page = searched.paths.report.read_text()
+    assert "pruned in the first" not in page, "nothing is pruned where there are several objectives"
+    assert "Saved by pruning" not in page
     assert "#1, macro average precision 0.7500, number of parameters 20,000" in page
     assert page.index("<td>#1</td><td>0.7500</td>") < page.index("<td>#0</td><td>0.5000</td>")
     assert "<td>#2</td>" not in page
@@ -138,7 +141,7 @@ def test_the_pareto_front_is_a_table(searched: Run, study: Study) -> None:
 def test_the_folds_of_the_trials_are_said(searched: Run, study: Study) -> None:
     folds = {"study": {"n_folds": 5, "n_repeats": 2}}
     write_report(replace(searched, config=with_values(searched.config, folds)), study)
-    assert "each measured on 10 folds" in searched.paths.report.read_text()
+    assert "each measured on 10 folds if it is not pruned" in searched.paths.report.read_text()
 
 
 def test_a_search_under_way_is_reported_without_a_result(searched: Run, study: Study) -> None:
@@ -229,6 +232,25 @@ def test_classes_are_reported_with_their_one_calibration(ensembled: Run, study: 
     assert "Thresholds were chosen" not in _shown(run)
 
 
+def test_what_calibration_left_as_it_was_is_told_once(ensembled: Run, study: Study) -> None:
+    path = ensembled.paths.bundle / "metrics.json"
+    metrics = json.loads(path.read_text())
+    for one in metrics["decisions"]["per_label"].values():
+        one["calibration"] = "none"
+    path.write_text(json.dumps(metrics))
+    write_report(ensembled, study)
+    assert "<td>not calibrated</td><td>0.0500</td>" in _shown(ensembled)
+    assert "<td>calibrated</td>" not in _shown(ensembled)
+    assert 'id="uncalibrated"' not in _shown(ensembled)
+
+
+def test_a_label_that_no_row_gets_is_told_in_words(ensembled: Run, study: Study) -> None:
+    path = ensembled.paths.bundle / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"thresholds": [1.1, 0.5]}))
+    write_report(ensembled, study)
+    assert ">: no test row gets it, though 10 have it.</p>" in _shown(ensembled).replace("</b", "")
+
+
 def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> None:
     write_report(ensembled, study, show_texts=True)
     assert "alert(1)" in _shown(ensembled)
@@ -238,6 +260,7 @@ def test_nothing_of_the_data_is_read_as_markup(ensembled: Run, study: Study) -> 
 def test_texts_are_shown_only_if_asked_for(ensembled: Run, study: Study) -> None:
     for show_texts in (True, False):
         write_report(ensembled, study, show_texts=show_texts)
+        assert ("<th>text</th>" in _shown(ensembled)) == show_texts
         assert ("a text of mine" in _shown(ensembled)) == show_texts
         assert ("a text of mine" in ensembled.paths.report_numbers.read_text()) == show_texts
 
@@ -250,6 +273,14 @@ def test_a_password_is_never_shown(searched: Run, study: Study) -> None:
     assert "s3cret" not in run.paths.report.read_text()
     assert "s3cret" not in run.paths.report_numbers.read_text()
     assert "***@bucket/folder" in _shown(run)
+
+
+def test_a_report_is_dated_for_people_and_for_programs(searched: Run, study: Study) -> None:
+    write_report(searched, study)
+    written = json.loads(searched.paths.report_numbers.read_text())["written"]
+    moment = page._moment(written)
+    assert f'<time datetime="{written}">{moment}</time>' in _shown(searched)
+    assert page._moment("2026-11-07T09:05:19+00:00") == "7 November 2026, 09:05 UTC"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from sqlalchemy import text
 
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.locks import Lock, is_driven, locked
+from shared.search.locks import Lock, LockedError, is_driven, locked, require_free
 from shared.search.patience import patiently
 from shared.search.storage import open_storage
 from shared.search.study import open_study
@@ -45,6 +45,19 @@ def test_an_ensemble_is_made_by_one_at_a_time_and_beside_a_search(
     assert not is_driven(storage, study_name)
     with locked(storage, study_name, Lock.ENSEMBLE):
         assert not is_driven(storage, study_name)
+
+
+def test_what_will_be_wanted_later_can_be_required_to_be_free(
+    storage: StudyStorage, study_name: str
+) -> None:
+    open_study(storage, study_name, CONFIG, "f")
+    with locked(storage, study_name, Lock.SEARCH):
+        require_free(storage, study_name, Lock.ENSEMBLE)
+    with (
+        locked(storage, study_name, Lock.ENSEMBLE),
+        pytest.raises(LockedError, match="having its ensemble made by another"),
+    ):
+        require_free(storage, study_name, Lock.ENSEMBLE)
 
 
 def test_a_driver_outlives_the_loss_of_its_connection(

@@ -24,6 +24,9 @@ def test_postgresql_is_accepted_with_psycopg2(url: str) -> None:
         (f"mysql://user:{SECRET}@host/db", "'mysql'"),
         (f"postgresql+asyncpg://user:{SECRET}@host/db", "asyncpg"),
         ("study.db", "cannot be read"),
+        (f"postgresql://user:{SECRET}:x@host:abc/db", "Is its port a number"),
+        (f"postgresql://user:{SECRET}@host:abc/db", "Is its port a number"),
+        (f"postgresql://user:{SECRET}@host:65536/db", "port must be from 1 to 65535, but is 65536"),
     ],
 )
 def test_another_storage_is_refused_with_a_reason(url: str, reason: str) -> None:
