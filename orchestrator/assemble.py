@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from orchestrator.candidates import Candidate
-from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
+from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
 from orchestrator.progress import show_progress
@@ -21,10 +21,14 @@ from shared.training.inputs import columns_of
 
 @dataclass(frozen=True)
 class Assembled:
-    """Hold the ensemble, the teams that it could have, and what each way of choosing chose."""
+    """Hold the ensemble, the teams that it could have, and what each way of choosing chose.
+
+    `folds` are those of the members: the training rows and the held-out rows of each.
+    """
 
     ensemble: Ensemble
     teams: list[Team]
+    folds: list[Fold]
     choices: dict[str, Choice]
 
 
@@ -45,7 +49,7 @@ def assemble(
     vectors, widths, labels = prepared.vectors, prepared.widths, dataset.labels
     seed = config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(dataset, known, config.ensemble.n_folds, seed)
+    folds = make_folds(dataset, prepared.groups, known, config.ensemble.n_folds, seed)
     n_members = len(candidates) * len(folds)
 
     def on_member(trial: int, fold: int, epochs: int) -> None:
@@ -72,7 +76,7 @@ def assemble(
         teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))
     choices = choose_each(teams, labels, folds)
     ensemble = join(teams, choices[config.ensemble.source].shares, widths)
-    return Assembled(ensemble, teams, choices)
+    return Assembled(ensemble, teams, folds, choices)
 
 
 def describe_ensemble(

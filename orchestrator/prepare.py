@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from orchestrator.duplicates import Groups, group_texts
 from orchestrator.progress import show_progress, with_rate
 from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
@@ -21,18 +23,22 @@ from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from shared.errors import InputError
 from workers import launch_encoders
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Prepared:
     """Hold what the search starts from; the fingerprint covers all of it.
 
-    Encoders, and what each made of the texts, are in order, by what the study calls them. `folds`
-    are what each trial is trained on and measured by, one after the other.
+    Encoders, and what each made of the texts, are in order, by what the study calls them. `groups`
+    has rows that no split may part. `folds` are what each trial is trained on and measured by, one
+    after the other.
     """
 
     dataset: Dataset
     encoders: Mapping[str, Encoder]
     embeddings: Mapping[str, Embeddings]
+    groups: Groups
     split: Split
     folds: tuple[Fold, ...]
 
@@ -88,16 +94,18 @@ def prepare(run: Run, console: Console) -> Prepared:
     """
     restored = restore(run) if run.config.data.csv is None else None
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)
-    _require_rows(run, dataset)
-    split = make_split(dataset, run.config.data, run.config.study.seed)
-    folds = make_trial_folds(dataset, split, run.config.study)
+    groups = group_texts(dataset.texts, [one.vectors for one in embeddings.values()])
+    _require_rows(run, dataset, groups)
+    _tell_duplicates(dataset, groups, console)
+    split = make_split(dataset, groups, run.config.data, run.config.study.seed)
+    folds = make_trial_folds(dataset, groups, split, run.config.study)
     _require_positives(dataset, split, folds)
-    return Prepared(dataset, encoders, embeddings, split, folds)
+    return Prepared(dataset, encoders, embeddings, groups, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
-    _require_rows(run, dataset)
+    _require_rows(run, dataset, group_texts(dataset.texts))
     known = known_revisions(run)
     encoders = {
         name: resolve_encoder(one, known.get(name)) for name, one in run.config.all_encoders.items()
@@ -143,8 +151,21 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
             )
 
 
-def _require_rows(run: Run, dataset: Dataset) -> None:
-    require_rows(dataset, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
+def _tell_duplicates(dataset: Dataset, groups: Groups, console: Console) -> None:
+    n_distinct = len(set(dataset.texts))
+    n_duplicates = n_distinct - len(np.unique(groups))
+    if n_duplicates:
+        line = (
+            "Texts that repeat another but for case, white space, Unicode form or what an encoder"
+            f" does not tell apart: {n_duplicates:,} of {n_distinct:,}. They stay on its side of"
+            " every split."
+        )
+        logger.info(line)
+        console.print(line)
+
+
+def _require_rows(run: Run, dataset: Dataset, groups: Groups) -> None:
+    require_rows(dataset, groups, max(run.config.ensemble.n_folds, run.config.study.n_folds or 0))
 
 
 def _require_positives(dataset: Dataset, split: Split, folds: Sequence[Fold]) -> None:

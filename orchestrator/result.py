@@ -73,7 +73,8 @@ def ensemble(
     read = prepared.only(trained.encoders)
     vectors = read.vectors
     known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
-    decisions = decide(known, out_of_fold, config.decisions, dataset.task, seed)
+    folds = [np.searchsorted(known_rows, held_out) for _, held_out in assembled.folds]
+    decisions = decide(known, out_of_fold, folds, config.decisions, dataset.task)
     for name, one in zip(names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)

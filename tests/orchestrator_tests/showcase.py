@@ -37,6 +37,7 @@ def prepared() -> Prepared:
         Dataset((SECRET_TEXT,) * 10, labels, ("spam", "a|b"), "mails.csv"),
         {"mini": Encoder("mini", "folder", "revision", 16, None, "auto", None)},
         {"mini": Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16)},
+        np.zeros(10, dtype=np.int64),
         Split(*rows, fingerprint="0123456789abcdef-rest"),
         ((rows[0], rows[1]),),
     )
