@@ -14,6 +14,7 @@ from rich.console import Console
 from orchestrator.bootstrap import intervals
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.decisions import describe_decisions
+from orchestrator.duplicates import first_rows, hash_texts
 from orchestrator.events import Events
 from orchestrator.prepare import Prepared
 from orchestrator.run import Run
@@ -110,7 +111,13 @@ def ensemble(
         encoders=list(read.encoders.values()),
         params=asdict(candidates[0].params),
         metrics=metrics,
-        reference=take_reference(vectors, dataset.labels, known_rows, seed),
+        reference=take_reference(
+            vectors,
+            dataset.labels,
+            first_rows(prepared.groups, known_rows),
+            hash_texts(dataset.texts[row] for row in known_rows),
+            seed,
+        ),
     )
     write_scores(run.paths.scores, scores)
     bundle = share_bundle(run)

@@ -24,7 +24,7 @@ from shared.training.params import Task
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 4
+SCHEMA = 5
 """The version of the layout that this module writes and reads."""
 VERSIONS_OF = ("tagsweep", "keras", "tensorflow", "numpy", "sentence-transformers")
 

@@ -222,7 +222,8 @@ def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
   labelled texts with these and says whether labels or embeddings have drifted.
 - Labels with few texts have wide intervals: believe the interval, not the figure.
 - {holders} embeddings of some training texts: no text is in there, but embeddings
-  can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
+  can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them. By the
+  hashes of all of them in `reference.npz`, who has a text can tell whether it was trained on."""
 
 
 def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from orchestrator.duplicates import hash_texts
 from shared.bundle import write_bundle
 from shared.data.encoder import resolve_encoder
 from shared.reference import Reference
@@ -84,7 +85,7 @@ def tiny_members(n: int) -> list[keras.Sequential]:
 
 def tiny_reference() -> Reference:
     vectors = np.random.default_rng(0).normal(size=(40, WIDTH)).astype(np.float32)
-    return Reference(vectors, np.array([16, 4]), 40)
+    return Reference(vectors, np.array([16, 4]), 40, hash_texts(["Trained on"]))
 
 
 def write_tiny_bundle(folder: Path, **other: Any) -> None:
