@@ -10,6 +10,7 @@ from rich.console import Console
 from orchestrator.candidates import Candidate
 from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
 from orchestrator.events import Events
+from orchestrator.headline import Figure
 from orchestrator.prepare import Prepared
 from orchestrator.progress import show_progress
 from orchestrator.rivals import choose_each, measure_each
@@ -80,10 +81,14 @@ def assemble(
 
 
 def describe_ensemble(
-    run: Run, prepared: Prepared, candidates: Sequence[Candidate], assembled: Assembled
+    run: Run,
+    prepared: Prepared,
+    candidates: Sequence[Candidate],
+    assembled: Assembled,
+    figure: Figure,
 ) -> dict[str, Any]:
     """Return what the ensemble consists of, and what other ways had given, as plain values."""
-    source = run.config.ensemble.source
+    source, split = run.config.ensemble.source, prepared.split
     shares = assembled.choices[source].shares
     described: dict[str, Any] = {
         "source": source,
@@ -94,13 +99,7 @@ def describe_ensemble(
         ],
     }
     if len(assembled.teams) > 1:
-        described["ways"] = measure_each(
-            assembled.choices,
-            assembled.teams,
-            prepared.vectors,
-            prepared.widths,
-            prepared.dataset,
-            prepared.split,
-            run.config.study.seed,
-        )
+        known = np.sort(np.concatenate([split.train, split.valid]))
+        labels = prepared.dataset.labels
+        described["ways"] = measure_each(assembled.choices, labels, known, figure)
     return described
