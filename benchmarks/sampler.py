@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.results import publish
+from orchestrator.duplicates import group_texts
 from shared.config import SweepConfig
 from shared.data.dataset import load_dataset
 from shared.data.embeddings import embed
@@ -79,7 +80,8 @@ def _model(n_known: int) -> tuple[Any, float]:
     encoder = resolve_encoder(EncoderConfig())
     cache = Path(tempfile.gettempdir()) / "tagsweep-benchmark-embeddings"
     vectors = embed(dataset.texts, encoder, cache, lambda *_: None).vectors
-    split = make_split(dataset, DataConfig(csv=DATA), 0)
+    groups = group_texts(dataset.texts, [vectors])
+    split = make_split(dataset, groups, DataConfig(csv=DATA), 0)
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     heads = [suggest(study.ask(), SpaceConfig(), WIDTHS) for _ in range(n_known)]
     config = SweepConfig().training

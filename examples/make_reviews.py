@@ -1,4 +1,4 @@
-"""Write `reviews.csv`: synthetic product reviews with five tags, the same at every run.
+"""Write `reviews.csv` and `new_reviews.csv`: synthetic product reviews with five tags.
 
 A review is one to four clauses. A clause is about a topic and speaks well, badly or only by the
 way of it; the tags follow from topics *and* tone, so that no single word gives a tag away:
@@ -15,10 +15,12 @@ Some words have typos, and some tags are wrong, as in tags that people gave.
 import argparse
 import csv
 import random
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-N_REVIEWS = 3000
+N_REVIEWS, N_NEW = 3000, 300
 SEED = 20260901
+"""What draws the reviews; the next one draws the new ones: both files are the same at every run."""
 TYPO_SHARE = 0.15
 """Share of the reviews with one typo."""
 MISSED_SHARE, FALSE_SHARE = 0.04, 0.006
@@ -166,27 +168,30 @@ def mistagged(rng: random.Random, tag: bool) -> int:
     return int(tag)
 
 
-def make_reviews() -> dict[str, tuple[int, ...]]:
-    """Return all texts and their tags; no text comes twice."""
-    rng = random.Random(SEED)
+def make_reviews(n: int, seed: int, known: Collection[str] = ()) -> dict[str, tuple[int, ...]]:
+    """Return texts and their tags; no text comes twice, or is known."""
+    rng = random.Random(seed)
     reviews: dict[str, tuple[int, ...]] = {}
-    while len(reviews) < N_REVIEWS:
+    while len(reviews) < n:
         text, tags = make_review(rng)
-        if len(text) >= 30:
+        if len(text) >= 30 and text not in known:
             reviews.setdefault(text, tags)
     return reviews
 
 
-def write_reviews(path: Path) -> None:
+def write_reviews(path: Path, reviews: Mapping[str, tuple[int, ...]]) -> None:
     """Write the CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("text", *TAGS))
-        writer.writerows((text, *tags) for text, tags in make_reviews().items())
+        writer.writerows((text, *tags) for text, tags in reviews.items())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).with_name("reviews.csv")
-    parser.add_argument("path", type=Path, nargs="?", default=default, help=f"default: {default}")
-    write_reviews(parser.parse_args().path)
+    here = Path(__file__).parent
+    parser.add_argument("folder", type=Path, nargs="?", default=here, help=f"default: {here}")
+    folder = parser.parse_args().folder
+    shipped = make_reviews(N_REVIEWS, SEED)
+    write_reviews(folder / "reviews.csv", shipped)
+    write_reviews(folder / "new_reviews.csv", make_reviews(N_NEW, SEED + 1, shipped))

@@ -8,9 +8,10 @@ import numpy as np
 from rich.console import Console
 
 from orchestrator.candidates import Candidate
-from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
+from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
 from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
+from orchestrator.headline import Figure
 from orchestrator.prepare import Prepared
 from orchestrator.progress import show_progress, show_wait
 from orchestrator.rivals import choose_each, measure_each
@@ -22,10 +23,14 @@ from shared.training.inputs import columns_of
 
 @dataclass(frozen=True)
 class Assembled:
-    """Hold the ensemble, the teams that it could have, and what each way of choosing chose."""
+    """Hold the ensemble, the teams that it could have, and what each way of choosing chose.
+
+    `folds` are those of the members: the training rows and the held-out rows of each.
+    """
 
     ensemble: Ensemble
     teams: list[Team]
+    folds: list[Fold]
     choices: dict[str, Choice]
 
 
@@ -47,7 +52,7 @@ def assemble(
     vectors, widths, labels = prepared.vectors, prepared.widths, dataset.labels
     seed = config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(dataset, known, config.ensemble.n_folds, seed)
+    folds = make_folds(dataset, prepared.groups, known, config.ensemble.n_folds, seed)
     n_members = len(candidates) * len(folds)
 
     def on_member(trial: int, fold: int, epochs: int) -> None:
@@ -77,14 +82,18 @@ def assemble(
             teams.append(kernel_team(encoders, own, labels, folds, dataset.task, seed))
     choices = choose_each(teams, labels, folds)
     ensemble = join(teams, choices[config.ensemble.source].shares, widths)
-    return Assembled(ensemble, teams, choices)
+    return Assembled(ensemble, teams, folds, choices)
 
 
 def describe_ensemble(
-    run: Run, prepared: Prepared, candidates: Sequence[Candidate], assembled: Assembled
+    run: Run,
+    prepared: Prepared,
+    candidates: Sequence[Candidate],
+    assembled: Assembled,
+    figure: Figure,
 ) -> dict[str, Any]:
     """Return what the ensemble consists of, and what other ways had given, as plain values."""
-    source = run.config.ensemble.source
+    source, split = run.config.ensemble.source, prepared.split
     shares = assembled.choices[source].shares
     described: dict[str, Any] = {
         "source": source,
@@ -95,13 +104,7 @@ def describe_ensemble(
         ],
     }
     if len(assembled.teams) > 1:
-        described["ways"] = measure_each(
-            assembled.choices,
-            assembled.teams,
-            prepared.vectors,
-            prepared.widths,
-            prepared.dataset,
-            prepared.split,
-            run.config.study.seed,
-        )
+        known = np.sort(np.concatenate([split.train, split.valid]))
+        labels = prepared.dataset.labels
+        described["ways"] = measure_each(assembled.choices, labels, known, figure)
     return described

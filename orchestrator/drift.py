@@ -1,4 +1,8 @@
-"""Say whether new data differs from what a bundle was trained on: in its labels, in its texts."""
+"""Say whether new data differs from what a bundle was trained on: in its labels, in its texts.
+
+Its rows must be of distinct texts, as those of the reference are: both tests take them for
+independent, and copies are as like each other as can be, so that they alone would be drift.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

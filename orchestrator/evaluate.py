@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
+from orchestrator.baselines import Regularisation, logistic_regression
 from orchestrator.ensemble import Ensemble
 from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
@@ -20,9 +20,6 @@ from shared.training.metrics import average_precision, class_quality
 from shared.training.params import HeadParams, Task
 from shared.training.trainer import Trainer
 
-MAX_ITER = 1000
-"""Iterations of the logistic regression; it needs some dozens on unit-length embeddings."""
-
 
 def score(
     ensemble: Ensemble,
@@ -31,6 +28,7 @@ def score(
     split: Split,
     params: HeadParams,
     training: TrainingConfig,
+    regularisation: Regularisation,
     seed: int,
 ) -> dict[str, Scores]:
     """Let the ensemble, and what it is compared with, give their probabilities.
@@ -43,7 +41,9 @@ def score(
     """
     test, known = split.test, np.sort(np.concatenate([split.train, split.valid]))
     probabilities = predict_vectors(ensemble.model.predict_on_batch, vectors[test])
-    baseline = logistic_regression(vectors[known], labels[known], vectors[test], params.task)
+    baseline = logistic_regression(
+        vectors[known], labels[known], vectors[test], params.task, regularisation
+    )
     return {
         "test": Scores(test, labels[test], probabilities),
         "out_of_fold": Scores(known, labels[known], ensemble.out_of_fold[known]),
@@ -66,21 +66,6 @@ def evaluate(
         | (class_quality(one.labels, one.probabilities) if task == "multiclass" else {})
         for name, one in scores.items()
     }
-
-
-def logistic_regression(
-    vectors: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.float32],
-    test_vectors: npt.NDArray[np.float32],
-    task: Task,
-) -> npt.NDArray[np.float32]:
-    """Fit logistic regression, one a label or multinomial; return (n_test, L) probabilities."""
-    model = LogisticRegression(max_iter=MAX_ITER)
-    if task == "multiclass":
-        found = model.fit(vectors, labels.argmax(axis=1)).predict_proba(test_vectors)
-        return np.asarray(found, dtype=np.float32)
-    columns = [model.fit(vectors, label).predict_proba(test_vectors)[:, 1] for label in labels.T]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def default_head(

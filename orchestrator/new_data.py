@@ -1,13 +1,14 @@
 """Measure a bundle on new labelled data, and the data against the bundle's own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.drift import label_drift, text_drift
+from orchestrator.duplicates import first_rows, group_texts, hash_texts
 from orchestrator.predict import Prediction, Predictor, embed_texts, predict_embedded
 from shared.data.dataset import Dataset
 from shared.errors import InputError
@@ -18,31 +19,49 @@ LEVEL = 0.01
 SEED = 0
 """What samples and permutations are drawn by: equal data gives equal figures."""
 
-
 Counts = npt.NDArray[np.int64]
 
 
 def measure(predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
     """Predict on labelled texts; return average precision, decisions and drift, for JSON.
 
-    Raises InputError when no row has a label.
+    `unseen` has the figures without the texts that were trained on, None where there are no such
+    texts, or no others with a label. Drift is that of distinct texts, of those that were not
+    trained on if there are any. Raises InputError when no row has a label.
     """
     if not dataset.labels.any():
         raise InputError(f"{dataset.source}: no row has a label, so there is nothing to measure.")
     manifest, reference = predictor.bundle.manifest, predictor.bundle.reference
     vectors = embed_texts(predictor, dataset.texts)
     prediction = predict_embedded(predictor.bundle, vectors)
+    is_known = np.isin(hash_texts(dataset.texts), reference.text_hashes)
+    new = np.flatnonzero(~is_known)
+    is_told = is_known.any() and dataset.labels[new].any()
+    groups = group_texts(dataset.texts, [vectors])
+    distinct = first_rows(groups, new if len(new) else np.arange(len(groups)))
+    by_label = label_drift(reference, dataset.labels[distinct], dataset.label_names)
     return {
         "n_rows": len(dataset.texts),
+        "n_trained_on": int(is_known.sum()),
         **quality(dataset, prediction, manifest.thresholds),
+        "unseen": quality(*_only(new, dataset, prediction), manifest.thresholds)
+        if is_told
+        else None,
         "drift": {
-            "texts": asdict(text_drift(reference, vectors, SEED)),
-            "labels": {
-                name: asdict(one)
-                for name, one in label_drift(reference, dataset.labels, dataset.label_names).items()
-            },
+            "texts": asdict(text_drift(reference, vectors[distinct], SEED)),
+            "labels": {name: asdict(one) for name, one in by_label.items()},
         },
     }
+
+
+def _only(
+    rows: npt.NDArray[np.int64], dataset: Dataset, prediction: Prediction
+) -> tuple[Dataset, Prediction]:
+    texts = tuple(dataset.texts[row] for row in rows)
+    return (
+        replace(dataset, texts=texts, labels=dataset.labels[rows]),
+        Prediction(prediction.probabilities[rows], prediction.decisions[rows]),
+    )
 
 
 def quality(
@@ -105,24 +124,42 @@ def _plain(value: float) -> float | None:
 
 def describe(found: dict[str, Any]) -> str:
     """Lay the figures out for a terminal."""
+    shown = found if found["unseen"] is None else found["unseen"]
     in_classes = "accuracy" in found
     kind, kinds = ("class", "Classes") if in_classes else ("label", "Labels")
-    right = f", {found['accuracy']:.1%} of them right" if in_classes else ""
-    lines = [f"{found['n_rows']} rows{right}", ""]
-    lines += [f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
+    lines = [*_rows_told(found), "", f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
     for average in ("weighted", "macro", "micro"):
-        figures = (found[f"{key}_{average}"] for key in ("ap", "precision", "recall", "f1"))
+        figures = (shown[f"{key}_{average}"] for key in ("ap", "precision", "recall", "f1"))
         lines.append(f"{average:<10}" + _cells(*map(_figure, figures)))
     width = max(len("label"), *map(len, found["per_label"])) + 2
     head = _cells("AP", "precision", "recall", "F1", "rows", "share", "trained on", "p")
     lines += ["", f"{kind:<{width}}{head}"]
-    for name, one in found["per_label"].items():
+    for name, one in shown["per_label"].items():
         drift = found["drift"]["labels"][name]
         figures = (_figure(one[key]) for key in ("ap", "precision", "recall", "f1"))
         shares = (f"{drift['new_share']:.1%}", f"{drift['training_share']:.1%}")
         cells = _cells(*figures, str(one["support"]), *shares, f"{drift['p_value']:.3g}")
         lines.append(f"{name:<{width}}{cells}")
     return "\n".join([*lines, "", *_verdicts(found["drift"], kinds)])
+
+
+def _rows_told(found: dict[str, Any]) -> list[str]:
+    """Say what the figures are of: texts that were trained on flatter them."""
+    n_rows, n_known, unseen = found["n_rows"], found["n_trained_on"], found["unseen"]
+    right = f", {found['accuracy']:.1%} of them right" if "accuracy" in found else ""
+    lines = [f"{n_rows} rows{right}"]
+    if unseen is not None:
+        right = f" ({unseen['accuracy']:.1%} right)" if "accuracy" in unseen else ""
+        lines.append(
+            f"{n_known} of them have texts that were trained on: what follows is of the other"
+            f" {n_rows - n_known}{right}."
+        )
+    elif n_known:
+        lines.append(
+            f"{n_known} of them have texts that were trained on, and no other has a label: what"
+            " follows says how well these were learnt, not how good the bundle is."
+        )
+    return lines
 
 
 def _verdicts(drift: dict[str, Any], kinds: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from orchestrator.data_summary import describe_data, describe_split
+from orchestrator.duplicates import Groups, group_texts
 from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
@@ -23,18 +25,22 @@ from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from shared.errors import InputError
 from workers import launch_encoders
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Prepared:
     """Hold what the search starts from; the fingerprint covers all of it.
 
-    Encoders, and what each made of the texts, are in order, by what the study calls them. `folds`
-    are what each trial is trained on and measured by, one after the other.
+    Encoders, and what each made of the texts, are in order, by what the study calls them. `groups`
+    has rows that no split may part. `folds` are what each trial is trained on and measured by, one
+    after the other.
     """
 
     dataset: Dataset
     encoders: Mapping[str, Encoder]
     embeddings: Mapping[str, Embeddings]
+    groups: Groups
     split: Split
     folds: tuple[Fold, ...]
 
@@ -92,17 +98,19 @@ def prepare(run: Run, console: Console) -> Prepared:
     if restored is not None:
         show_lines(console, describe_data(restored[0], run.config.all_encoders))
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)
-    _require_rows(run, dataset)
-    split = make_split(dataset, run.config.data, run.config.study.seed)
-    folds = make_trial_folds(dataset, split, run.config.study)
+    groups = group_texts(dataset.texts, [one.vectors for one in embeddings.values()])
+    _require_rows(run, dataset, groups)
+    _tell_duplicates(dataset, groups, console)
+    split = make_split(dataset, groups, run.config.data, run.config.study.seed)
+    folds = make_trial_folds(dataset, groups, split, run.config.study)
     _require_positives(dataset, split, folds)
     show_lines(console, [describe_split(split, folds)])
-    return Prepared(dataset, encoders, embeddings, split, folds)
+    return Prepared(dataset, encoders, embeddings, groups, split, folds)
 
 
 def _read_and_embed(run: Run, console: Console) -> Restored:
     dataset = load_dataset(run.config.data)
-    _require_rows(run, dataset)
+    _require_rows(run, dataset, group_texts(dataset.texts))
     known, configs = known_revisions(run), run.config.all_encoders
     show_lines(console, describe_data(dataset, configs))
     with show_wait(console, f"Looking for {', '.join(configs)}"):
@@ -148,11 +156,23 @@ def _require_distinct(encoders: Mapping[str, Encoder]) -> None:
             )
 
 
-def _require_rows(run: Run, dataset: Dataset) -> None:
+def _tell_duplicates(dataset: Dataset, groups: Groups, console: Console) -> None:
+    n_distinct = len(set(dataset.texts))
+    n_duplicates = n_distinct - len(np.unique(groups))
+    if n_duplicates:
+        line = (
+            "Texts that repeat another but for case, white space, Unicode form or what an encoder"
+            f" does not tell apart: {n_duplicates:,} of {n_distinct:,}. They stay on its side of"
+            " every split."
+        )
+        show_lines(console, [line])
+
+
+def _require_rows(run: Run, dataset: Dataset, groups: Groups) -> None:
     """Refuse texts that are too few to be divided as is asked for."""
     n_folds = max(run.config.ensemble.n_folds, run.config.study.n_folds or 0)
-    require_rows(dataset, n_folds)
-    data, n_texts = run.config.data, len(set(dataset.texts))
+    require_rows(dataset, groups, n_folds)
+    data, n_texts = run.config.data, len(np.unique(groups))
     n_known = n_texts - math.ceil(data.test_fraction * n_texts)
     n_train = n_known - math.ceil(data.valid_fraction * n_known)
     if n_known < n_folds or n_train < 1:

@@ -11,11 +11,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from orchestrator.bootstrap import intervals
+from orchestrator.bootstrap import compare, intervals
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.decisions import describe_decisions
+from orchestrator.duplicates import first_rows, hash_texts
 from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
+from orchestrator.headline import figure_of
 from orchestrator.prepare import Prepared
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
@@ -29,9 +31,6 @@ from shared.reference import take_reference
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
 from shared.search.study import progress_of
-
-FIGURES = {"ap_weighted": "Weighted average precision", "accuracy": "Accuracy"}
-"""What the figure of the headline is called: of labels the first, of classes the second."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +57,7 @@ def ensemble(
     """
     quiet_keras()
     from orchestrator.assemble import assemble, describe_ensemble
+    from orchestrator.baselines import tune
     from orchestrator.evaluate import evaluate, score
     from orchestrator.predict import predict_vectors
     from shared.training.calibrated import calibrated
@@ -78,11 +78,14 @@ def ensemble(
     read = prepared.only(trained.encoders)
     vectors = read.vectors
     known, out_of_fold = dataset.labels[known_rows], trained.out_of_fold[known_rows]
-    decisions = decide(known, out_of_fold, config.decisions, dataset.task, seed)
+    folds = [np.searchsorted(known_rows, held_out) for _, held_out in assembled.folds]
+    decisions = decide(known, out_of_fold, folds, config.decisions, dataset.task)
     for name, one in zip(names, decisions.labels, strict=True):
         if one.note is not None:
             logger.warning("Label %r: %s", name, one.note)
     model = calibrated(trained.model, decisions.curves, dataset.task)
+    figure = figure_of(config.study.objective[0], dataset.task)
+    regularisation = tune(vectors, dataset.labels, assembled.folds, dataset.task, figure)
     scores = score(
         replace(trained, model=model),
         vectors,
@@ -90,19 +93,22 @@ def ensemble(
         split,
         default_params(read.widths, dataset.task),
         config.training,
+        regularisation,
         seed,
     )
+    compared = {name: scores[name] for name in ("test", "logistic_regression", "default_head")}
     uncalibrated = predict_vectors(trained.model.predict_on_batch, vectors[split.test])
     scores["uncalibrated"] = replace(scores["test"], probabilities=uncalibrated)
-    metrics = evaluate(scores, names, dataset.task)
-    metrics["intervals"] = intervals(scores["test"], names, seed, dataset.task)
-    metrics["decisions"] = describe_decisions(
-        decisions, config.decisions, scores, names, dataset.task
-    )
-    metrics["ensemble"] = describe_ensemble(run, prepared, candidates, assembled)
-    metrics["data"] = _data_facts(run, read)
-    metrics["search"] = search
-    metrics["ensemble_s"] = round(time.monotonic() - started, 1)
+    metrics = evaluate(scores, names, dataset.task) | {
+        "comparison": asdict(compare(compared, figure, seed)),
+        "regularisation": asdict(regularisation) | {"description": regularisation.description},
+        "intervals": intervals(scores["test"], names, seed, dataset.task),
+        "decisions": describe_decisions(decisions, config.decisions, scores, names, dataset.task),
+        "ensemble": describe_ensemble(run, prepared, candidates, assembled, figure),
+        "data": _data_facts(run, read),
+        "search": search,
+        "ensemble_s": round(time.monotonic() - started, 1),
+    }
     hold()
     run.paths.unfinished.touch()
     write_bundle(
@@ -115,7 +121,13 @@ def ensemble(
         encoders=list(read.encoders.values()),
         params=asdict(candidates[0].params),
         metrics=metrics,
-        reference=take_reference(vectors, dataset.labels, known_rows, seed),
+        reference=take_reference(
+            vectors,
+            dataset.labels,
+            first_rows(prepared.groups, known_rows),
+            hash_texts(dataset.texts[row] for row in known_rows),
+            seed,
+        ),
     )
     write_scores(run.paths.scores, scores)
     bundle = share_bundle(run)
@@ -138,13 +150,6 @@ def _report(run: Run, study: Study) -> None:
         logger.exception("The report was not written; try `tagsweep report %s`", run.paths.root)
 
 
-def headline(metrics: dict[str, Any]) -> str:
-    """Return the result in one line, beside logistic regression's."""
-    figure = "accuracy" if "accuracy" in metrics["test"] else "ap_weighted"
-    ours, baseline = metrics["test"][figure], metrics["logistic_regression"][figure]
-    return f"{FIGURES[figure]} on the test split: {ours:.4f} (logistic regression: {baseline:.4f})"
-
-
 def is_bundled(run: Run, study: Study) -> bool:
     """Say whether the result is that of the study, and of the decisions asked for, as of now.
 
@@ -153,9 +158,11 @@ def is_bundled(run: Run, study: Study) -> bool:
     if run.paths.unfinished.exists() or not run.paths.bundle.exists():
         return False
     metrics, trials = read_metrics(run.paths.bundle), best_trials(run, study)
-    search, decided = metrics["search"], metrics.get("decisions", {})  # schema 2 had none
+    if "comparison" not in metrics:  # schema 4 had none
+        return False
+    search, decided = metrics["search"], metrics["decisions"]
     finished = search["complete"] + search["pruned"]
-    return (search["key"], search.get("trial"), finished, decided.get("asked")) == (
+    return (search["key"], search.get("trial"), finished, decided["asked"]) == (
         ensemble_key(run, study, trials),
         trials[0].number,
         progress_of(study).finished,

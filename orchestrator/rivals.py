@@ -1,24 +1,18 @@
-"""Say what each way of making the ensemble gives, and by how much it beats the best trial's."""
+"""Say what each way of making the ensemble gives on rows that took no part in its choice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.bootstrap import compare
+from orchestrator.bootstrap import measure
 from orchestrator.ensemble import Fold, Team
-from orchestrator.predict import predict_vectors
+from orchestrator.headline import Figure
 from orchestrator.scores import Scores
 from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
-from shared.data.dataset import Dataset
-from shared.data.splits import Split
-from shared.training.inputs import Widths, columns_of
-from shared.training.metrics import average_precision
 
 BEST = "best"
-"""The way that the others are compared with: the best trial's members alone."""
+"""The way that is the default: the best trial's members alone."""
 
 
 def choose_each(
@@ -47,50 +41,21 @@ def choose_each(
 
 def measure_each(
     choices: Mapping[str, Choice],
-    teams: Sequence[Team],
-    vectors: npt.NDArray[np.float32],
-    widths: Widths,
-    dataset: Dataset,
-    split: Split,
-    seed: int,
-) -> dict[str, Any]:
-    """Return each way's weighted average precision, and its difference to the best trial's.
+    labels: npt.NDArray[np.float32],
+    known: npt.NDArray[np.int64],
+    figure: Figure,
+) -> dict[str, dict[str, float]]:
+    """Return each way's figure on the known rows, ascending, of (n, L) labels.
 
     `out_of_fold` is optimistic by the choice of shares, `nested` is not: each fold's shares were
-    chosen on the other folds. The difference is that on the test rows, with a paired bootstrap's
-    interval and p-value.
+    chosen on the other folds. What heads stop early by are the rows that they are asked about, so
+    both are slightly optimistic of them. No way is measured on the test rows but the one taken:
+    what is chosen by them can no more be measured on them.
     """
-    labels, test = dataset.labels, split.test
-    known = np.sort(np.concatenate([split.train, split.valid]))
-    said = np.stack(
-        [_said(team, columns_of(team.encoders, widths, vectors[test])) for team in teams]
-    )
-    scores = {
-        way: Scores(test, labels[test], np.average(said, axis=0, weights=choice.shares))
-        for way, choice in choices.items()
-    }
-
-    def ap_weighted(rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> float:
-        return average_precision(labels[rows], values, dataset.label_names).ap_weighted
-
-    measured: dict[str, Any] = {
+    return {
         way: {
-            "out_of_fold": ap_weighted(known, choice.out_of_fold),
-            "nested": ap_weighted(known, choice.nested),
-            "test": ap_weighted(test, scores[way].probabilities),
+            "out_of_fold": measure(Scores(known, labels[known], choice.out_of_fold), figure),
+            "nested": measure(Scores(known, labels[known], choice.nested), figure),
         }
         for way, choice in choices.items()
     }
-    for way in choices.keys() - {BEST}:
-        compared = compare({way: scores[way], BEST: scores[BEST]}, seed)
-        measured[way]["difference"] = asdict(compared.differences[BEST])
-        measured[way]["p_value"] = compared.p_values[BEST]
-    return measured
-
-
-def _said(team: Team, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the (n, L) mean of a team's members' probabilities."""
-    said: npt.NDArray[np.float32] = np.mean(
-        [predict_vectors(member, vectors) for member in team.members], axis=0
-    )
-    return said

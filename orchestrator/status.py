@@ -18,6 +18,7 @@ from orchestrator.ensemble_progress import (
     read_ensemble_progress,
 )
 from orchestrator.events import read_failure
+from orchestrator.headline import headline
 from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.run import Run, database_of
@@ -59,8 +60,9 @@ class Status:
     is its range (see `shared.search.forecast`); while there are too few, they are what the whole
     search lets expect, without a range. `best_values` are the best trial's by objective, of which
     `best_value` is the first; the Pareto front is empty with one objective. `improvements` end with
-    the latest, `failures` begin with it. `ensemble` is known while one is made, `failure` is why
-    the last command failed, where none is at work.
+    the latest, `failures` begin with it. `headline` is the result in lines, empty before it.
+    `ensemble` is known while one is made, `failure` is why the last command failed, where none is
+    at work.
     """
 
     study: str
@@ -93,6 +95,7 @@ class Status:
     running_trials: tuple[RunningTrial, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     failures: tuple[Failure, ...] = ()
+    headline: tuple[str, ...] = ()
 
 
 def read_status(run: Run) -> Status:
@@ -154,12 +157,7 @@ def describe_status(status: Status) -> str:
     for failure in status.failures[:SHOWN_FAILURES]:
         reason = textwrap.shorten(failure.reason, FAILURE_CHARACTERS, placeholder=" ...")
         lines.append(f"Failed   #{failure.trial} {reason}")
-    if status.test and status.logistic_regression:
-        ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
-        lines.append(f"Test     weighted AP {ours:.4f}, logistic regression {baseline:.4f}")
-        if "accuracy" in status.test:
-            ours, baseline = status.test["accuracy"], status.logistic_regression["accuracy"]
-            lines.append(f"         accuracy {ours:.4f}, logistic regression {baseline:.4f}")
+    lines += [f"{'Test' if i == 0 else '':<9}{line}" for i, line in enumerate(status.headline)]
     return "\n".join(lines)
 
 
@@ -260,6 +258,7 @@ class _Reader:
             running_trials=followed.running,
             nodes=nodes_of(followed, config.workers.heartbeat_grace_s),
             failures=followed.failures,
+            headline=tuple(headline(metrics)) if "comparison" in metrics else (),
         )
 
     def _params_of(self, number: int) -> dict[str, Any]:

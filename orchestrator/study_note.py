@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.headline import headline
 from orchestrator.prepare import Prepared
 from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
@@ -77,10 +78,10 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
     shown = {name: key for name, key in FIGURES.items() if key in ours}
-    first, *others = (f"{ours[key]:.4f}" for key in shown.values())
+    figure = metrics["comparison"]["figure"]
     table = _table(
         [
-            ("ensemble", f"**{first}**", *others),
+            ("ensemble", *(_bold(f"{ours[key]:.4f}", key == figure) for key in shown.values())),
             ("logistic regression", *(f"{baseline[key]:.4f}" for key in shown.values())),
         ],
         ("test split", *shown),
@@ -90,10 +91,19 @@ def _result(metrics: dict[str, Any], bundle: str) -> str:
     return (
         f"Done: {search['complete']:,} trials complete, {search['pruned']:,} pruned,"
         f" {search['failed']:,} failed in {search['search_s']:,.0f} s. The best is trial"
-        f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n{table}"
+        f" {search['best_trial']}; the ensemble has members of {of_teams}.\n\n"
+        f"{_listed(headline(metrics))}\n\n{table}"
         f"{_thresholds(metrics)}\n\nThe bundle, which predicts on new text, is"
         f" `{place}`:\n\n```sh\ntagsweep predict {shlex.quote(place)} --text TEXT\n```"
     )
+
+
+def _bold(text: str, is_bold: bool) -> str:
+    return f"**{text}**" if is_bold else text
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _thresholds(metrics: dict[str, Any]) -> str:

@@ -129,10 +129,11 @@ def _head(status: Status, screen: Screen, away_s: float | None) -> list[Renderab
         lines.insert(4, _line(f"       {params}", screen))
     if screen.is_wide:
         lines.append(_line(f"From   {status.storage}", screen))
-    if status.stage is Stage.DONE and status.test and status.logistic_regression:
-        ours, baseline = status.test["ap_weighted"], status.logistic_regression["ap_weighted"]
-        result = f"weighted AP {ours:.4f}, logistic regression {baseline:.4f}"
-        lines.append(_line(f"Test   {result}", screen))
+    if status.stage is Stage.DONE:
+        lines += [
+            _line(f"{'Test' if i == 0 else '':<7}{line}", screen)
+            for i, line in enumerate(status.headline)
+        ]
     return lines
 
 

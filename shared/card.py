@@ -92,25 +92,40 @@ def _summary(manifest: "Manifest", metrics: dict[str, Any]) -> str:
         if manifest.task == "multilabel"
         else "It tells which of these classes a text has, with probabilities that add up to 1"
     )
-    key = "ap_weighted" if manifest.task == "multilabel" else "accuracy"
-    ours, baseline = metrics["test"][key], metrics["logistic_regression"][key]
+    compared = metrics["comparison"]
+    figure, ours = FIGURES[compared["figure"]], compared["values"]["test"]
     encoders = " and ".join(f"`{one.config.full_name}`" for one in manifest.encoders)
     return f"""# A text classifier
 
 {what}: {names}.
 
 An ensemble of Keras heads on the embeddings of {encoders}, tuned by tagsweep on
-{manifest.created.date()}. On texts that it had not seen, {FIGURES[key]}: **{ours:.4f}**
-(logistic regression on the same embeddings: {baseline:.4f})."""
+{manifest.created.date()}. On texts that it had not seen, {figure}: **{ours["value"]:.4f}**
+({_range([ours["low"], ours["high"]])}). The difference to
+
+{_differences(metrics)}"""
+
+
+def _differences(metrics: dict[str, Any]) -> str:
+    """Say by how much it is better than what a sweep has to beat."""
+    names = {
+        "logistic_regression": "logistic regression on the same embeddings"
+        f" ({metrics['regularisation']['description']}, chosen by cross-validation)",
+        "default_head": "one head without a search",
+    }
+    return "\n".join(
+        f"- {names[name]}: **{one['value']:+.4f}** ({one['low']:+.4f} to {one['high']:+.4f})"
+        for name, one in metrics["comparison"]["differences"].items()
+    )
 
 
 def _data(data: dict[str, Any]) -> str:
     return f"""## Data
 
 `{_inline(data["source"])}`: {data["n_rows"]} labelled texts, of which {data["n_known"]} served to
-search and train and {data["n_test"]} to measure. Texts that are equal stay on one side, and both
-sides have each label's share. The data's licence and origin are unknown to tagsweep: add them here,
-and in `license` above."""
+search and train and {data["n_test"]} to measure. Texts that the encoder does not tell apart stay on
+one side, and both sides have each label's share. The data's licence and origin are unknown to
+tagsweep: add them here, and in `license` above."""
 
 
 def _quality(metrics: dict[str, Any]) -> str:
@@ -224,7 +239,8 @@ def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
   labelled texts with these and says whether labels or embeddings have drifted.
 - Labels with few texts have wide intervals: believe the interval, not the figure.
 - {holders} embeddings of some training texts: no text is in there, but embeddings
-  can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them."""
+  can be inverted in part (Morris et al. 2023, arXiv:2310.06816): share it as you would them. By the
+  hashes of all of them in `reference.npz`, who has a text can tell whether it was trained on."""
 
 
 def _cut(name: str, max_seq_length: int | None, n_truncated: int) -> str:

@@ -12,28 +12,31 @@ MAX_VECTORS = 1000
 
 @dataclass(frozen=True)
 class Reference:
-    """Hold what is kept of n training rows.
+    """Hold what is kept of n training rows of distinct texts.
 
     `vectors` is (r, d) float32, the embeddings of r rows drawn at random; `positives` is (L,)
-    int64, the rows with each label.
+    int64, the rows with each label; `text_hashes` is (t,) uint64: they tell training texts.
     """
 
     vectors: npt.NDArray[np.float32]
     positives: npt.NDArray[np.int64]
     n_rows: int
+    text_hashes: npt.NDArray[np.uint64]
 
 
 def take_reference(
     vectors: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],
+    text_hashes: npt.NDArray[np.uint64],
     seed: int,
 ) -> Reference:
     """Take the reference of some rows of (n, d) vectors and (n, L) labels."""
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice(rows, min(len(rows), MAX_VECTORS), replace=False))
     positives = labels[rows].sum(axis=0).astype(np.int64)
-    return Reference(np.asarray(vectors[drawn], dtype=np.float32), positives, len(rows))
+    vectors = np.asarray(vectors[drawn], dtype=np.float32)
+    return Reference(vectors, positives, len(rows), np.unique(text_hashes))
 
 
 def write_reference(path: Path, reference: Reference) -> None:
@@ -43,10 +46,13 @@ def write_reference(path: Path, reference: Reference) -> None:
         vectors=reference.vectors,
         positives=reference.positives,
         n_rows=np.int64(reference.n_rows),
+        text_hashes=reference.text_hashes,
     )
 
 
 def read_reference(path: Path) -> Reference:
     """Read what write_reference wrote; nothing in the file is executed."""
     with np.load(path, allow_pickle=False) as found:
-        return Reference(found["vectors"], found["positives"], int(found["n_rows"]))
+        return Reference(
+            found["vectors"], found["positives"], int(found["n_rows"]), found["text_hashes"]
+        )

@@ -124,7 +124,8 @@ class StudyConfig(Section):
     precision on the validation rows at the epoch of the least loss. They report their loss after
     each epoch, and are pruned by it, in any case. A list of several: the Pareto front is searched,
     and no trial is pruned; beside these there are n_parameters, the size of the head, and
-    latency_ms, the least time of its forward pass for one row. The first chooses the best trial."""
+    latency_ms, the least time of its forward pass for one row. The first chooses the best trial;
+    an average precision that comes first is also what the result is told by."""
     n_folds: int | None = Field(None, ge=2)
     """Folds that each trial is measured on, instead of the one split; its value is their mean. It
     trains on the first one alone, where it may be pruned, and on the others if it was not. null:

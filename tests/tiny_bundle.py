@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from orchestrator.duplicates import hash_texts
 from shared.bundle import write_bundle
 from shared.data.encoder import resolve_encoder
 from shared.reference import Reference
@@ -17,6 +18,25 @@ LABELS = ("a", "b")
 THRESHOLDS = (0.5, 0.4)
 
 
+def comparison_of(figure: str = "ap_weighted") -> dict[str, Any]:
+    """Return how an ensemble might have compared with the two that a sweep has to beat."""
+    worse, better = (-0.001, -0.005, 0.003), (0.02, 0.01, 0.03)
+    return {
+        "figure": figure,
+        "n_resamples": 2000,
+        "level": 0.95,
+        "values": {
+            name: {"value": 0.9, "low": 0.85, "high": 0.95}
+            for name in ("test", "logistic_regression", "default_head")
+        },
+        "differences": {
+            name: dict(zip(("value", "low", "high"), ends, strict=True))
+            for name, ends in (("logistic_regression", worse), ("default_head", better))
+        },
+        "p_values": {"logistic_regression": 0.6, "default_head": 0.001},
+    }
+
+
 def metrics_of(first: str, second: str) -> dict[str, Any]:
     """Return what might have been measured of two labels, the second without a test text."""
     averages = ("ap_weighted", "ap_macro", "ap_micro")
@@ -25,6 +45,8 @@ def metrics_of(first: str, second: str) -> dict[str, Any]:
     return {
         "test": measured,
         "logistic_regression": measured,
+        "comparison": comparison_of(),
+        "regularisation": {"C": 10.0, "is_standardised": False, "description": "C = 10"},
         "ensemble": {"source": "best", "teams": [{"trial": 1, "share": 1.0}]},
         "decisions": decisions_of(first, second),
         "intervals": {average: [0.6, 0.95] for average in averages[:2]}
@@ -61,6 +83,7 @@ OF_CLASSES = {
     name: METRICS[name] | {"accuracy": 0.6, "f1_macro": 0.5}
     for name in ("test", "logistic_regression")
 }
+OF_CLASSES["comparison"] = comparison_of("accuracy")
 OF_CLASSES["decisions"] = METRICS["decisions"] | {
     "test": {name: METRICS["decisions"]["test"][name] for name in ("uncalibrated", "calibrated")}
 }
@@ -84,7 +107,7 @@ def tiny_members(n: int) -> list[keras.Sequential]:
 
 def tiny_reference() -> Reference:
     vectors = np.random.default_rng(0).normal(size=(40, WIDTH)).astype(np.float32)
-    return Reference(vectors, np.array([16, 4]), 40)
+    return Reference(vectors, np.array([16, 4]), 40, hash_texts(["Trained on"]))
 
 
 def write_tiny_bundle(folder: Path, **other: Any) -> None:

@@ -85,7 +85,7 @@ def _problem(run: Run) -> Problem:
     prepared = prepare(run, console)
     split, seed = prepared.split, run.config.study.seed
     known = np.sort(np.concatenate([split.train, split.valid]))
-    folds = make_folds(prepared.dataset, known, run.config.ensemble.n_folds, seed)
+    folds = make_folds(prepared.dataset, prepared.groups, known, run.config.ensemble.n_folds, seed)
     vectors = np.asarray(prepared.vectors)
     return Problem(vectors, prepared.dataset.labels, split, known, folds, seed)
 

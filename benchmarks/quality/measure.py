@@ -25,7 +25,8 @@ def measure(said: Said, problem: Problem) -> dict[str, float]:
     ranked = average_precision(truth, said.test, names)
     tuning = DecisionsConfig(calibration="none")
     known = problem.labels[problem.known]
-    decided = decide(known, said.out_of_fold, tuning, "multilabel", problem.seed)
+    folds = [np.searchsorted(problem.known, held_out) for _, held_out in problem.folds]
+    decided = decide(known, said.out_of_fold, folds, tuning, "multilabel")
     return {
         "ap_weighted": ranked.ap_weighted,
         "ap_macro": ranked.ap_macro,

@@ -173,11 +173,11 @@ def ensemble(
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:
-    from orchestrator.result import headline
+    from orchestrator.headline import headline
 
     if not result.is_new:
         typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")
-    typer.echo(headline(result.metrics))
+    typer.echo("\n".join(headline(result.metrics)))
     if sweep.paths.report.exists():
         typer.echo(f"Report: {sweep.paths.report}")
     typer.echo(f"Bundle: {sweep.paths.bundle}")

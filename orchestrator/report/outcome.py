@@ -1,16 +1,16 @@
 """Gather what came out: how good the ensemble is, beside what, and where it is wrong."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
-from orchestrator.bootstrap import Comparison, compare
 from orchestrator.decisions import is_calibrated
 from orchestrator.figures import SERIES
+from orchestrator.headline import Comparison, read_comparison
 from orchestrator.report.ways import Made, tell_ways
 from orchestrator.scores import Scores
 from shared.decisions.take import take
@@ -56,13 +56,16 @@ class LabelOutcome:
 class Outcome:
     """Hold what came out.
 
-    `averages` maps the names of SERIES to weighted, macro and micro average precision, and where
-    there are classes to accuracy and macro F1 of the most probable ones; `n_later` counts the
-    trials that have finished since the ensemble was made; `decisions` are those of metrics.json.
+    `comparison` is that of the headline's figure, by the names of SERIES; `averages` maps these to
+    weighted, macro and micro average precision, and where there are classes to accuracy and macro
+    F1 of the most probable ones. `regularisation` is that of logistic regression; `n_later` counts
+    the trials that have finished since the ensemble was made; `decisions` are those of
+    metrics.json.
     """
 
     n_test_rows: int
     comparison: Comparison
+    regularisation: str
     averages: dict[str, dict[str, float]]
     labels: tuple[LabelOutcome, ...]
     made: Made
@@ -82,14 +85,14 @@ def tell_outcome(
     thresholds: Sequence[float] | None,
     texts: Sequence[str] | None,
     n_later: int,
-    seed: int,
 ) -> Outcome:
     """Compute what came out; `texts`, if given, are those of all rows of the data."""
     shown = {key: name for key, name in SERIES.items() if key in scores and key in metrics}
     decisions = take(scores["test"].probabilities, thresholds)
     return Outcome(
         n_test_rows=len(scores["test"].rows),
-        comparison=compare({name: scores[key] for key, name in shown.items()}, seed),
+        comparison=_titled(read_comparison(metrics)),
+        regularisation=metrics["regularisation"]["description"],
         averages={
             name: {key: metrics[series][key] for key in AVERAGES if key in metrics[series]}
             for series, name in shown.items()
@@ -109,6 +112,16 @@ def tell_outcome(
         made=tell_ways(metrics["ensemble"]),
         decisions=metrics["decisions"],
         n_later=n_later,
+    )
+
+
+def _titled(compared: Comparison) -> Comparison:
+    """Return a comparison by the names of SERIES."""
+    return replace(
+        compared,
+        values={SERIES[name]: one for name, one in compared.values.items()},
+        differences={SERIES[name]: one for name, one in compared.differences.items()},
+        p_values={SERIES[name]: one for name, one in compared.p_values.items()},
     )
 
 

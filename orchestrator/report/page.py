@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.study import Study
 from plotly.offline import get_plotlyjs
 
+from orchestrator.headline import FIGURES
 from orchestrator.report.drawings import INK, Drawing, draw_outcome, draw_search
 from orchestrator.report.facts import Facts, gather
 from orchestrator.report.images import write_images
@@ -44,8 +45,7 @@ def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:
         texts = read_texts(run.store, study.user_attrs[FINGERPRINT]) if show_texts else None
         finished = metrics["search"]["complete"] + metrics["search"]["pruned"]
         n_later = progress_of(study).finished - finished
-        seed = run.config.study.seed
-        outcome = tell_outcome(scores, metrics, names, manifest.thresholds, texts, n_later, seed)
+        outcome = tell_outcome(scores, metrics, names, manifest.thresholds, texts, n_later)
         drawings |= draw_outcome(scores, metrics, names, manifest.task)
         versions = manifest.versions
     facts = gather(run, study, outcome, metrics, versions)
@@ -72,6 +72,7 @@ def render(facts: Facts, drawings: Mapping[str, Drawing]) -> str:
     return environment.get_template("template.html").render(
         facts=facts,
         drawings=drawings,
+        figures=FIGURES,
         plotly_js=get_plotlyjs(),
         panel_px=PANEL_PX,
         margins_px=MARGINS_PX,

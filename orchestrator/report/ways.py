@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.bootstrap import Interval
-
 _NAMES = {
     "best": "the best trial's members",
     "top": "the best trials' members, in equal shares",
@@ -16,18 +14,14 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Way:
-    """Hold what one way of making the ensemble gives: weighted average precisions.
+    """Hold what one way of making the ensemble gives: the headline's figure, nested.
 
-    `nested` is out of fold, with each fold's shares chosen on the others. `difference` is that on
-    the test rows to the best trial's members, None for these.
+    That is out of fold, with each fold's shares chosen on the others.
     """
 
     name: str
     is_taken: bool
     nested: float
-    test: float
-    difference: Interval | None
-    p_value: float | None
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,6 @@ def tell_ways(ensemble: Mapping[str, Any]) -> Made:
             name=_NAMES[way],
             is_taken=way == ensemble["source"],
             nested=found["nested"],
-            test=found["test"],
-            difference=Interval(**found["difference"]) if "difference" in found else None,
-            p_value=found.get("p_value"),
         )
         for way, found in ensemble.get("ways", {}).items()
     )

@@ -103,15 +103,15 @@ def texts_of(table: pd.DataFrame, path: Path, column: str) -> tuple[str, ...]:
     return texts
 
 
-def require_rows(dataset: Dataset, n_folds: int) -> None:
-    """Raise InputError when the texts are too few to be divided.
+def require_rows(dataset: Dataset, groups: npt.NDArray[np.int64], n_folds: int) -> None:
+    """Raise InputError when the texts are too few to be divided; `groups` has those that are alike.
 
     Rule: the distinct texts must outnumber the folds, and each label needs at least n_folds + 2
     distinct texts with and without it: one for the test split, one to validate trials, and one in
     every fold. So does each class.
     """
     n_needed = n_folds + 2
-    n_texts = len(set(dataset.texts))
+    n_texts = len(np.unique(groups))
     if n_texts < n_needed:
         raise InputError(
             f"{dataset.source}: {n_folds} folds need at least {n_needed} distinct texts, but there"
@@ -120,8 +120,7 @@ def require_rows(dataset: Dataset, n_folds: int) -> None:
     in_classes = dataset.class_column is not None
     for name, column in zip(dataset.label_names, dataset.labels.T, strict=True):
         for value in (1,) if in_classes else (0, 1):
-            rows = np.flatnonzero(column == value)
-            n_with = len({dataset.texts[row] for row in rows})
+            n_with = len(np.unique(groups[column == value]))
             if n_with < n_needed:
                 what = (dataset.class_column, repr(name)) if in_classes else (name, value)
                 cure = "put the class together with another" if in_classes else "drop the label"

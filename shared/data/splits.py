@@ -1,4 +1,4 @@
-"""Divide rows into train, valid and test, and into folds: stratified, and whole by text."""
+"""Divide rows into train, valid and test, and into folds: stratified, and whole by group."""
 
 import hashlib
 import json
@@ -14,6 +14,8 @@ from shared.sections import DataConfig, StudyConfig
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of the dataset, ascending."""
+Groups = npt.NDArray[np.int64]
+"""(n,) the number of each row's group: texts that must not be told from each other."""
 Fold = tuple[Rows, Rows]
 """The rows to train on, and the rows held out."""
 
@@ -28,38 +30,40 @@ class Split:
     fingerprint: str
 
 
-def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
-    """Divide a dataset: test_fraction of the texts for the test, valid_fraction of the rest.
+def make_split(dataset: Dataset, groups: Groups, config: DataConfig, seed: int) -> Split:
+    """Divide a dataset: test_fraction of the groups for the test, valid_fraction of the rest.
 
     Iterative stratification keeps each label's share in every part (Sechidis et al. 2011, "On the
-    stratification of multi-label data"). Rows of one text stay together.
+    stratification of multi-label data"). Rows of one group stay together.
     """
     rows = np.arange(len(dataset.texts))
-    known, test = _hold_out(dataset, rows, config.test_fraction, seed)
-    train, valid = _hold_out(dataset, known, config.valid_fraction, seed + 1)
+    known, test = _hold_out(dataset, groups, rows, config.test_fraction, seed)
+    train, valid = _hold_out(dataset, groups, known, config.valid_fraction, seed + 1)
     return Split(train, valid, test, _fingerprint(dataset, train, valid, test))
 
 
-def make_folds(dataset: Dataset, rows: Rows, n_folds: int, seed: int) -> list[Fold]:
-    """Divide rows into n_folds folds; each row is held out once."""
+def make_folds(dataset: Dataset, groups: Groups, rows: Rows, n_folds: int, seed: int) -> list[Fold]:
+    """Divide rows into n_folds folds; each row is held out once, with all of its group."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-    groups, labels = _groups(dataset, rows)
+    members, labels = _members(dataset, groups, rows)
     folds = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
     return [
-        (_rows_of(groups, kept), _rows_of(groups, held_out))
+        (_rows_of(members, kept), _rows_of(members, held_out))
         for kept, held_out in folds.split(labels, labels)
     ]
 
 
-def make_trial_folds(dataset: Dataset, split: Split, config: StudyConfig) -> tuple[Fold, ...]:
+def make_trial_folds(
+    dataset: Dataset, groups: Groups, split: Split, config: StudyConfig
+) -> tuple[Fold, ...]:
     """Return the folds of each trial: the split itself, or those of its known rows, all repeats."""
     if config.n_folds is None:
         return ((split.train, split.valid),)
     known = np.sort(np.concatenate([split.train, split.valid]))
     seeds = range(config.seed, config.seed + config.n_repeats)
     return tuple(
-        fold for seed in seeds for fold in make_folds(dataset, known, config.n_folds, seed)
+        fold for seed in seeds for fold in make_folds(dataset, groups, known, config.n_folds, seed)
     )
 
 
@@ -78,31 +82,35 @@ def read_split(path: Path) -> Split:
     return Split(**parts, fingerprint=values["fingerprint"])
 
 
-def _hold_out(dataset: Dataset, rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+def _hold_out(
+    dataset: Dataset, groups: Groups, rows: Rows, fraction: float, seed: int
+) -> tuple[Rows, Rows]:
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
-    groups, labels = _groups(dataset, rows)
+    members, labels = _members(dataset, groups, rows)
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
     kept, held_out = next(splitter.split(labels, labels))
-    return _rows_of(groups, kept), _rows_of(groups, held_out)
+    return _rows_of(members, kept), _rows_of(members, held_out)
 
 
-def _groups(dataset: Dataset, rows: Rows) -> tuple[list[list[int]], npt.NDArray[np.float32]]:
-    """Return the rows of each distinct text, and its labels: those that any of its rows has.
+def _members(
+    dataset: Dataset, groups: Groups, rows: Rows
+) -> tuple[list[list[int]], npt.NDArray[np.float32]]:
+    """Return the rows of each group, and its labels: those that any of its rows has.
 
     A single label is joined by its opposite: iterative stratification is for two or more.
     """
-    groups: dict[str, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for row in rows:
-        groups.setdefault(dataset.texts[row], []).append(int(row))
-    labels = np.array([dataset.labels[members].max(axis=0) for members in groups.values()])
+        members.setdefault(int(groups[row]), []).append(int(row))
+    labels = np.array([dataset.labels[own].max(axis=0) for own in members.values()])
     if labels.shape[1] == 1:
         labels = np.hstack([labels, 1 - labels])
-    return list(groups.values()), labels
+    return list(members.values()), labels
 
 
-def _rows_of(groups: list[list[int]], chosen: Rows) -> Rows:
-    return np.sort(np.concatenate([groups[i] for i in chosen])).astype(np.int64)
+def _rows_of(members: list[list[int]], chosen: Rows) -> Rows:
+    return np.sort(np.concatenate([members[i] for i in chosen])).astype(np.int64)
 
 
 def _fingerprint(dataset: Dataset, *parts: Rows) -> str:

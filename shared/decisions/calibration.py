@@ -1,6 +1,6 @@
 """Bend the probabilities of one label so that they are the shares of rows that have it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,13 +9,12 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import StratifiedKFold
 
 Method = Literal["none", "temperature", "isotonic"]
 Floats = npt.NDArray[np.floating]
+Folds = Sequence[npt.NDArray[np.int64]]
+"""The places, of n rows, that are held out together; each is held out once."""
 
-N_FOLDS = 5
-"""Folds that a calibration is cross-fitted over."""
 TEMPERATURES = (0.05, 20.0)
 """The bounds of a temperature: a label whose rows the scores part in two would have none."""
 CLIP = (1e-30, 1 - 2**-24)
@@ -107,12 +106,12 @@ def choose(losses: Mapping[Method, Floats]) -> Method:
 
 
 def cross_fit(
-    fit: Fit, labels: npt.NDArray[Any], probabilities: Floats, seed: int
+    fit: Fit, labels: npt.NDArray[Any], probabilities: Floats, folds: Folds
 ) -> npt.NDArray[np.float64]:
-    """Calibrate each of (n,) rows by a curve that was fitted to others; stratified folds."""
+    """Calibrate each of (n,) rows by a curve that was fitted to the other folds."""
     calibrated = np.empty(len(labels), dtype=np.float64)
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    for kept, held_out in folds.split(labels, labels):
+    for held_out in folds:
+        kept = np.delete(np.arange(len(labels)), held_out)
         calibrated[held_out] = fit(labels[kept], probabilities[kept])(probabilities[held_out])
     return calibrated
 

@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.model_selection import KFold
 
-from shared.decisions.calibration import CLIP, N_FOLDS, TEMPERATURES, Floats, Method, choose
+from shared.decisions.calibration import CLIP, TEMPERATURES, Floats, Folds, Method, choose
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ def calibrate_classes(
     labels: npt.NDArray[Any],
     probabilities: Floats,
     method: Method | Literal["auto"],
-    seed: int,
+    folds: Folds,
 ) -> ClassCalibration:
     """Fit a temperature to (n, C) labels, one a row, and probabilities; `auto`: where it helps.
 
@@ -37,7 +36,8 @@ def calibrate_classes(
     if method == "none":
         return ClassCalibration(1.0, plain)
     tempered = np.empty_like(plain)
-    for kept, held_out in KFold(N_FOLDS, shuffle=True, random_state=seed).split(labels):
+    for held_out in folds:
+        kept = np.delete(np.arange(len(labels)), held_out)
         temperature = fit_temperature(labels[kept], probabilities[kept])
         tempered[held_out] = temper(probabilities[held_out], temperature)
     losses: dict[Method, Floats] = {

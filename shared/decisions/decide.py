@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.decisions.calibration import FITS, Curve, Method, choose, cross_fit, log_loss
+from shared.decisions.calibration import FITS, Curve, Folds, Method, choose, cross_fit, log_loss
 from shared.decisions.classes import calibrate_classes
 from shared.decisions.thresholds import (
     Cuts,
@@ -65,14 +65,14 @@ class Decisions:
 def decide(
     labels: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
+    folds: Folds,
     config: DecisionsConfig,
     task: Task,
-    seed: int,
 ) -> Decisions:
     """Calibrate and choose thresholds on (n, L) labels, 0 or 1, and out-of-fold probabilities.
 
-    A label with fewer than MIN_EXAMPLES rows with it, or without, is left as it is. The seed draws
-    the folds that calibrations are compared by.
+    A label with fewer than MIN_EXAMPLES rows with it, or without, is left as it is. Calibrations
+    are compared by what those fitted to the other folds make of a fold's rows.
 
     The probabilities are those of single members, what is decided is applied to their mean, which
     is slightly less extreme: scores of the mean on rows that no member has seen are there only for
@@ -81,7 +81,7 @@ def decide(
     Of classes the most probable one is the answer: they have no thresholds, and one temperature.
     """
     if task == "multiclass":
-        return _decide_classes(labels, probabilities, config, seed)
+        return _decide_classes(labels, probabilities, folds, config)
     decided, cross_fitted = [], probabilities.astype(np.float64)
     for i, (truth, scores) in enumerate(zip(labels.T, probabilities.T, strict=True)):
         n_positive = int((truth > 0).sum())
@@ -89,7 +89,7 @@ def decide(
             decided.append(_undecided(config, n_positive, len(truth)))
             continue
         candidates = {
-            method: cross_fit(FITS[method], truth, scores, seed)
+            method: cross_fit(FITS[method], truth, scores, folds)
             for method in (FITS if config.calibration == "auto" else [config.calibration])
         }
         chosen = choose({method: log_loss(truth, said) for method, said in candidates.items()})
@@ -102,10 +102,10 @@ def decide(
 def _decide_classes(
     labels: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
+    folds: Folds,
     config: DecisionsConfig,
-    seed: int,
 ) -> Decisions:
-    found = calibrate_classes(labels, probabilities, config.calibration, seed)
+    found = calibrate_classes(labels, probabilities, config.calibration, folds)
     method: Method = "none" if found.temperature == 1 else "temperature"
     one = LabelDecision(Curve(method, found.temperature), threshold=None)
     return Decisions((one,) * labels.shape[1], found.cross_fitted)

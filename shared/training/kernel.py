@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit, softmax
 
 from shared.training.params import Task
+from shared.training.platt import fit_platt
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -30,16 +31,14 @@ BLOCK_ROWS = 4096
 """Rows at a time: bounds memory."""
 _JITTER = 1e-6
 """What keeps landmarks that are alike from being divided by zero."""
-_FREE = 1e6
-"""The inverse of how little the two numbers a label are drawn to 0 that make probabilities."""
 
 
 @dataclass(frozen=True)
 class KernelMachine:
     """Hold a model of (batch, d) embeddings to (batch, L) probabilities, fitted on all known rows.
 
-    `out_of_fold` is (n, L): what machines fitted without a row's fold said of it; NaN in rows
-    outside all folds.
+    `out_of_fold` is (n, L): what machines fitted without a row's fold said of it, with width,
+    ridge and what makes probabilities chosen on the other folds; NaN in rows outside all folds.
     """
 
     model: keras.Model
@@ -65,6 +64,15 @@ class _Sums(NamedTuple):
     labels: Floats
 
 
+class _Fit(NamedTuple):
+    """A kernel with one ridge's (m, L) coefficients, (L,) means, and (n, L) out-of-fold values."""
+
+    kernel: _Kernel
+    coefficients: Floats
+    means: Floats
+    values: Floats
+
+
 def fit_kernel_machine(
     vectors: Floats,
     labels: Floats,
@@ -75,34 +83,57 @@ def fit_kernel_machine(
     """Fit on the rows of all folds, with the width and the ridge that err least out of fold.
 
     Williams & Seeger 2001, "Using the Nyström method to speed up kernel machines". The ridge
-    regression's values become probabilities by a logistic regression on what was said out of fold,
-    one a label, or one of all classes: Platt 1999, "Probabilistic outputs for support vector
-    machines".
+    regression's values become probabilities by a logistic regression on those said out of fold:
+    Platt 1999, "Probabilistic outputs for support vector machines".
     """
     held_out = [rows for _, rows in folds]
     known = np.sort(np.concatenate(held_out))
     rng = np.random.default_rng(seed)
     drawn = rng.choice(known, min(len(known), MAX_LANDMARKS), replace=False)
     landmarks = _distinct(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
-    least = np.inf
+    fits = list(_fits(landmarks, vectors, labels, held_out))
+    best = _best(fits, labels, known)
+    slopes, offsets = fit_platt(best.values[known], labels[known], task)
+    coefficients, means = best.coefficients * slopes, best.means * slopes + offsets
+    return KernelMachine(
+        _build(best.kernel, coefficients, means, task),
+        _out_of_fold(fits, labels, held_out, task),
+    )
+
+
+def _fits(
+    landmarks: Floats, vectors: Floats, labels: Floats, held_out: Sequence[Rows]
+) -> Iterator[_Fit]:
+    """Yield a fit for each width and ridge."""
     for width in WIDTHS:
         kernel = _kernel(landmarks, width)
         sums = [_sum_up(kernel, vectors, labels, rows) for rows in held_out]
         total = _Sums(*(np.sum(part, axis=0) for part in zip(*sums, strict=True)))
         for ridge in RIDGES:
-            said = np.full(labels.shape, np.nan, dtype=np.float32)
+            values = np.full(labels.shape, np.nan, dtype=np.float32)
             for rows, own in zip(held_out, sums, strict=True):
                 others = _Sums(*(a - b for a, b in zip(total, own, strict=True)))
-                said[rows] = _values(kernel, vectors, rows, *_solve(kernel, others, ridge))
-            error = float(np.square(said[known] - labels[known]).mean())
-            if error < least:
-                least, scores = error, said
-                best = kernel, *_solve(kernel, total, ridge)
-    turn, offsets = _platt(scores[known], labels[known], task)
-    kernel, coefficients, means = best
-    model = _build(kernel, coefficients @ turn, means @ turn + offsets, task)
-    of_logits = ops.sigmoid if task == "multilabel" else ops.softmax
-    return KernelMachine(model, ops.convert_to_numpy(of_logits(scores @ turn + offsets)))
+                values[rows] = _values(kernel, vectors, rows, *_solve(kernel, others, ridge))
+            yield _Fit(kernel, *_solve(kernel, total, ridge), values)
+
+
+def _best(fits: Sequence[_Fit], labels: Floats, rows: Rows) -> _Fit:
+    """Return the fit whose out-of-fold values err least on some rows."""
+    return min(fits, key=lambda fit: np.square(fit.values[rows] - labels[rows]).mean())
+
+
+def _out_of_fold(
+    fits: Sequence[_Fit], labels: Floats, held_out: Sequence[Rows], task: Task
+) -> Floats:
+    """Return (n, L) probabilities, each fold's by what is best for, and fitted to, the others."""
+    said = np.full(labels.shape, np.nan, dtype=np.float32)
+    for i, rows in enumerate(held_out):
+        others = np.concatenate([*held_out[:i], *held_out[i + 1 :]])
+        values = _best(fits, labels, others).values
+        slopes, offsets = fit_platt(values[others], labels[others], task)
+        logits = values[rows] * slopes + offsets
+        said[rows] = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    return said
 
 
 def _distinct(vectors: Floats) -> Floats:
@@ -163,24 +194,6 @@ def _values(
 ) -> Floats:
     parts = [one @ coefficients + means for _, one in _likeness(kernel, vectors, rows)]
     return np.concatenate(parts)
-
-
-def _platt(scores: Floats, labels: Floats, task: Task) -> tuple[Floats, Floats]:
-    """Return the (L, L) matrix and the (L,) offsets that turn scores into logits."""
-    if task == "multiclass":
-        fit = LogisticRegression(C=_FREE).fit(scores, labels.argmax(axis=1))
-        coefficients, offsets = fit.coef_.T, fit.intercept_
-        if len(offsets) == 1:  # of two classes scikit-learn tells the second one's
-            none = np.zeros_like
-            coefficients = np.hstack([none(coefficients), coefficients])
-            offsets = np.concatenate([none(offsets), offsets])
-        return coefficients.astype(np.float32), offsets.astype(np.float32)
-    fits = [
-        LogisticRegression(C=_FREE).fit(score[:, None], label)
-        for score, label in zip(scores.T, labels.T, strict=True)
-    ]
-    slopes = np.array([fit.coef_[0, 0] for fit in fits], dtype=np.float32)
-    return np.diag(slopes), np.array([fit.intercept_[0] for fit in fits], dtype=np.float32)
 
 
 def _build(kernel: _Kernel, coefficients: Floats, offsets: Floats, task: Task) -> keras.Model:

@@ -32,7 +32,8 @@ def folder(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     shipped, copy = checkout / "examples", folder / "examples"
     copy.mkdir()
-    shutil.copy(shipped / "sweep.yaml", copy)
+    for name in ("sweep.yaml", "new_reviews.csv"):
+        shutil.copy(shipped / name, copy)
     pd.read_csv(shipped / "reviews.csv", nrows=N_ROWS).to_csv(copy / "reviews.csv", index=False)
     return folder
 

@@ -17,7 +17,8 @@ from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep, processes
 
 
 def test_a_run_ends_with_its_result_beside_logistic_regression(finished: FinishedRun) -> None:
-    assert re.search(r"precision on the test split: 0\.\d{4} \(logistic .*: 0\.\d", finished.output)
+    result = r"precision on the test split: \d\.\d{4} \[.*\]\nAgainst logistic .*: [+-]0\.\d{4} \["
+    assert re.search(result, finished.output)
     report = re.search(r"Report: (.*)", finished.output)
     bundle = re.search(r"Bundle: (.*)", finished.output)
     assert report

@@ -63,7 +63,7 @@ def test_a_sweep_is_watched_to_its_end(watched: dict[str, PseudoTerminal], size:
     assert terminal.process.exitstatus == 0
     assert re.search(r"^run: done$", terminal.screens[-1], flags=re.MULTILINE)
     assert f"100%, {N_TRIALS} of {N_TRIALS} trials" in terminal.screens[-1]
-    assert re.search(r"weighted AP 0\.\d+, logistic regression 0\.", terminal.screens[-1])
+    assert re.search(r"Test +Weighted average precision on .*: 0\.", terminal.screens[-1])
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -6,11 +6,20 @@ from shared.data.dataset import load_dataset
 from shared.sections import DataConfig
 
 
-def test_the_generator_writes_the_shipped_file(checkout: Path, tmp_path: Path) -> None:
-    generator = checkout / "examples" / "make_reviews.py"
-    subprocess.run([sys.executable, generator, tmp_path / "reviews.csv"], check=True)
-    shipped = (checkout / "examples" / "reviews.csv").read_bytes()
-    assert (tmp_path / "reviews.csv").read_bytes() == shipped
+def test_the_generator_writes_the_shipped_files(checkout: Path, tmp_path: Path) -> None:
+    shipped = checkout / "examples"
+    subprocess.run([sys.executable, shipped / "make_reviews.py", tmp_path], check=True)
+    for name in ("reviews.csv", "new_reviews.csv"):
+        assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes()
+
+
+def test_new_reviews_are_new(checkout: Path) -> None:
+    old, new = (
+        load_dataset(DataConfig(csv=checkout / "examples" / name))
+        for name in ("reviews.csv", "new_reviews.csv")
+    )
+    assert old.label_names == new.label_names
+    assert not set(new.texts) & set(old.texts)
 
 
 def test_the_reviews_have_five_tags_common_and_rare(checkout: Path) -> None:

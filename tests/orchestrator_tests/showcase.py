@@ -14,6 +14,7 @@ from shared.data.embeddings import Embeddings
 from shared.data.encoder import Encoder
 from shared.data.splits import Split
 from shared.paths import RunPaths
+from tests.tiny_bundle import comparison_of
 
 DECISIONS = {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}}
 SECRET_TEXT = "nobody is to read this"  # noqa: S105
@@ -37,6 +38,7 @@ def prepared() -> Prepared:
         Dataset((SECRET_TEXT,) * 10, labels, ("spam", "a|b"), "mails.csv"),
         {"mini": Encoder("mini", "folder", "revision", 16, None, "auto", None)},
         {"mini": Embeddings(np.zeros((10, 4), dtype=np.float32), "key", 0, 16)},
+        np.zeros(10, dtype=np.int64),
         Split(*rows, fingerprint="0123456789abcdef-rest"),
         ((rows[0], rows[1]),),
     )
@@ -49,6 +51,7 @@ def metrics() -> dict[str, Any]:
     team = {"trial": 7, "share": 1.0}
     ensemble = {"source": "best", "members_key": KEY, "teams": [team]}
     measured = {"test": _measured(0.75), "logistic_regression": _measured(0.5)}
+    measured |= {"comparison": comparison_of(), "regularisation": {"description": "C = 10"}}
     return measured | {"search": search, "ensemble": ensemble, "decisions": DECISIONS}
 
 

@@ -5,8 +5,9 @@ from orchestrator.drift import holm, label_drift, text_drift
 from shared.reference import Reference
 
 RNG = np.random.default_rng(0)
+HASHES = np.array([], dtype=np.uint64)
 REFERENCE = Reference(
-    RNG.normal(size=(200, 16)).astype(np.float32), np.array([100, 10, 0]), n_rows=1000
+    RNG.normal(size=(200, 16)).astype(np.float32), np.array([100, 10, 0]), 1000, HASHES
 )
 NAMES = ("a", "b", "c")
 
@@ -32,7 +33,7 @@ def test_a_label_that_was_never_there_in_training_can_drift() -> None:
 
 
 def test_classes_that_change_places_are_drift() -> None:
-    known = Reference(REFERENCE.vectors, np.array([500, 400, 100]), n_rows=1000)
+    known = Reference(REFERENCE.vectors, np.array([500, 400, 100]), 1000, HASHES)
     classes = np.repeat([0, 1, 2], [80, 100, 20])
     found = label_drift(known, np.eye(3, dtype=np.float32)[classes], NAMES)
     assert [name for name, one in found.items() if one.p_value < 0.05] == ["a", "b"]

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from orchestrator.baselines import Regularisation
 from orchestrator.candidates import Candidate
 from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
-from orchestrator.evaluate import default_head, evaluate, logistic_regression, score
+from orchestrator.evaluate import default_head, evaluate, score
 from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
@@ -184,7 +185,8 @@ def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
     ensemble: Ensemble, arrays: SearchArrays
 ) -> None:
     training = TrainingConfig(max_epochs=15)
-    scores = score(ensemble, arrays.vectors, arrays.labels, SPLIT, PARAMS, training, 1)
+    plain = Regularisation(C=1, is_standardised=False)
+    scores = score(ensemble, arrays.vectors, arrays.labels, SPLIT, PARAMS, training, plain, 1)
     metrics = evaluate(scores, ("a", "b", "c"))
     assert set(metrics) == {"test", "out_of_fold", "logistic_regression", "default_head"}
     for measured in metrics.values():
@@ -192,26 +194,15 @@ def test_the_evaluation_stands_beside_logistic_regression_and_the_default_head(
         assert set(measured["per_label"]) == {"a", "b", "c"}
 
 
-def test_logistic_regression_gives_a_probability_a_label(arrays: SearchArrays) -> None:
-    vectors, labels = arrays.vectors, arrays.labels
-    probabilities = logistic_regression(vectors, labels, vectors[:7], "multilabel")
-    assert probabilities.shape == (7, 3)
-    assert ((probabilities > 0) & (probabilities < 1)).all()
-    assert (probabilities.sum(axis=1) != 1).any()
-
-
-def test_the_classes_of_an_ensemble_and_a_logistic_regression_share_one_probability(
+def test_the_classes_of_an_ensemble_share_one_probability(
     class_arrays: SearchArrays, tmp_path: Path
 ) -> None:
     vectors, labels = class_arrays.vectors, class_arrays.labels
     candidate = replace(CANDIDATE, params=replace(PARAMS, task="multiclass"))
     ensemble = join(_train(class_arrays, tmp_path, [candidate]), [1.0], WIDTHS)
-    for probabilities in (
-        ensemble.model(vectors[120:]).numpy(),
-        logistic_regression(vectors[:120], labels[:120], vectors[120:], "multiclass"),
-    ):
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-        assert (probabilities.argmax(axis=1) == labels[120:].argmax(axis=1)).mean() > 0.8
+    probabilities = ensemble.model(vectors[120:]).numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (probabilities.argmax(axis=1) == labels[120:].argmax(axis=1)).mean() > 0.8
 
 
 def test_the_default_head_never_sees_the_test_rows(arrays: SearchArrays) -> None:

@@ -91,3 +91,35 @@ def test_a_measurement_has_figures_and_drift_and_reads_well(tmp_path: Path) -> N
     assert "Labels whose share has changed: b" in shown
     with pytest.raises(InputError, match="new.csv: no row has a label"):
         measure(predictor, _dataset(np.zeros((4, 2))))
+
+
+def test_texts_that_were_trained_on_are_counted_and_figures_given_without_them(
+    tmp_path: Path,
+) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    predictor = load_predictor(read_bundle(tmp_path / "bundle"))
+    dataset, _ = _case(2)
+    found = measure(predictor, dataset)
+    assert (found["n_trained_on"], found["unseen"]) == (0, None)
+    known = replace(dataset, texts=("trained  ON",) * 20 + dataset.texts[20:])
+    found = measure(predictor, known)
+    assert found["n_trained_on"] == 20
+    others = measure(
+        predictor, replace(dataset, texts=dataset.texts[20:], labels=dataset.labels[20:])
+    )
+    assert found["unseen"].items() <= others.items()
+    assert found["drift"] == others["drift"]
+    shown = describe(found)
+    assert "20 of them have texts that were trained on: what follows is of the other 40." in shown
+    assert f"{others['ap_weighted']:.4f}" in shown
+    all_known = describe(measure(predictor, replace(dataset, texts=("Trained on",) * 60)))
+    assert "60 of them have texts that were trained on, and no other has a label" in all_known
+
+
+def test_texts_that_come_again_and_again_are_no_drift(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    predictor = load_predictor(read_bundle(tmp_path / "bundle"))
+    dataset, _ = _case(2)
+    once = measure(predictor, dataset)["drift"]
+    again = replace(dataset, texts=dataset.texts * 3, labels=np.concatenate([dataset.labels] * 3))
+    assert measure(predictor, again)["drift"] == once

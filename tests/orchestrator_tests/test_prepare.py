@@ -61,6 +61,25 @@ def test_what_is_taken_is_shown_before_it_is_embedded(run: Run) -> None:
     assert "3,000 rows" in lines[0]
 
 
+def test_texts_that_an_encoder_does_not_tell_apart_are_counted_and_stay_together(
+    run: Run, names: list[str], tmp_path: Path
+) -> None:
+    table = pd.read_csv(run.config.data.csv, nrows=400)
+    twins = table.assign(text=table["text"].str.upper() + " ")
+    pd.concat([table, twins[:100]]).to_csv(tmp_path / "twins.csv", index=False)
+    values = {"data": {"csv": tmp_path / "twins.csv"}}
+    config = with_values(run.config.model_copy(update={"encoders": ()}), values)
+    config = config.model_copy(update={"encoders": _encoders(run, names[1:])})
+    console = Console(record=True, quiet=False, file=io.StringIO(), width=200)
+    found = prepare(Run(RunPaths(tmp_path / "run"), config), console)
+    told = console.export_text()
+    assert "Texts that repeat another but for case" in told
+    assert ": 100 of 500. They stay on its side of every split." in told
+    parts = [found.split.train, found.split.valid, found.split.test]
+    plain = [{found.dataset.texts[row].strip().lower() for row in part} for part in parts]
+    assert sum(map(len, plain)) == 400
+
+
 def test_what_one_encoder_makes_is_no_copy(prepared: Prepared, names: list[str]) -> None:
     second = prepared.only(names[1:])
     assert second.vectors is prepared.embeddings[names[1]].vectors

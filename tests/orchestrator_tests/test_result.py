@@ -7,24 +7,11 @@ import optuna
 import pytest
 
 from orchestrator.report import page
-from orchestrator.result import _report, ensemble_key, headline, is_bundled
+from orchestrator.result import _report, ensemble_key, is_bundled
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.paths import RunPaths
 from shared.search.attributes import FINGERPRINT
-
-METRICS = {"test": {"ap_weighted": 0.75}, "logistic_regression": {"ap_weighted": 0.5}}
-
-
-def test_the_headline_stands_beside_logistic_regression() -> None:
-    assert "0.7500" in headline(METRICS)
-    assert "(logistic regression: 0.5000)" in headline(METRICS)
-
-
-def test_the_headline_of_classes_is_their_accuracy() -> None:
-    measured = {name: one | {"accuracy": 0.25} for name, one in METRICS.items()}
-    said = headline(measured)
-    assert said == "Accuracy on the test split: 0.2500 (logistic regression: 0.2500)"
 
 
 def test_a_report_that_cannot_be_written_does_not_lose_the_result(
@@ -58,8 +45,17 @@ def test_other_decisions_are_another_bundle_of_the_same_members(
     search = {"key": key, "trial": 0, "complete": 1, "pruned": 0}
     decisions = {"asked": run.config.decisions.model_dump(mode="json")}
     run.paths.bundle.mkdir()
-    metrics = json.dumps({"search": search, "decisions": decisions})
+    metrics = json.dumps({"search": search, "decisions": decisions, "comparison": {}})
     run.paths.bundle.joinpath("metrics.json").write_text(metrics)
     other = Run(run.paths, with_values(run.config, changed))
     assert is_bundled(other, study) == is_kept
     assert (ensemble_key(other, study, study.trials) == key) == are_members_kept
+
+
+def test_a_bundle_without_a_comparison_is_made_anew(tmp_path: Path) -> None:
+    run = Run(RunPaths(tmp_path), SweepConfig())
+    run.paths.bundle.mkdir()
+    run.paths.bundle.joinpath("metrics.json").write_text('{"search": {}, "decisions": {}}')
+    study = optuna.create_study()
+    study.tell(study.ask(), 0.5)
+    assert not is_bundled(run, study)

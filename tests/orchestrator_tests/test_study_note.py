@@ -5,6 +5,7 @@ import pytest
 
 from orchestrator.study_note import describe_result, describe_search
 from tests.orchestrator_tests import showcase
+from tests.tiny_bundle import comparison_of
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_classes_are_called_so_and_their_accuracy_comes_first(tmp_path: Path) ->
     prepared = replace(prepared, dataset=replace(prepared.dataset, class_column="kind"))
     metrics = showcase.metrics()
     metrics["decisions"] = {"test": {}}
+    metrics["comparison"] = comparison_of("accuracy")
     metrics["test"]["accuracy"] = metrics["logistic_regression"]["accuracy"] = 0.625
     run = showcase.run_at(tmp_path, "mails")
     note = describe_result(run, prepared, metrics, "s3://there/bundle")
@@ -56,6 +58,7 @@ def test_a_result_stands_beside_logistic_regression_and_names_its_bundle(tmp_pat
     assert "| ensemble | **0.7500** | 0.7500 |" in note
     assert "the ensemble has members of trial 7 (100%)" in note
     assert "| logistic regression | 0.5000 | 0.5000 |" in note
+    assert "- Against logistic regression (C = 10): -0.0010 [-0.0050, +0.0030]," in note
     assert "Macro F1 is 0.4500 at the labels' own thresholds, 0.4000 at 0.5." in note
     assert "tagsweep predict s3://there/bundle --text TEXT" in note
     assert f"tagsweep resume {tmp_path / 'run'} --n-trials N" in note

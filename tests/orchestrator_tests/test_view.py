@@ -37,6 +37,7 @@ STATUS = Status(
     test={"ap_weighted": 0.75},
     out_of_fold=None,
     logistic_regression={"ap_weighted": 0.5},
+    headline=("Accuracy: 0.75", "Against it: +0.01"),
     seconds_left_range=(1800.0, 86_400.0),
     prune_rate=0.4,
     is_driven=True,
@@ -158,7 +159,7 @@ def test_the_result_is_shown_when_it_is_there() -> None:
     ended = replace(STATUS, stage=Stage.DONE, running_trials=(), nodes=(), failures=())
     lines = _shown(ended, _screen(80, 24))
     assert lines[0] == "mine: done"
-    assert lines[-1] == "Test   weighted AP 0.7500, logistic regression 0.5000"
+    assert lines[-2:] == ["Test   Accuracy: 0.75", "       Against it: +0.01"]
 
 
 def test_nothing_is_made_up_before_a_trial_has_finished() -> None:

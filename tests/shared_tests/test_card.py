@@ -35,6 +35,8 @@ def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert "`texts.csv`: 50 labelled texts, of which 40 served" in card
     assert "| average precision, weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
+    assert "(C = 10, chosen by cross-validation): **-0.0010** (-0.0050 to +0.0030)" in card
+    assert "- one head without a search: **+0.0200** (+0.0100 to +0.0300)" in card
     assert "| a | 20 | 40.0% | 0.5 | temperature | 0.9000 | 0.7000 to 0.9600 |" in card
     assert "| b | 5 | 10.0% | 0.4 | none | no positive text |  |" in card
     assert "`all-MiniLM-L6-v2` reads the first 256 tokens of a text; 3 of the texts" in card
@@ -61,7 +63,7 @@ def test_classes_have_no_thresholds_but_an_accuracy_and_one_answer(bundle: Path)
     card = model_card(manifest, CLASSES["metrics"])
     assert "multi-class-classification" in card
     assert "which of these classes a text has, with probabilities that add up to 1: a, b." in card
-    assert "accuracy: **0.6000**" in card
+    assert "accuracy: **0.9000**\n(0.8500 to 0.9500)" in card
     assert "| F1, macro | 0.5000 |  | 0.5000 |" in card
     assert "## Probabilities\n\nHow far the probabilities are" in card
     assert "Thresholds" not in card

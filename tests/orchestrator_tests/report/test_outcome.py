@@ -7,7 +7,7 @@ from orchestrator.evaluate import evaluate
 from orchestrator.report.outcome import N_MISTAKES, Outcome, _remark, tell_outcome
 from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
-from tests.tiny_bundle import decisions_of
+from tests.tiny_bundle import comparison_of, decisions_of
 
 NAMES = ("a", "b")
 LABELS = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=np.float32)
@@ -18,22 +18,28 @@ SCORES = {
 }
 ALONE = {"source": "best", "teams": [{"trial": 3, "share": 1.0}]}
 DECISIONS = decisions_of(*NAMES)
+REST = {
+    "decisions": DECISIONS,
+    "ensemble": ALONE,
+    "comparison": comparison_of(),
+    "regularisation": {"description": "C = 10"},
+}
 METRICS = {
     name: asdict(average_precision(one.labels, one.probabilities, NAMES))
     for name, one in SCORES.items()
-} | {"decisions": DECISIONS, "ensemble": ALONE}
+} | REST
 
 
 def _tell(texts: tuple[str, ...] | None = None, threshold: float = 0.5) -> Outcome:
-    return tell_outcome(SCORES, METRICS, NAMES, (threshold, 0.3), texts, 0, 1)
+    return tell_outcome(SCORES, METRICS, NAMES, (threshold, 0.3), texts, 0)
 
 
 def test_the_ensemble_stands_beside_what_was_scored() -> None:
     outcome = _tell()
     assert list(outcome.averages) == ["ensemble", "logistic regression"]
-    assert list(outcome.comparison.differences) == ["logistic regression"]
-    ensemble = outcome.comparison.ap_weighted["ensemble"].value
-    assert ensemble == pytest.approx(METRICS["test"]["ap_weighted"])
+    assert list(outcome.comparison.differences) == ["logistic regression", "default head"]
+    assert outcome.comparison.values["ensemble"].value == 0.9
+    assert outcome.regularisation == "C = 10"
 
 
 def test_decisions_are_judged_at_each_labels_threshold() -> None:
@@ -57,8 +63,8 @@ def test_figures_of_0_are_said_in_words() -> None:
 def test_a_class_is_decided_by_the_most_probable_one_and_has_no_threshold() -> None:
     labels = np.stack([LABELS[:, 0], 1 - LABELS[:, 0]], axis=1)
     scores = {"test": Scores(np.array([3, 5, 8, 9]), labels, PROBABILITIES)}
-    metrics = evaluate(scores, NAMES, "multiclass") | {"decisions": {}, "ensemble": ALONE}
-    outcome = tell_outcome(scores, metrics, NAMES, None, None, 0, 1)
+    metrics = evaluate(scores, NAMES, "multiclass") | REST
+    outcome = tell_outcome(scores, metrics, NAMES, None, None, 0)
     a, b = outcome.labels
     assert (a.threshold, a.precision, a.recall, b.recall) == (None, 0.5, 0.5, 0.5)
     assert [mistake.row for mistake in a.mistakes] == [mistake.row for mistake in b.mistakes]
@@ -75,8 +81,8 @@ def test_mistakes_are_told_by_row_the_most_confident_first() -> None:
 def test_texts_are_not_told_unless_given_and_ten_mistakes_are_enough() -> None:
     many = Scores(np.arange(40), np.tile(LABELS[:, :1], (10, 1)), np.tile([[0.4]], (40, 1)))
     metrics = {"test": asdict(average_precision(many.labels, many.probabilities, ("a",)))}
-    metrics |= {"decisions": DECISIONS, "ensemble": ALONE}
-    (label,) = tell_outcome({"test": many}, metrics, ("a",), (0.5,), None, 0, 1).labels
+    metrics |= REST
+    (label,) = tell_outcome({"test": many}, metrics, ("a",), (0.5,), None, 0).labels
     assert label.n_mistakes == 20
     assert len(label.mistakes) == N_MISTAKES
     assert {mistake.text for mistake in label.mistakes} == {None}

@@ -22,7 +22,7 @@ from shared.paths import RunPaths
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
-from tests.tiny_bundle import decisions_of
+from tests.tiny_bundle import comparison_of, decisions_of
 from workers import SearchArrays
 
 EVIL = "<script>alert(1)</script>"
@@ -89,11 +89,9 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
     searched.paths.bundle.mkdir()
     (searched.paths.bundle / "manifest.json").write_text(manifest.model_dump_json())
     search = {"complete": 4, "pruned": 0}
-    difference = {"value": 0.01, "low": 0.002, "high": 0.02}
     ways = {
-        "best": {"out_of_fold": 0.7, "nested": 0.7, "test": 0.71},
-        "greedy": {"out_of_fold": 0.73, "nested": 0.72, "test": 0.72, "difference": difference}
-        | {"p_value": 0.012},
+        "best": {"out_of_fold": 0.7, "nested": 0.7},
+        "greedy": {"out_of_fold": 0.73, "nested": 0.72},
     }
     teams = [
         {"trial": 1, "share": 0.75},
@@ -105,7 +103,8 @@ def ensembled(searched: Run, arrays: SearchArrays) -> Run:
         json.dumps(
             metrics
             | {"search": search, "ensemble": ensemble, "ensemble_s": 3.0}
-            | {"decisions": decisions_of(*NAMES)}
+            | {"decisions": decisions_of(*NAMES), "comparison": comparison_of()}
+            | {"regularisation": {"description": "C = 10"}}
         )
     )
     keep_data(searched.store, "f" * 64, (TEXT,) * 40, arrays)
@@ -161,8 +160,8 @@ def test_the_ways_of_making_the_ensemble_stand_beside_each_other(
     write_report(ensembled, study)
     page = " ".join(_shown(ensembled).split())
     assert "The ensemble has members of trial 1 (75 %), the kernel machine (25 %)." in page
-    assert "<td>greedy selection (taken)</td><td>0.7200</td><td>0.7200</td>" in page
-    assert "<td>+0.0100 [+0.0020, +0.0200]</td><td>0.012</td>" in page
+    assert "members</td><td>0.7000</td><td></td>" in page
+    assert "<td>greedy selection (taken)</td><td>0.7200</td><td>0.9000</td>" in page
 
 
 def test_a_study_without_a_trial_is_reported_too(searched: Run, study: Study) -> None:

@@ -162,8 +162,8 @@ def _classified(n: int, n_of_a: int) -> Dataset:
 
 
 def test_enough_rows_are_accepted() -> None:
-    require_rows(_dataset(14, 7), n_folds=5)
-    require_rows(_classified(14, 7), n_folds=5)
+    require_rows(_dataset(14, 7), np.arange(14), n_folds=5)
+    require_rows(_classified(14, 7), np.arange(14), n_folds=5)
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,9 @@ def test_enough_rows_are_accepted() -> None:
 )
 def test_too_few_rows_for_the_folds_are_refused(dataset: Dataset, message: str) -> None:
     with pytest.raises(InputError, match=f"some.csv: .*{message}"):
-        require_rows(dataset, n_folds=5)
+        require_rows(dataset, np.arange(len(dataset.texts)), n_folds=5)
+
+
+def test_texts_that_are_alike_count_once() -> None:
+    with pytest.raises(InputError, match="column 'a' is 1 for 6 distinct texts"):
+        require_rows(_dataset(20, 7), np.array([0, *range(19)]), n_folds=5)

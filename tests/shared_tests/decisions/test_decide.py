@@ -7,6 +7,7 @@ from shared.decisions.decide import MIN_EXAMPLES, Decisions, decide
 from shared.sections import DecisionsConfig
 
 N_ROWS = 1500
+FOLDS = [np.arange(i, N_ROWS, 5) for i in range(5)]
 RNG = np.random.default_rng(0)
 TRUE = RNG.beta(0.7, 3, (N_ROWS, 2))
 LABELS = (RNG.uniform(size=TRUE.shape) < TRUE).astype(np.float32)
@@ -14,7 +15,7 @@ SURER = (TRUE**2 / (TRUE**2 + (1 - TRUE) ** 2)).astype(np.float32)
 
 
 def _decide(labels: np.ndarray = LABELS, **settings: Any) -> Decisions:
-    return decide(labels, SURER, DecisionsConfig(**settings), "multilabel", seed=1)
+    return decide(labels, SURER, FOLDS, DecisionsConfig(**settings), "multilabel")
 
 
 def _decided(found: Decisions) -> np.ndarray:
@@ -83,7 +84,7 @@ def test_a_label_of_too_few_rows_keeps_its_probabilities_and_a_plain_threshold(
 def test_classes_get_one_temperature_and_no_thresholds(method: str, is_tempered: bool) -> None:
     classes = np.column_stack([LABELS[:, 0], 1 - LABELS[:, 0]])
     said = np.column_stack([SURER[:, 0], 1 - SURER[:, 0]])
-    found = decide(classes, said, DecisionsConfig(calibration=method), "multiclass", seed=1)
+    found = decide(classes, said, FOLDS, DecisionsConfig(calibration=method), "multiclass")
     assert found.thresholds is None
     first, second = found.curves
     assert first == second

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 from keras import ops
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, log_loss
 
 from shared.training import kernel
 from shared.training.kernel import KernelMachine, fit_kernel_machine
@@ -97,6 +97,24 @@ def test_a_text_that_most_rows_have_is_one_landmark(points: tuple[Floats, Floats
     found = fit_kernel_machine(vectors, labels, FOLDS, "multilabel", 0)
     assert len(found.model.get_weights()[1]) == 40
     assert average_precision_score(labels[:40], found.out_of_fold[:40]) > 0.7
+
+
+@pytest.fixture(scope="module")
+def noise() -> Floats:
+    return np.random.default_rng(0).normal(size=(N, 16)).astype(np.float32)
+
+
+def test_out_of_fold_labels_without_signal_are_not_told(noise: Floats) -> None:
+    labels = (np.random.default_rng(1).random((N, 20)) < 0.15).astype(np.float32)
+    found = fit_kernel_machine(noise, labels, FOLDS, "multilabel", 0)
+    claimed = average_precision_score(labels, found.out_of_fold, average="macro")
+    assert claimed < labels.mean() + 0.02
+
+
+def test_out_of_fold_classes_without_signal_are_not_told(noise: Floats) -> None:
+    labels = np.eye(20, dtype=np.float32)[np.random.default_rng(1).permutation(N) % 20]
+    found = fit_kernel_machine(noise, labels, FOLDS, "multiclass", 0)
+    assert log_loss(labels, found.out_of_fold) > np.log(20)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

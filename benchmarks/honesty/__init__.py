@@ -1,0 +1,1 @@
+"""Measure whether what tagsweep claims holds: intervals, out-of-fold figures, drift, splits."""
