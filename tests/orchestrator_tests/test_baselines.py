@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from orchestrator import baselines
 from orchestrator.baselines import Regularisation, logistic_regression, tune
 from orchestrator.bootstrap import measure
 from orchestrator.scores import Scores
@@ -37,6 +38,22 @@ def test_rows_outside_all_folds_choose_nothing() -> None:
     found = tune(vectors, labels, FOLDS, "multilabel", "ap_macro")
     labels[300:] = 1 - labels[300:]
     assert tune(vectors, labels, FOLDS, "multilabel", "ap_macro") == found
+
+
+def test_a_part_of_many_rows_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_ROWS", 120)
+    vectors, labels = _clusters(noise=0.3)
+    labels[10:, 1] = 0
+    found = tune(vectors, labels, FOLDS, "multilabel", "ap_weighted")
+    assert found.C > 1 or found.is_standardised
+
+
+def test_a_label_that_no_row_has_is_not_given(arrays: SearchArrays) -> None:
+    vectors, labels = arrays.vectors, arrays.labels.copy()
+    labels[:, 2] = 0
+    said = logistic_regression(vectors, labels, vectors[:7], "multilabel", PLAIN)
+    assert (said[:, 2] == 0).all()
+    assert (said[:, :2] > 0).all()
 
 
 def test_it_is_told_in_a_few_words() -> None:
