@@ -138,6 +138,7 @@ def _measure_worker(run: Run) -> dict[str, float]:
         asked = asker.take(PATIENCE_S)
         asked_s = time.monotonic()
         assert asked is not None, f"no trial within {PATIENCE_S:g} s"
+        reporter.medians.should_prune({0: 0.5})
         reporter.send(asked.trial_id, {0: 0.5})
         reporter.close()
         reported_s, most_mb = time.monotonic(), _memory_mb("VmHWM")
