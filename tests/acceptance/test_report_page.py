@@ -137,7 +137,7 @@ def test_the_page_is_light_or_dark_as_its_reader_prefers(browser: Chrome) -> Non
 def test_the_numbers_on_the_page_lie_beside_it(browser: Chrome, finished: FinishedRun) -> None:
     numbers = json.loads((finished.folder / "report" / "report.json").read_text())
     shown = browser.find_element("tag name", "main").text
-    ensemble = numbers["outcome"]["comparison"]["ap_weighted"]["ensemble"]
+    ensemble = numbers["outcome"]["comparison"]["values"]["ensemble"]
     for value in ensemble.values():
         assert f"{value:.4f}" in shown
     assert {"logistic regression", "default head"} == set(

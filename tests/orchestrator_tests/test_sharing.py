@@ -22,9 +22,9 @@ from shared.errors import InputError
 from shared.paths import RunPaths
 
 KEY = "0123"
-MANIFEST = """{"schema_version": 4, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},
-"label_names": ["a"], "class_column": null, "thresholds": [0.5], "encoders": [],
-"files": {"metrics.json": "hash", "../secret": "hash"}}"""
+MANIFEST = """{"schema_version": 5, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},
+"label_names": ["a"], "class_column": null, "text_column": "text", "thresholds": [0.5],
+"encoders": [], "files": {"metrics.json": "hash", "../secret": "hash"}}"""
 
 
 def _run(folder: Path, store: str | None) -> Run:
