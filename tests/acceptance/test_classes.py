@@ -42,7 +42,7 @@ def test_texts_get_one_of_several_classes_from_the_csv_to_predictions(
     settings, bundle, output = (tmp_path / name for name in ("s.yaml", "run/bundle", "out.csv"))
     settings.write_text(SETTINGS)
     done = tagsweep("run", settings, "--run-dir", tmp_path / "run")
-    assert "Accuracy on the test split: 0." in done.stdout
+    assert "Macro average precision on the test split: 0." in done.stdout
     report = (tmp_path / "run" / "report" / "index.html").read_text()
     assert "<h2>By class</h2>" in report
     assert 'id="confusion"' in report

@@ -17,7 +17,7 @@ from shared.search.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 PATIENCE_S = 120
-N_TRIALS = 600
+N_TRIALS = 300
 GRACE_S = 3
 
 
