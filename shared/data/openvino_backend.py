@@ -4,6 +4,7 @@ sentence-transformers' own OpenVINO and ONNX backends come with optimum, which h
 below the versions that sentence-transformers itself wants; OpenVINO alone needs none.
 """
 
+import functools
 import importlib.util
 import inspect
 import sys
@@ -50,7 +51,6 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
         )
     import torch
 
-    openvino = _openvino()
     transformer: Any = model[0].auto_model
     names = [
         name
@@ -71,7 +71,7 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
     if encoder.backend == "openvino-int8":
         _round_weights(graph)
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
-    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    compiled = _core().compile_model(graph, "CPU", settings)
     transformer.forward = _forward(compiled, names)
 
 
@@ -132,6 +132,16 @@ def _forward(compiled: Any, names: list[str]) -> Any:
         return BaseModelOutput(last_hidden_state=torch.from_numpy(vectors))
 
     return forward
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the one core of this process, which never goes.
+
+    It gives the thread that it is made in a stack for signal handlers. Were it to go in another
+    thread, the next signal, Ctrl-C say, would end the process by a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

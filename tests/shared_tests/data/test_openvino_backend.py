@@ -47,3 +47,27 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+SIGNAL = """
+import gc, os, signal, threading
+from shared.data.encoder import encode, load_encoder, resolve_encoder
+from shared.sections import EncoderConfig
+encoder = resolve_encoder(EncoderConfig(backend="openvino"))
+models = [load_encoder(encoder)]
+encode(models[0], encoder, ["a text"])
+def forget():
+    models.clear()
+    gc.collect()
+thread = threading.Thread(target=forget)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_heard_after_an_encoder_has_gone_in_another_thread() -> None:
+    command = [sys.executable, "-c", SIGNAL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
