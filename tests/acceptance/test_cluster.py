@@ -27,7 +27,7 @@ for kind in ("actors", "jobs", "tasks", "workers", "runtime_envs"):
 """
 """What `ray list` shows of a cluster, all of it from one process. Without the address it would be
 that of any Ray on this machine, another test's too."""
-N_ROWS, N_TRIALS = 800, 20
+N_ROWS, N_TRIALS = 1200, 20
 PATIENCE_S = 400
 STUDY = "cluster-sweep"
 PASSWORD = secrets.token_hex(16)
