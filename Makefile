@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
-# Three files at a time: half of a sweep is waiting for processes to start.
-PYTEST = $(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile
+# Three files at a time: half of a sweep is waiting for processes to start. Where one of them dies,
+# the others would wait for its files for ever.
+PYTEST = $(BIN)/coverage run -m pytest --numprocesses 3 --dist loadfile --max-worker-restart 0
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test lint audit clean
