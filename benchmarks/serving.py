@@ -112,8 +112,8 @@ def _batch_sizes(url: str) -> float:
 
 def _compare(bundle: Path, answers: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Predict as the command does, 32 texts at a time: the pace, and the largest difference."""
+    from orchestrator.bundle.bundle import read_bundle
     from orchestrator.predict import load_predictor, predict
-    from shared.bundle import read_bundle
 
     texts = list(answers)[:N_COMPARED]
     loaded = read_bundle(bundle)

@@ -53,13 +53,13 @@ def tune(
     rows = np.sort(rng.choice(known, min(len(known), MAX_ROWS), replace=False))
 
     def value_of(params: Regularisation) -> float:
-        said = np.zeros_like(labels)
+        probabilities = np.zeros_like(labels)
         for train, held_out in folds:
             own, others = np.intersect1d(held_out, rows), np.intersect1d(train, rows)
-            said[own] = logistic_regression(
+            probabilities[own] = logistic_regression(
                 vectors[others], labels[others], vectors[own], task, params
             )
-        return measure(Scores(rows, labels[rows], said[rows]), figure)
+        return measure(Scores(rows, labels[rows], probabilities[rows]), figure)
 
     plain = _climb(value_of, 1.0, is_standardised=False)
     standardised = _climb(value_of, plain[1].C / vectors.shape[1], is_standardised=True)
@@ -75,14 +75,15 @@ def logistic_regression(
         vectors, new_vectors = scaler.transform(vectors), scaler.transform(new_vectors)
     model = LogisticRegression(C=params.C, max_iter=MAX_ITER)
     if task == "multiclass":
-        said = np.zeros((len(new_vectors), labels.shape[1]), dtype=np.float32)
+        probabilities = np.zeros((len(new_vectors), labels.shape[1]), dtype=np.float32)
         model.fit(vectors, labels.argmax(axis=1))
-        said[:, model.classes_] = model.predict_proba(new_vectors)
-        return said
-    said = np.tile(labels[:1], (len(new_vectors), 1))  # what all rows or none have, the new ones do
+        probabilities[:, model.classes_] = model.predict_proba(new_vectors)
+        return probabilities
+    # What all rows or none have, the new ones do.
+    probabilities = np.tile(labels[:1], (len(new_vectors), 1))
     for i in np.flatnonzero(labels.min(axis=0) < labels.max(axis=0)):
-        said[:, i] = model.fit(vectors, labels[:, i]).predict_proba(new_vectors)[:, 1]
-    return said
+        probabilities[:, i] = model.fit(vectors, labels[:, i]).predict_proba(new_vectors)[:, 1]
+    return probabilities
 
 
 def _climb(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import fisher_exact
 
-from shared.reference import MAX_VECTORS, Reference
+from orchestrator.bundle.reference import MAX_VECTORS, Reference
 
 N_PERMUTATIONS = 999
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.bundle.manifest import read_metrics
 from orchestrator.housekeeping import study_of
 from orchestrator.run import Run
-from shared.bundle import read_metrics
 from shared.errors import InputError, TagsweepError
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ def describe(found: dict[str, Any]) -> str:
     shown = found if found["unseen"] is None else found["unseen"]
     in_classes = "accuracy" in found
     kind, kinds = ("class", "Classes") if in_classes else ("label", "Labels")
-    lines = [*_rows_told(found), "", f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
+    lines = [*_describe_rows(found), "", f"{'':<10}" + _cells("AP", "precision", "recall", "F1")]
     for average in ("weighted", "macro", "micro"):
         figures = (shown[f"{key}_{average}"] for key in ("ap", "precision", "recall", "f1"))
         lines.append(f"{average:<10}" + _cells(*map(_figure, figures)))
@@ -143,7 +143,7 @@ def describe(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_verdicts(found["drift"], kinds)])
 
 
-def _rows_told(found: dict[str, Any]) -> list[str]:
+def _describe_rows(found: dict[str, Any]) -> list[str]:
     """Say what the figures are of: texts that were trained on flatter them."""
     n_rows, n_known, unseen = found["n_rows"], found["n_trained_on"], found["unseen"]
     right = f", {found['accuracy']:.1%} of them right" if "accuracy" in found else ""

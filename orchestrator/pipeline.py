@@ -9,6 +9,7 @@ from uuid import uuid4
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.bundle.manifest import read_metrics
 from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, read_events, recorded
@@ -29,7 +30,6 @@ from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal import quiet_keras
-from shared.bundle import read_metrics
 from shared.config import load_config
 from shared.data.splits import read_split, write_split
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS

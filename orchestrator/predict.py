@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.bundle import Bundle, BundledEncoder
+from orchestrator.bundle.bundle import Bundle
+from orchestrator.bundle.manifest import BundledEncoder
 from shared.data.backends import choose_backend
 from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder

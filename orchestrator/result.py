@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from orchestrator.bootstrap import compare, intervals
+from orchestrator.bundle.bundle import write_bundle
+from orchestrator.bundle.manifest import read_metrics
+from orchestrator.bundle.reference import take_reference
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.decisions import describe_decisions
 from orchestrator.duplicates import first_rows, hash_texts
@@ -25,9 +28,7 @@ from orchestrator.scores import write_scores
 from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
-from shared.bundle import read_metrics, write_bundle
 from shared.decisions.decide import decide
-from shared.reference import take_reference
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
 from shared.search.study import progress_of

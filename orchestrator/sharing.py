@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.bundle import Layout, read_manifest
+from orchestrator.bundle.manifest import Layout, read_manifest
 from shared.data.vectors import (
     Facts,
     content_of,

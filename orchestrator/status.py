@@ -12,6 +12,7 @@ from typing import Any
 from optuna.study import load_study
 from optuna.trial import TrialState
 
+from orchestrator.bundle.manifest import read_metrics
 from orchestrator.ensemble_progress import (
     EnsembleProgress,
     describe_ensemble_progress,
@@ -25,7 +26,6 @@ from orchestrator.run import Run, database_of
 from orchestrator.stage import Stage, stage_of
 from orchestrator.supervise import pace
 from orchestrator.values import describe_s, say_values
-from shared.bundle import read_metrics
 from shared.config import parse_config
 from shared.errors import TagsweepError
 from shared.search.attributes import CONFIG, SEARCH_S

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from orchestrator.bundle.bundle import write_bundle
+from orchestrator.bundle.reference import Reference
 from orchestrator.duplicates import hash_texts
-from shared.bundle import write_bundle
 from shared.data.encoder import resolve_encoder
-from shared.reference import Reference
 from shared.sections import DecisionsConfig, EncoderConfig
 from shared.training.fused import fuse
 

@@ -48,9 +48,9 @@ def _is_held(job: tuple[Setting, int]) -> list[bool]:
     setting, seed = job
     rng = np.random.default_rng([setting.n_rows, seed])
     labels = (rng.random((setting.n_rows, len(setting.shares))) < setting.shares).astype(np.float32)
-    said = (DISTANCE * labels + rng.normal(size=labels.shape)).astype(np.float32)
+    probabilities = (DISTANCE * labels + rng.normal(size=labels.shape)).astype(np.float32)
     names = tuple(map(str, setting.shares))
-    found = intervals(Scores(np.arange(setting.n_rows), labels, said), names, seed)
+    found = intervals(Scores(np.arange(setting.n_rows), labels, probabilities), names, seed)
     by_label = [_true_precision(share) for share in setting.shares]
     truth = np.average(by_label, weights=setting.shares), np.mean(by_label)
     ends = [found[figure] for figure in FIGURES]

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.bundle.reference import take_reference
 from orchestrator.drift import text_drift
 from orchestrator.duplicates import first_rows, hash_texts
-from shared.reference import take_reference
 
 N_ROWS = 400
 """Rows of either side."""

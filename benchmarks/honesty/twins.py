@@ -32,12 +32,12 @@ def twins_inflation(
     known = np.sort(np.concatenate([split.train, split.valid]))
     folds = make_folds(dataset, groups, known, N_FOLDS, seed)
     (model,) = kernel_team(("encoder",), vectors, dataset.labels, folds, "multilabel", seed).members
-    said = predict_vectors(model, vectors[split.test])
+    probabilities = predict_vectors(model, vectors[split.test])
     seen = {dataset.texts[row].strip().lower() for row in known}
     is_new = np.array([dataset.texts[row].strip().lower() not in seen for row in split.test])
     alone = split.test[is_new]
-    claimed = measure(Scores(split.test, dataset.labels[split.test], said), "ap_weighted")
-    true = measure(Scores(alone, dataset.labels[alone], said[is_new]), "ap_weighted")
+    claimed = measure(Scores(split.test, dataset.labels[split.test], probabilities), "ap_weighted")
+    true = measure(Scores(alone, dataset.labels[alone], probabilities[is_new]), "ap_weighted")
     return {
         "claimed": round(claimed, 4),
         "without_twins": round(true, 4),

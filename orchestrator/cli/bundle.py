@@ -16,8 +16,9 @@ from orchestrator.cli.texts import read_input, texts_in, written
 from orchestrator.terminal import exit_codes
 
 if TYPE_CHECKING:
+    from orchestrator.bundle.bundle import Bundle
+    from orchestrator.bundle.manifest import Manifest
     from orchestrator.predict import Predictor
-    from shared.bundle import Bundle, Manifest
 
 Location = Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")]
 NewTextColumn = Annotated[
@@ -135,8 +136,8 @@ def export_onnx(
 @contextmanager
 def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
     """Yield where a bundle is on this machine, and what it consists of."""
+    from orchestrator.bundle.manifest import read_manifest
     from orchestrator.sharing import bundle_at
-    from shared.bundle import read_manifest
 
     with bundle_at(location) as folder:
         yield folder, read_manifest(folder)
@@ -144,9 +145,9 @@ def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
 
 def _load(folder: Path, console: Console) -> "Bundle":
     """Read what is known to be a bundle: for its model, TensorFlow is imported."""
+    from orchestrator.bundle.bundle import read_bundle
     from orchestrator.progress import show_wait
     from orchestrator.terminal import quiet_keras
-    from shared.bundle import read_bundle
 
     with show_wait(console, "Loading the model"):
         quiet_keras()

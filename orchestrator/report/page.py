@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.study import Study
 from plotly.offline import get_plotlyjs
 
+from orchestrator.bundle.manifest import read_manifest, read_metrics
 from orchestrator.headline import FIGURES
 from orchestrator.report.drawings import INK, Drawing, draw_outcome, draw_search
 from orchestrator.report.facts import Facts, gather
@@ -22,7 +23,6 @@ from orchestrator.restore import read_texts
 from orchestrator.run import Run
 from orchestrator.scores import read_scores
 from orchestrator.values import say_value
-from shared.bundle import read_manifest, read_metrics
 from shared.files import writing
 from shared.search.attributes import FINGERPRINT
 from shared.search.study import progress_of

@@ -126,14 +126,14 @@ def _out_of_fold(
     fits: Sequence[_Fit], labels: Floats, held_out: Sequence[Rows], task: Task
 ) -> Floats:
     """Return (n, L) probabilities, each fold's by what is best for, and fitted to, the others."""
-    said = np.full(labels.shape, np.nan, dtype=np.float32)
+    probabilities = np.full(labels.shape, np.nan, dtype=np.float32)
     for i, rows in enumerate(held_out):
         others = np.concatenate([*held_out[:i], *held_out[i + 1 :]])
         values = _best(fits, labels, others).values
         slopes, offsets = fit_platt(values[others], labels[others], task)
         logits = values[rows] * slopes + offsets
-        said[rows] = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
-    return said
+        probabilities[rows] = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    return probabilities
 
 
 def _distinct(vectors: Floats) -> Floats:

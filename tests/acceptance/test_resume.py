@@ -11,7 +11,7 @@ import psutil
 import pytest
 from optuna import load_study
 
-from shared.bundle import read_manifest
+from orchestrator.bundle.manifest import read_manifest
 from tests.acceptance.commands import Tagsweep, processes_of, start, status_of
 
 

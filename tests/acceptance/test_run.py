@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from shared.bundle import read_manifest
+from orchestrator.bundle.manifest import read_manifest
 from tests.acceptance.commands import TAGSWEEP, FinishedRun, Tagsweep, processes_of, status_of
 
 

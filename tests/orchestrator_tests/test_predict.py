@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from orchestrator.bundle.bundle import Bundle, read_bundle
 from orchestrator.predict import (
     Predictor,
     load_predictor,
@@ -11,7 +12,6 @@ from orchestrator.predict import (
     predict_in_chunks,
     predict_vectors,
 )
-from shared.bundle import Bundle, read_bundle
 from shared.errors import InputError
 from tests.tiny_bundle import tiny_members, write_tiny_bundle
 

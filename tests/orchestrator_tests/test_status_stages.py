@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -44,10 +44,10 @@ def study(storage: StudyStorage, run: Run) -> Study:
 
 
 @pytest.fixture
-def locks(storage: StudyStorage, run: Run, study: Study) -> Iterator[ExitStack]:  # noqa: ARG001
-    """Return what takes locks of the study, as whoever is at work on it does."""
+def hold(storage: StudyStorage, study: Study) -> Iterator[Callable[[Lock], object]]:
+    """Return what takes a lock of the study, as whoever is at work on it does."""
     with ExitStack() as stack:
-        yield stack
+        yield lambda lock: stack.enter_context(locked(storage, study.study_name, lock))
 
 
 def _finish(study: Study, n: int) -> None:
@@ -64,9 +64,9 @@ def _shown(run: Run) -> tuple[str, dict[str, Any], str]:
 
 
 def test_before_the_first_trial_and_while_none_is_complete_there_is_no_best_yet(
-    run: Run, study: Study, storage: StudyStorage, locks: ExitStack
+    run: Run, study: Study, hold: Callable[[Lock], object]
 ) -> None:
-    locks.enter_context(locked(storage, run.study_name, Lock.SEARCH))
+    hold(Lock.SEARCH)
     for n_running in (0, 1):
         lines, values, live = _shown(run)
         assert "Stage    searching\n" in lines
@@ -95,9 +95,9 @@ def test_where_all_trials_have_failed_their_reasons_are_shown(run: Run, study: S
 
 
 def test_of_a_search_the_best_is_shown_by_its_objectives(
-    run: Run, study: Study, storage: StudyStorage, locks: ExitStack
+    run: Run, study: Study, hold: Callable[[Lock], object]
 ) -> None:
-    locks.enter_context(locked(storage, run.study_name, Lock.SEARCH))
+    hold(Lock.SEARCH)
     _finish(study, 1)
     lines, values, live = _shown(run)
     best = "ap_macro 0.2500, n_parameters 0.2500" if len(study.directions) > 1 else "0.2500"
@@ -107,22 +107,22 @@ def test_of_a_search_the_best_is_shown_by_its_objectives(
 
 
 def test_a_search_that_is_over_says_who_makes_its_ensemble(
-    run: Run, study: Study, storage: StudyStorage, locks: ExitStack
+    run: Run, study: Study, storage: StudyStorage, hold: Callable[[Lock], object]
 ) -> None:
     _finish(study, 2)
-    said = "the search is over, its ensemble is not made yet; go on with `tagsweep resume`"
-    assert f"Stage    {said}" in _shown(run)[0]
+    stage = "the search is over, its ensemble is not made yet; go on with `tagsweep resume`"
+    assert f"Stage    {stage}" in _shown(run)[0]
     with locked(storage, run.study_name, Lock.SEARCH):
         assert "Stage    the search is over, its ensemble comes next\n" in _shown(run)[0]
-    locks.enter_context(locked(storage, run.study_name, Lock.ENSEMBLE))
+    hold(Lock.ENSEMBLE)
     assert "left" not in _shown(run)[0]
 
 
 def test_of_an_ensemble_under_way_member_fold_and_time_left_are_shown(
-    run: Run, study: Study, storage: StudyStorage, locks: ExitStack
+    run: Run, study: Study, hold: Callable[[Lock], object]
 ) -> None:
     _finish(study, 2)
-    locks.enter_context(locked(storage, run.study_name, Lock.ENSEMBLE))
+    hold(Lock.ENSEMBLE)
     reporter = EnsembleReporter(study, study.trials[1:], n_folds=5)
     lines, _, live = _shown(run)
     assert "Stage    making its ensemble\n         training its members, 0 of 5 done\n" in lines

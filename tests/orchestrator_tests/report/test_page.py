@@ -9,13 +9,13 @@ import optuna
 import pytest
 from optuna.study import Study
 
+from orchestrator.bundle.manifest import SCHEMA, Manifest
 from orchestrator.events import read_events, recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
 from orchestrator.restore import keep_data
 from orchestrator.run import Run
 from orchestrator.scores import Scores, write_scores
-from shared.bundle import SCHEMA, Manifest
 from shared.config import SweepConfig, with_values
 from shared.data.splits import Split, write_split
 from shared.paths import RunPaths

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from orchestrator.bundle.manifest import BundledEncoder, Manifest
 from shared.data.encoder import PACKAGE, PACKAGE_FOLDER, is_commit, is_packaged
 from shared.sections import QUANTISED
 
-if TYPE_CHECKING:
-    from shared.bundle import BundledEncoder, Manifest
 
-
-def describe_usage(manifest: "Manifest") -> str:
+def describe_usage(manifest: Manifest) -> str:
     """Return a section in Markdown: how to predict with tagsweep, and with plain Python."""
     encoders = manifest.encoders
     decide = _DECIDE_LABELS if manifest.task == "multilabel" else _DECIDE_CLASS
@@ -46,7 +43,7 @@ _DECIDE_CLASS = """\
 print(manifest["label_names"][probabilities.argmax()])"""
 
 
-def _caveats(encoders: "Sequence[BundledEncoder]") -> str:
+def _caveats(encoders: Sequence[BundledEncoder]) -> str:
     """Say where the lines of Python need a change, or do not give quite what tagsweep does."""
     caveats = ""
     if any(is_commit(encoder.revision) for encoder in encoders):
@@ -65,7 +62,7 @@ def _caveats(encoders: "Sequence[BundledEncoder]") -> str:
     return caveats
 
 
-def _embedding_code(encoders: "Sequence[BundledEncoder]") -> str:
+def _embedding_code(encoders: Sequence[BundledEncoder]) -> str:
     """Return lines of Python that embed a text, with all encoders side by side."""
     is_one = len(encoders) == 1
     lines, calls = [] if is_one else ["import numpy as np"], []
@@ -83,7 +80,7 @@ def _embedding_code(encoders: "Sequence[BundledEncoder]") -> str:
     return "\n".join([*lines, f"vectors = {vectors}"])
 
 
-def _location_code(bundled: "BundledEncoder") -> str:
+def _location_code(bundled: BundledEncoder) -> str:
     """Return the arguments that load the very encoder, and where it is here, ask no network."""
     name = bundled.config.name
     if is_packaged(name, bundled.revision):

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from shared.bundle import SCHEMA, read_bundle, read_manifest, read_metrics
+from orchestrator.bundle.bundle import read_bundle
+from orchestrator.bundle.manifest import SCHEMA, read_manifest, read_metrics
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.sections import EncoderConfig

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
+from orchestrator.bundle.bundle import read_bundle
+from orchestrator.bundle.card import model_card
+from orchestrator.bundle.manifest import BundledEncoder, read_manifest
 from orchestrator.predict import load_predictor, predict
-from shared.bundle import BundledEncoder, read_bundle, read_manifest
-from shared.card import model_card
 from shared.sections import EncoderConfig
 from tests.tiny_bundle import CLASSES, METRICS, metrics_of, write_tiny_bundle
 
@@ -35,8 +36,8 @@ def test_it_says_data_figures_thresholds_and_limits(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert "`texts.csv`: 50 labelled texts, of which 40 served" in card
     assert "| average precision, weighted | 0.9000 | 0.6000 to 0.9500 | 0.9000 |" in card
-    assert "(C = 10, chosen by cross-validation): **-0.0010** (-0.0050 to +0.0030)" in card
-    assert "- one head without a search: **+0.0200** (+0.0100 to +0.0300)" in card
+    assert "logistic regression (C = 10): **-0.0010** (-0.0050 to +0.0030)" in card
+    assert "- a default head: **+0.0200** (+0.0100 to +0.0300)" in card
     assert "| a | 20 | 40.0% | 0.5 | temperature | 0.9000 | 0.7000 to 0.9600 |" in card
     assert "| b | 5 | 10.0% | 0.4 | none | no positive text |  |" in card
     assert "`all-MiniLM-L6-v2` reads the first 256 tokens of a text; 3 of the texts" in card

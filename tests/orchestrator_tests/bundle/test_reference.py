@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.reference import read_reference, take_reference, write_reference
+from orchestrator.bundle.reference import read_reference, take_reference, write_reference
 
 VECTORS = np.arange(60, dtype=np.float32).reshape(20, 3)
 LABELS = np.tile(np.array([[0, 1], [1, 1]], dtype=np.float32), (10, 1))
@@ -12,7 +12,7 @@ HASHES = np.array([7, 2**64 - 1, 7], dtype=np.uint64)
 
 
 def test_it_counts_all_rows_and_keeps_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.reference.MAX_VECTORS", 4)
+    monkeypatch.setattr("orchestrator.bundle.reference.MAX_VECTORS", 4)
     reference = take_reference(VECTORS, LABELS, ROWS, HASHES, 0)
     assert (reference.n_rows, reference.positives.tolist()) == (10, [5, 10])
     kept = {tuple(vector) for vector in reference.vectors.tolist()}

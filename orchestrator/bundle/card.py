@@ -3,16 +3,16 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.card_usage import describe_usage
-
-if TYPE_CHECKING:
-    from shared.bundle import Manifest
-    from shared.training.params import Task
+from orchestrator.bundle.card_usage import describe_usage
+from orchestrator.bundle.manifest import Manifest
+from orchestrator.headline import FIGURES as HEADLINES
+from orchestrator.headline import name_of_baseline, read_comparison
+from shared.training.params import Task
 
 TAGS = ["sentence-transformers", "tagsweep"]
-TASK_TAGS: "dict[Task, str]" = {
+TASK_TAGS: dict[Task, str] = {
     "multilabel": "multi-label-classification",
     "multiclass": "multi-class-classification",
 }
@@ -29,7 +29,7 @@ METRICS = {"ap": "average_precision", "accuracy": "accuracy", "f1": "f1"}
 TRUENESS = {"ece": "expected calibration error", "brier": "Brier score"}
 
 
-def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def model_card(manifest: Manifest, metrics: dict[str, Any]) -> str:
     """Return a model card in Markdown, with the front matter that the Hugging Face hub reads.
 
     Mitchell et al. 2019, "Model Cards for Model Reporting";
@@ -50,7 +50,7 @@ def model_card(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def _front_matter(manifest: Manifest, metrics: dict[str, Any]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     measured = [
@@ -78,44 +78,40 @@ def _front_matter(manifest: "Manifest", metrics: dict[str, Any]) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _on_the_hub(manifest: "Manifest") -> str | list[str] | None:
+def _on_the_hub(manifest: Manifest) -> str | list[str] | None:
     """Return the encoders' names on the hub; None where all are folders."""
     names = [one.config.name for one in manifest.encoders if not Path(one.config.name).is_dir()]
     found = [name if "/" in name else f"sentence-transformers/{name}" for name in names]
     return found if len(found) > 1 else next(iter(found), None)
 
 
-def _summary(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def _summary(manifest: Manifest, metrics: dict[str, Any]) -> str:
     names = ", ".join(map(_inline, manifest.label_names))
     what = (
         "It gives each of these labels a probability, independent of the others"
         if manifest.task == "multilabel"
         else "It tells which of these classes a text has, with probabilities that add up to 1"
     )
-    compared = metrics["comparison"]
-    figure, ours = FIGURES[compared["figure"]], compared["values"]["test"]
+    compared = read_comparison(metrics)
+    figure, ours = HEADLINES[compared.figure], compared.values["test"]
     encoders = " and ".join(f"`{one.config.full_name}`" for one in manifest.encoders)
     return f"""# A text classifier
 
 {what}: {names}.
 
 An ensemble of Keras heads on the embeddings of {encoders}, tuned by tagsweep on
-{manifest.created.date()}. On texts that it had not seen, {figure}: **{ours["value"]:.4f}**
-({_range([ours["low"], ours["high"]])}). The difference to
+{manifest.created.date()}. On texts that it had not seen, {figure}: **{ours.value:.4f}**
+({_range([ours.low, ours.high])}). The difference to
 
 {_differences(metrics)}"""
 
 
 def _differences(metrics: dict[str, Any]) -> str:
     """Say by how much it is better than what a sweep has to beat."""
-    names = {
-        "logistic_regression": "logistic regression on the same embeddings"
-        f" ({metrics['regularisation']['description']}, chosen by cross-validation)",
-        "default_head": "one head without a search",
-    }
     return "\n".join(
-        f"- {names[name]}: **{one['value']:+.4f}** ({one['low']:+.4f} to {one['high']:+.4f})"
-        for name, one in metrics["comparison"]["differences"].items()
+        f"- {name_of_baseline(name, metrics)}: **{one.value:+.4f}**"
+        f" ({one.low:+.4f} to {one.high:+.4f})"
+        for name, one in read_comparison(metrics).differences.items()
     )
 
 
@@ -146,7 +142,7 @@ Measured on the test texts, which took no part in any choice; 95 % bootstrap int
 {table}"""
 
 
-def _classes(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def _classes(manifest: Manifest, metrics: dict[str, Any]) -> str:
     data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
     rows = [
         f"| {_inline(name)} | {data['positives'][name]} | {data['positives'][name] / n:.1%} |"
@@ -164,7 +160,7 @@ The most probable class is the answer. Average precision is that of telling it f
 {table}"""
 
 
-def _labels(manifest: "Manifest", metrics: dict[str, Any], thresholds: Sequence[float]) -> str:
+def _labels(manifest: Manifest, metrics: dict[str, Any], thresholds: Sequence[float]) -> str:
     data, test, sure = metrics["data"], metrics["test"]["per_label"], metrics["intervals"]
     decided = metrics["decisions"]["per_label"]
     rows = [
@@ -219,7 +215,7 @@ that had not seen it. The mean of all members is slightly less extreme than one.
 | micro | {micro["tuned"]:.4f} | {micro["half"]:.4f} |"""
 
 
-def _limits(manifest: "Manifest", metrics: dict[str, Any]) -> str:
+def _limits(manifest: Manifest, metrics: dict[str, Any]) -> str:
     data, teams = metrics["data"], metrics["ensemble"]["teams"]
     has_kernel = any(team["trial"] is None and team["share"] for team in teams)
     holders = "`reference.npz` and `ensemble.keras` hold" if has_kernel else "`reference.npz` holds"

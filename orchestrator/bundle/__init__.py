@@ -1,0 +1,1 @@
+"""Keep, share and describe what a sweep ends in."""
