@@ -17,10 +17,15 @@ PACKAGES = (
 
 def publish(name: str, found: dict[str, Any]) -> None:
     """Print one JSON line, and write it to results/NAME.json."""
-    line = found | {"machine": _machine(), "date": datetime.now(UTC).date().isoformat()}
+    line = described(found)
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(line, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(line), flush=True)
+
+
+def described(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found with the machine and the day."""
+    return found | {"machine": _machine(), "date": datetime.now(UTC).date().isoformat()}
 
 
 def _machine() -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _model(n_known: int) -> tuple[Any, float]:
     heads = [suggest(study.ask(), SpaceConfig(), WIDTHS) for _ in range(n_known)]
     config = SweepConfig().training
     matrix = Matrix(vectors, dataset.labels, config.matrix_dtype, widths=WIDTHS)
-    trainer = Trainer(matrix, config, 1, 128)
+    trainer = Trainer(matrix, config, 1, 128, 3)
     losses = np.zeros(n_known)
     jobs = [Job(i, head, i, split.train, split.valid) for i, head in enumerate(heads)]
     for result in fit(trainer, jobs, lambda _: None):

@@ -97,7 +97,8 @@ def train_teams(
             inputs=list(dict.fromkeys(job.params.inputs for job in jobs)),
         )
         max_batch_size = max(job.params.batch_size for job in jobs)
-        trainer = Trainer(matrix, training, len(jobs), max_batch_size)
+        max_layers = max(len(job.params.layers) for job in jobs)
+        trainer = Trainer(matrix, training, len(jobs), max_batch_size, max_layers)
 
         def follow(epoch: Epoch) -> None:
             candidate, fold = places[epoch.key]

@@ -80,9 +80,8 @@ def default_head(
 
     One that diverges is taken as it was at its best.
     """
-    trainer = Trainer(
-        Matrix(vectors, labels, training.matrix_dtype), training, 1, params.batch_size
-    )
+    matrix = Matrix(vectors, labels, training.matrix_dtype)
+    trainer = Trainer(matrix, training, 1, params.batch_size, len(params.layers))
     job = Job(0, params, seed, split.train, split.valid)
     (result,) = fit(trainer, [job], lambda _: None)
     head = build_head(params, vectors.shape[1], labels.shape[1], result.weights)

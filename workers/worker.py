@@ -99,4 +99,6 @@ def _make_trainer(spec: WorkerSpec, arrays: SearchArrays) -> Trainer:
             max(len(train) for train, _ in arrays.folds),
         )
         logger.info("Training %d heads at a time", n_slots)
-    return Trainer(matrix, spec.config.training, n_slots, space.batch_size.high)
+    return Trainer(
+        matrix, spec.config.training, n_slots, space.batch_size.high, space.n_layers.high
+    )

@@ -60,7 +60,7 @@ def _train(folder: Path, kind: str) -> dict[str, Any]:
     x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
     max_bytes = x.nbytes // 4 if kind == "streamed" else None
     matrix = Matrix(x, y, max_bytes=max_bytes)
-    trainer = Trainer(matrix, TRAINING, 1, MAX_BATCH)
+    trainer = Trainer(matrix, TRAINING, 1, MAX_BATCH, 1)
     n_valid = len(x) // 5
     trainer.add(0, square_head(UNITS, 1), 0, np.arange(n_valid, len(x)), np.arange(n_valid))
     trainer.advance()

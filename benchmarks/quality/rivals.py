@@ -86,7 +86,9 @@ def article(problem: Problem, n_trials: int) -> Said:
     config = SweepConfig()
     widths, split = {"encoder": problem.vectors.shape[1]}, problem.split
     matrix = Matrix(problem.vectors, problem.labels, widths=widths)
-    trainer = Trainer(matrix, config.training, 1, config.space.batch_size.high)
+    trainer = Trainer(
+        matrix, config.training, 1, config.space.batch_size.high, config.space.n_layers.high
+    )
 
     def objective(trial: optuna.Trial) -> float:
         params = suggest(trial, config.space, widths)

@@ -27,7 +27,7 @@ def replay(folder: Path, study_name: str) -> float:
 
     config, vectors = run.config, prepared.vectors
     matrix = Matrix(vectors, prepared.dataset.labels, widths=prepared.widths)
-    trainer = Trainer(matrix, config.training, 1, 128)
+    trainer = Trainer(matrix, config.training, 1, 128, 3)
     rows = (prepared.split.train, prepared.split.valid)
     spent = 0.0
     for trial in trials:

@@ -24,7 +24,8 @@ def dropout_keys(seeds: Any, step: Any, n_layers: int) -> tuple[Any, Any]:
     draws = _count(2 * n_layers) * _uint32(_STRIDE)
     steps = _hash(_hash(seeds) + ops.cast(step, "uint32"))
     keys = _hash(steps[:, None] + draws[None, :])
-    return ops.bitwise_or(keys[:, :n_layers], _uint32(1)), keys[:, n_layers:]
+    # In turn, so that a layer's are the same however many follow it.
+    return ops.bitwise_or(keys[:, ::2], _uint32(1)), keys[:, 1::2]
 
 
 def unit_numbers(n_rows: Any, n_units: Any) -> Any:

@@ -1,8 +1,9 @@
 """Lay a head's weights out as one row of numbers, padded with zeros to the widths of its pack.
 
-A row a head makes everything that is done to whole heads (the optimizer, the best weights, moving
-in and out of a slot) one operation on a matrix. Zero padding is exact: a unit without incoming and
-outgoing weights is 0 under relu, linear and swish, gets no gradient either way, and stays 0.
+A row a head makes everything that is done to whole heads (keeping the best weights, moving in and
+out of a slot) one operation on a matrix. Zero padding is exact: a unit without incoming and
+outgoing weights is 0 under relu, linear and swish, gets no gradient either way, and stays 0. A
+hidden layer that a head lacks is padding alone.
 """
 
 from itertools import pairwise
@@ -72,7 +73,9 @@ def rows_of(parts: list[Any]) -> Any:
 def to_rows(weights: Weights, widths: tuple[int, ...], structure: Structure) -> tuple[Row, Row]:
     """Lay out Keras's weights: the trained ones (n,), and the moving statistics (s,)."""
     trained, statistics = [], []
-    remaining = iter(weights)
+    n_own = (len(weights) - 2) // _n_arrays(structure)
+    blank = [np.zeros((0, 0), np.float32), *[np.zeros(0, np.float32)] * (_n_arrays(structure) - 1)]
+    remaining = iter([*weights[:-2], *blank * (structure.n_layers - n_own), *weights[-2:]])
     for i, (n_in, n_out) in enumerate(pairwise(widths)):
         trained.append(_padded(next(remaining), (n_in, n_out)))
         trained += [_padded(next(remaining), (n_out,)) for _ in range(_n_vectors(structure, i))]
@@ -89,15 +92,19 @@ def to_weights(
     own_widths: tuple[int, ...],
 ) -> Weights:
     """Undo `to_rows` for a head whose own widths are `own_widths`."""
-    weights: Weights = []
+    layers: list[Weights] = []
     numbers, moving = _Reader(trained), _Reader(statistics)
     for i, (n_in, n_out) in enumerate(pairwise(widths)):
-        own_in, own_out = own_widths[i : i + 2]
-        weights.append(numbers.take(n_in * n_out).reshape(n_in, n_out)[:own_in, :own_out])
-        weights += [numbers.take(n_out)[:own_out] for _ in range(_n_vectors(structure, i))]
+        layers.append([numbers.take(n_in * n_out).reshape(n_in, n_out)])
+        layers[-1] += [numbers.take(n_out) for _ in range(_n_vectors(structure, i))]
         if _is_normalized(structure, i):
-            weights += [moving.take(n_out)[:own_out] for _ in range(2)]
-    return weights
+            layers[-1] += [moving.take(n_out) for _ in range(2)]
+    own_layers = [*layers[: len(own_widths) - 2], layers[-1]]
+    return [
+        array[:own_in, :own_out] if array.ndim == 2 else array[:own_out]  # noqa: PLR2004  a kernel
+        for layer, (own_in, own_out) in zip(own_layers, pairwise(own_widths), strict=True)
+        for array in layer
+    ]
 
 
 def n_parts(structure: Structure) -> int:
@@ -132,6 +139,11 @@ def _is_normalized(structure: Structure, layer: int) -> bool:
 def _n_vectors(structure: Structure, layer: int) -> int:
     """Count a layer's trained vectors: bias, and with batch normalisation gamma and beta."""
     return 3 if _is_normalized(structure, layer) else 1
+
+
+def _n_arrays(structure: Structure) -> int:
+    """Count Keras's arrays of a hidden layer."""
+    return 6 if structure.batch_normalization else 2
 
 
 def _padded(array: Row, shape: tuple[int, ...]) -> Row:

@@ -9,11 +9,16 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from shared.training.params import Structure
+
 ACTIVATIONS = ("relu", "linear", "swish")
 """What the numbers in `activation` stand for."""
-_GATES = ((1.0, 1e20, 200.0), (2.0, 0.0, 0.0), (1.0, 1.0, 0.0))
+ABSENT = len(ACTIVATIONS)
+"""The number of a layer that a head does not have: what comes in goes out."""
+_GATES = ((1.0, 1e20, 200.0, 0.0), (2.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 """Of relu, a gate so steep that it is open or shut, and shut at exactly 0; of linear, one that is
-half open everywhere; of swish, the sigmoid itself."""
+half open everywhere; of swish, the sigmoid itself; of an absent layer, one that is always shut,
+and a way around it."""
 _MOMENTUM = 0.99
 _VARIANCE_EPSILON = 1e-3
 
@@ -21,12 +26,15 @@ _VARIANCE_EPSILON = 1e-3
 class Gate(NamedTuple):
     """Hold what makes x * gain * sigmoid(steepness * x - offset) a slot's activation, (P, 1, 1).
 
-    One formula for all activations costs a third of computing each and choosing.
+    One formula for all activations costs a third of computing each and choosing. `bypass` is the
+    share of a layer's input that is added to its output, 1 where it is absent and 0 where it is
+    not; None where no slot lacks the layer.
     """
 
     gain: Any
     steepness: Any
     offset: Any
+    bypass: Any | None
 
 
 class Layer(NamedTuple):
@@ -46,22 +54,26 @@ class Pass(NamedTuple):
     """Remember what a hidden layer's gradient needs.
 
     `slope` is the derivative of activation and dropout together; `normal` the normalised sums and
-    `scale` what they were multiplied by, both None without batch normalisation.
+    `scale` what they were multiplied by, both None without batch normalisation; `bypass` as in
+    `Gate`.
     """
 
     incoming: Any
     slope: Any
     normal: Any = None
     scale: Any = None
+    bypass: Any = None
 
 
-def gates_of(activation: Any, n_layers: int) -> list[Gate]:
+def gates_of(activation: Any, structure: Structure) -> list[Gate]:
     """Return the gates of each hidden layer; `activation` (P, n_layers) int32."""
     constants = ops.take(ops.convert_to_tensor(_GATES), activation, axis=0)
-    return [
-        Gate(*(constants[:, layer, None, None, i] for i in range(len(Gate._fields))))
-        for layer in range(n_layers)
-    ]
+    gates = []
+    for layer in range(structure.n_layers):
+        gate = Gate(*(constants[:, layer, None, None, i] for i in range(len(Gate._fields))))
+        has_gaps = structure.has_gaps and layer > 0
+        gates.append(gate if has_gaps else gate._replace(bypass=None))
+    return gates
 
 
 def forward(layers: list[Layer], hidden: Any, gates: list[Gate]) -> Any:
@@ -73,7 +85,8 @@ def forward(layers: list[Layer], hidden: Any, gates: list[Gate]) -> Any:
             mean, variance = layer.moving[:, :1], layer.moving[:, 1:]
             scale = ops.rsqrt(variance + _VARIANCE_EPSILON)
             sums = (sums - mean) * scale * layer.gamma + layer.beta
-        hidden, _ = _activate(sums, gates[i])
+        value, _ = _activate(sums, gates[i])
+        hidden = _around(gates[i].bypass, hidden, value)
     return ops.matmul(hidden, last.kernel) + last.bias
 
 
@@ -99,9 +112,9 @@ def forward_in_training(
             scale = ops.rsqrt(variance + _VARIANCE_EPSILON)
             normal = (sums - mean) * scale
             sums = normal * layer.gamma + layer.beta
-        hidden, slope = _activate(sums, gates[i])
-        hidden = hidden * masks[i]
-        passes.append(Pass(incoming, slope * masks[i], normal, scale))
+        value, slope = _activate(sums, gates[i])
+        hidden = _around(gates[i].bypass, incoming, value * masks[i])
+        passes.append(Pass(incoming, slope * masks[i], normal, scale, gates[i].bypass))
     logits = ops.matmul(hidden, last.kernel) + last.bias
     return logits, [*passes, Pass(hidden, None)], moved
 
@@ -113,7 +126,7 @@ def backward(layers: list[Layer], passes: list[Pass], error: Any, share: Any) ->
     """
     gradients: list[Any] = []
     for i in reversed(range(len(layers))):
-        layer, passed = layers[i], passes[i]
+        layer, passed, outgoing = layers[i], passes[i], error
         normalising = []
         if passed.slope is not None:
             error = error * passed.slope
@@ -127,7 +140,13 @@ def backward(layers: list[Layer], passes: list[Pass], error: Any, share: Any) ->
         gradients = [kernel, _total(error), *normalising, *gradients]
         if i:
             error = ops.matmul(error, _transposed(layer.kernel))
+            error = _around(passed.bypass, outgoing, error)
     return gradients
+
+
+def _around(bypass: Any | None, incoming: Any, outgoing: Any) -> Any:
+    """Let what comes in pass by the layer in the slots that lack it."""
+    return outgoing if bypass is None else outgoing + bypass * incoming
 
 
 def _activate(sums: Any, gate: Gate) -> tuple[Any, Any]:

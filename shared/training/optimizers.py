@@ -1,4 +1,4 @@
-"""Update rows of weights as Keras's optimizers do, each row with rates of its own.
+"""Update the weights of many heads as Keras's optimizers do, each head with rates of its own.
 
 The rules and their constants are those of keras.optimizers
 (https://keras.io/api/optimizers/), which know one learning rate for all.
@@ -17,7 +17,7 @@ _RHO = 0.9
 
 
 class Moments(NamedTuple):
-    """Hold what an optimizer remembers: two (P, n) averages, and Nadam's (P, 1) momentum product.
+    """Hold what an optimizer remembers: two averages of weights' shape, and Nadam's product.
 
     An optimizer that does not need one of them leaves it as it is.
     """
@@ -36,10 +36,10 @@ def apply_gradients(
     learning_rate: Any,
     weight_decay: Any | None,
 ) -> tuple[Any, Moments]:
-    """Return (P, n) weights and moments after one step.
+    """Return weights, (P, n) or of more axes, and moments after one step.
 
-    `step` counts from 1. `step`, `learning_rate` and `weight_decay` are (P, 1) float32; None means
-    that no weight decays.
+    `step` counts from 1. It, the product, `learning_rate` and `weight_decay` are float32 with 1 in
+    place of all axes but the first; no `weight_decay` means that none decays.
     """
     change, moments = _RULES[optimizer](gradients, moments, step, learning_rate)
     if weight_decay is not None:

@@ -64,7 +64,10 @@ class HeadParams:
 
 @dataclass(frozen=True)
 class Structure:
-    """Name what heads must share to be trained by one program."""
+    """Name what heads must share to be trained by one program.
+
+    Where it `has_gaps`, heads of fewer layers lack the last of the `n_layers` hidden ones.
+    """
 
     n_layers: int
     batch_normalization: bool
@@ -72,3 +75,4 @@ class Structure:
     decays: bool
     loss: Loss
     task: Task
+    has_gaps: bool = False

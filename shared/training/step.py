@@ -22,6 +22,7 @@ class State(NamedTuple):
 
     `weights` (P, n) float32; `statistics` (P, s) float32, the moving averages of batch
     normalisation; `position` (P,) int32 in the slot's order; `step` (P,) int32, updates made.
+    Between the steps of a call weights and moments are lists of parts, see `in_parts`.
     """
 
     weights: Any
@@ -43,38 +44,67 @@ class Gradient(NamedTuple):
     count: Any
 
 
+def in_parts(state: State, structure: Structure, widths: Any) -> State:
+    """Cut weights and moments into the parts that are multiplied, one array each.
+
+    A GPU's step is a third faster so than on rows, which it would cut and join in every step.
+    """
+    cuts = cuts_of(widths, structure)
+    weights, first, second = (parts_of(rows, cuts) for rows in (state.weights, *state.moments[:2]))
+    return state._replace(
+        weights=weights, moments=Moments(first, second, state.moments.product[:, None])
+    )
+
+
+def in_rows(state: State) -> State:
+    """Undo `in_parts`."""
+    weights, first, second = map(rows_of, (state.weights, *state.moments[:2]))
+    return state._replace(
+        weights=weights, moments=Moments(first, second, state.moments.product[:, 0])
+    )
+
+
 def train_step(
     slots: Slots, data: Data, structure: Structure, widths: Any, n_batch: Any
 ) -> Callable[[State], State]:
     """Return the function that takes one step in each slot on the next rows of its order.
 
     `n_batch` is the largest batch size of the pack. Slots do not touch each other: each has a row
-    of its own in the state. A slot at its end must be left as it is by the caller (`only_where`).
+    of its own in every part of the state. A slot at its end must be left as it is by the caller
+    (`only_where`).
     """
-    cuts = cuts_of(widths, structure)
     batch_at = gathered_batches(slots, data, structure, n_batch)
     gradient_of = batch_gradient(slots, structure, widths, n_batch)
-    rate, decay = (
-        slots.learning_rate[:, None],
-        slots.weight_decay[:, None] if structure.decays else None,
-    )
+    rate = slots.learning_rate[:, None, None]
+    decay = slots.weight_decay[:, None, None] if structure.decays else None
 
     def step(state: State) -> State:
-        parts = parts_of(state.weights, cuts)
-        batch = batch_at(state.position, state.step)
-        gradient = gradient_of(parts, state.statistics, batch)
-        weights, moments = apply_gradients(
-            structure.optimizer,
-            state.weights,
-            rows_of(gradient.parts),
-            state.moments,
-            ops.cast(state.step + 1, "float32")[:, None],
-            rate,
-            decay,
+        gradient = gradient_of(
+            state.weights, state.statistics, batch_at(state.position, state.step)
         )
-        statistics = rows_of(gradient.moved) if gradient.moved else state.statistics
-        position = state.position + gradient.count
-        return State(weights, statistics, moments, position, state.step + 1)
+        number = ops.cast(state.step + 1, "float32")[:, None, None]
+        updated = [
+            apply_gradients(
+                structure.optimizer,
+                weight,
+                part,
+                Moments(first, second, state.moments.product),
+                number,
+                rate,
+                decay,
+            )
+            for weight, part, first, second in zip(
+                state.weights, gradient.parts, *state.moments[:2], strict=True
+            )
+        ]
+        moments = [moments for _, moments in updated]
+        return State(
+            [weight for weight, _ in updated],
+            rows_of(gradient.moved) if gradient.moved else state.statistics,
+            Moments([m.first for m in moments], [m.second for m in moments], moments[0].product),
+            state.position + gradient.count,
+            state.step + 1,
+        )
 
     return step
 
@@ -88,7 +118,7 @@ def batch_gradient(
     steps is computed here, once.
     """
     mask_of = _masks(slots.dropout, structure.n_layers, widths, n_batch)
-    gates = gates_of(slots.activation, structure.n_layers)
+    gates = gates_of(slots.activation, structure)
     gamma = slots.focal_gamma[:, None, None]
     n_averaged = ops.cast(n_losses(structure.task, widths[-1]), "float32")
 
@@ -123,17 +153,26 @@ def measure(
     labels = ops.take(data.labels, rows, axis=0)
     parts = parts_of(weights, cuts_of(widths, structure))
     layers = layers_of(parts, statistics, widths, structure)
-    logits = forward(layers, vectors, gates_of(activation, structure.n_layers))
+    logits = forward(layers, vectors, gates_of(activation, structure))
     return ops.sum(row_losses(structure.task, labels, logits) * present, axis=1), logits
 
 
 def only_where(active: Any, new: State, old: State) -> State:
-    """Return the new state of the active slots, (P,) booleans, and the old one of the others."""
+    """Return the new state, in parts, of the active slots, (P,) booleans, else the old one."""
     column = active[:, None]
+
+    def chosen(new: list[Any], old: list[Any]) -> list[Any]:
+        return [ops.where(column[:, None], *both) for both in zip(new, old, strict=True)]
+
+    moments = Moments(
+        chosen(new.moments.first, old.moments.first),
+        chosen(new.moments.second, old.moments.second),
+        ops.where(column[:, None], new.moments.product, old.moments.product),
+    )
     return State(
-        ops.where(column, new.weights, old.weights),
+        chosen(new.weights, old.weights),
         ops.where(column, new.statistics, old.statistics),
-        Moments(*(ops.where(column, a, b) for a, b in zip(new.moments, old.moments, strict=True))),
+        moments,
         ops.where(active, new.position, old.position),
         ops.where(active, new.step, old.step),
     )

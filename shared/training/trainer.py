@@ -2,7 +2,8 @@
 
 import logging
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +14,11 @@ from shared.training.batches import Data
 from shared.training.head import Weights
 from shared.training.inputs import Rows
 from shared.training.matrix import Matrix
-from shared.training.pack import Head, Pack, Shape
+from shared.training.pack import Pack, Shape
 from shared.training.params import HeadParams, InputParams
 from shared.training.schedule import Ending, advance
 from shared.training.shards import Shards
+from shared.training.slot import Head
 from shared.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 MIN_STEPS = 16
 """Steps between two looks at a pack: heads whose pass ends meanwhile wait for the others."""
-CAPACITIES = (1, 4, 16, 64, 256)
-"""Slots that a padded pack is compiled for."""
+CAPACITIES = (16, 64, 256)
+"""Slots that a padded pack is compiled for; a step of 16 costs a GPU hardly more than one of 1."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +49,20 @@ class Trainer:
     """Train up to `n_slots` heads on one matrix, in packs of like ones."""
 
     def __init__(
-        self, matrix: Matrix, config: "TrainingConfig", n_slots: int, max_batch_size: int
+        self,
+        matrix: Matrix,
+        config: "TrainingConfig",
+        n_slots: int,
+        max_batch_size: int,
+        max_layers: int,
     ) -> None:
-        """Start empty; no head may have a larger batch than `max_batch_size`."""
+        """Start empty; no head may have a larger batch or more hidden layers than these."""
         self.n_slots = n_slots
-        self._matrix, self._config, self._max_batch_size = matrix, config, max_batch_size
+        self._matrix, self._config = matrix, config
+        self._max_batch_size, self._max_layers = max_batch_size, max_layers
         self._backend = current_backend()
-        self._packs: deque[Pack] = deque()
-        self._waiting: deque[Head] = deque()
+        self._packs: list[Pack] = []
+        self._waiting: deque[tuple[Head, Snapshot | None]] = deque()
         self._given: dict[int, int] = {}
 
     @property
@@ -76,26 +84,23 @@ class Trainer:
         With a snapshot of the same head, taken in any trainer, it goes on from there.
         """
         self._given[key] = 0 if snapshot is None else snapshot.progress.epochs
-        self._place(Head(key, params, seed, train_rows, valid_rows), snapshot)
+        self._waiting.append((Head(key, params, seed, train_rows, valid_rows), snapshot))
 
     def restart(self, key: int, seed: int, train_rows: Rows, valid_rows: Rows) -> None:
-        """Train a head anew in its slot, from another seed and on other rows."""
+        """Train a head anew, before those that wait, from another seed and on other rows."""
         pack, head = self._find(key)
         pack.remove(head)
-        pack.add(Head(key, head.params, seed, train_rows, valid_rows))
+        self._waiting.appendleft((Head(key, head.params, seed, train_rows, valid_rows), None))
         self._given[key] = 0
 
     def remove(self, key: int) -> None:
         """Forget a head, and let a waiting one have its slot."""
         del self._given[key]
         if self._is_waiting(key):
-            self._waiting = deque(head for head in self._waiting if head.key != key)
+            self._waiting = deque(each for each in self._waiting if each[0].key != key)
             return
         pack, head = self._find(key)
         pack.remove(head)
-        self._fit_capacity(pack, len(pack.heads))
-        while self._waiting and self._n_placed < self.n_slots:
-            self._place(self._waiting.popleft())
 
     def clear(self) -> None:
         """Forget all heads, and whatever an error has left of their programs' state."""
@@ -104,7 +109,7 @@ class Trainer:
         self._given.clear()
 
     def advance(self) -> list[Epoch]:
-        """Train until a head or more have ended an epoch, and return these epochs.
+        """Train each pack until a head or more of it have ended an epoch; return these epochs.
 
         Out of memory, it goes on with half the slots: the heads start again from their seeds, and
         epochs that were returned before are not returned twice. Raises MemoryError when one head
@@ -112,7 +117,8 @@ class Trainer:
         """
         while True:
             try:
-                ended = self._advance_next()
+                self._fill_slots()
+                ended = self._advance_all()
             except Exception as error:
                 if not self._backend.is_out_of_memory(error):
                     raise
@@ -130,9 +136,10 @@ class Trainer:
         return pack.best_weights(head)
 
     def snapshot(self, key: int) -> Snapshot | None:
-        """Return all that a head goes on from; None while it waits for a slot to start again in."""
-        if self._is_waiting(key):
-            return None
+        """Return all that a head goes on from; None while it waits for a slot to start in."""
+        for head, snapshot in self._waiting:
+            if head.key == key:
+                return snapshot
         pack, head = self._find(key)
         return pack.snapshot(head)
 
@@ -149,25 +156,46 @@ class Trainer:
         ]
         return np.concatenate(parts)
 
-    def _advance_next(self) -> list[Epoch]:
-        """Train the next pack; where its inputs are not resident, with all that read them."""
-        pack = self._next_pack()
-        shards = self._matrix.shards(pack.shape.inputs)
-        if shards.is_resident:
-            return self._advance_resident(pack, shards.whole)
-        return self._stream(pack.shape.inputs, shards)
+    def _advance_all(self) -> list[Epoch]:
+        """Train every pack that has something to train, or all that read the same shards."""
+        packs = [p for p in self._packs if any(h.progress.ending is None for h in p.heads)]
+        if not packs:
+            raise ValueError("advance needs a head that has not ended, but there is none.")
+        epochs: list[Epoch] = []
+        resident, streamed = [], {}
+        for pack in packs:
+            shards = self._matrix.shards(pack.shape.inputs)
+            if shards.is_resident:
+                resident.append((pack, shards.whole))
+            else:
+                streamed[pack.shape.inputs] = shards
+        # All are begun before the first is waited for: a GPU computes while the host counts.
+        for finish in [self._begin_resident(pack, data) for pack, data in resident]:
+            epochs += finish()
+        for inputs, shards in streamed.items():
+            epochs += self._stream(inputs, shards)
+        return epochs
 
-    def _advance_resident(self, pack: Pack, data: Data) -> list[Epoch]:
-        """Train a pack until a head or more of it are through their rows."""
+    def _begin_resident(self, pack: Pack, data: Data) -> Callable[[], list[Epoch]]:
+        """Have a pack trained until a head or more of it are through their rows.
+
+        What is returned waits for that, and says how these epochs ended.
+        """
         running = [head for head in pack.heads if head.progress.ending is None]
         pack.train(data, _steps_to_next_end(running))
         ended = [head for head in running if head.steps_left == 0]
         sums = pack.losses(ended, data, [head.valid_rows for head in ended])
-        epochs = self._finish_epoch(pack, ended, sums)
         for head in ended:
-            if head.progress.ending is None:
-                pack.begin(head, head.train_rows)
-        return epochs
+            pack.begin(head, head.train_rows)
+
+        def finish() -> list[Epoch]:
+            epochs = self._finish_epoch(pack, ended, sums())
+            for head in ended:
+                if head.progress.ending is not None:
+                    head.stop()
+            return epochs
+
+        return finish
 
     def _stream(self, inputs: InputParams, shards: Shards) -> list[Epoch]:
         """Train all heads that read alike for one epoch, in step.
@@ -180,7 +208,6 @@ class Trainer:
             for pack in self._packs
             if pack.shape.inputs == inputs
         }
-        self._packs = deque(sorted(self._packs, key=running.__contains__))  # others come first
         n_epochs = max(head.progress.epochs for heads in running.values() for head in heads)
         order = np.random.default_rng(n_epochs).permutation(shards.n_shards)
         for shard, data in shards.stream([int(shard) for shard in order]):
@@ -194,7 +221,7 @@ class Trainer:
             for pack, heads in running.items():
                 rows = [shards.within(head.valid_rows, shard) for head in heads]
                 if any(map(len, rows)):
-                    sums[pack] += pack.losses(heads, data, rows)
+                    sums[pack] += pack.losses(heads, data, rows)()
         for pack, heads in running.items():
             epochs += self._finish_epoch(pack, heads, list(sums[pack]))
         return epochs
@@ -209,46 +236,55 @@ class Trainer:
             for head, value in zip(heads, values, strict=True)
         ]
 
-    def _next_pack(self) -> Pack:
-        """Return the pack that has waited longest of those with something to train."""
-        for _ in range(len(self._packs)):
-            self._packs.rotate(-1)
-            if any(head.progress.ending is None for head in self._packs[-1].heads):
-                return self._packs[-1]
-        raise ValueError("advance needs a head that has not ended, but there is none.")
+    def _fill_slots(self) -> None:
+        """Put heads that wait into free slots, and give each pack the room that it needs."""
+        while self._waiting and self._n_placed < self.n_slots:
+            head, snapshot = self._waiting[0]
+            pack = self._pack_for(head)
+            if None not in pack.slots:
+                self._fit_capacity(pack, len(pack.heads) + 1)
+            pack.add(head, snapshot)
+            self._waiting.popleft()
+        self._packs = [pack for pack in self._packs if pack.heads]
+        for pack in self._packs:
+            self._fit_capacity(pack, len(pack.heads))
 
-    def _place(self, head: Head, snapshot: Snapshot | None = None) -> None:
+    def _pack_for(self, head: Head) -> Pack:
+        """Return the pack that a head joins, a new one where there is none."""
         shape = self._shape_of(head.params)
         for pack in self._packs:
             if pack.shape == shape and len(pack.heads) < max(CAPACITIES):
-                break
-        else:
-            pack = Pack(shape, len(head.train_rows))
-            self._packs.append(pack)
-        if None not in pack.slots:
-            self._fit_capacity(pack, len(pack.heads) + 1)
-        pack.add(head, snapshot)
+                return pack
+        self._packs.append(Pack(shape, len(head.train_rows)))
+        return self._packs[-1]
 
     def _fit_capacity(self, pack: Pack, n_heads: int) -> None:
         """Give a pack room for so many heads and as few others as its program allows."""
-        if n_heads == 0:
-            self._packs.remove(pack)
-            return
-        capacity = n_heads
-        if not self._backend.exact_shapes():
-            capacity = min(next(size for size in CAPACITIES if size >= n_heads), self.n_slots)
-        if capacity != len(pack.slots):
+        n_slots = len(pack.slots)
+        if self._backend.exact_shapes():
+            capacity = n_heads
+        elif n_heads > n_slots:
+            capacity = self._capacity(n_heads)
+        else:  # fewer only where a few more heads will not have it be larger again
+            capacity = min(n_slots, self._capacity(2 * n_heads))
+        if capacity != n_slots:
             pack.resize(capacity)
+
+    def _capacity(self, n_heads: int) -> int:
+        """Return the slots of the smallest padded pack that holds so many heads."""
+        size = next((size for size in CAPACITIES if size >= n_heads), max(CAPACITIES))
+        return min(size, self.n_slots)
 
     def _shape_of(self, params: HeadParams) -> Shape:
         """Return the shape that a head is trained in: its own, or one shared by similar heads."""
         units = tuple(layer.units for layer in params.layers)
-        n_batch = params.batch_size
+        n_batch, structure = params.batch_size, params.structure
         if not self._backend.exact_shapes():
-            units = (_padded_width(max(units)),) * len(units)
-            n_batch = self._max_batch_size
+            n_batch, n_layers = self._max_batch_size, self._max_layers
+            units = (_padded_width(max(units)),) * n_layers
+            structure = replace(structure, n_layers=n_layers, has_gaps=n_layers > 1)
         widths = (self._matrix.width_of(params.inputs), *units, self._matrix.n_labels)
-        return Shape(params.inputs, params.structure, widths, n_batch)
+        return Shape(params.inputs, structure, widths, n_batch)
 
     def _halve(self, error: Exception) -> None:
         if self.n_slots == 1:
@@ -256,7 +292,8 @@ class Trainer:
                 "One head alone does not fit into the device's memory. Lower space.max_units,"
                 " or keep the embeddings in training.matrix_dtype: float16."
             ) from error
-        heads = [head for pack in self._packs for head in pack.heads] + list(self._waiting)
+        heads = {head.key: head for pack in self._packs for head in pack.heads}
+        heads |= {head.key: head for head, _ in self._waiting}
         self.n_slots //= 2
         logger.warning(
             "The device's memory does not hold %d heads at a time; going on with %d.",
@@ -264,17 +301,17 @@ class Trainer:
             self.n_slots,
         )
         self._packs.clear()
-        again = [Head(h.key, h.params, h.seed, h.train_rows, h.valid_rows) for h in heads]
-        self._waiting = deque(again[self.n_slots :])
-        for head in again[: self.n_slots]:
-            self._place(head)
+        self._waiting = deque(
+            (Head(h.key, h.params, h.seed, h.train_rows, h.valid_rows), None)
+            for h in heads.values()
+        )
 
     @property
     def _n_placed(self) -> int:
         return sum(len(pack.heads) for pack in self._packs)
 
     def _is_waiting(self, key: int) -> bool:
-        return any(head.key == key for head in self._waiting)
+        return any(head.key == key for head, _ in self._waiting)
 
     def _find(self, key: int) -> tuple[Pack, Head]:
         return next((pack, head) for pack in self._packs for head in pack.heads if head.key == key)

@@ -48,7 +48,7 @@ def make_spec(
 @pytest.fixture
 def trainer(arrays: SearchArrays) -> Trainer:
     matrix = Matrix(arrays.vectors, arrays.labels, widths={"encoder": arrays.vectors.shape[1]})
-    return Trainer(matrix, SweepConfig().training, n_slots=1, max_batch_size=32)
+    return Trainer(matrix, SweepConfig().training, n_slots=1, max_batch_size=32, max_layers=3)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def _run(
     study = load_study(storage, spec.study_name, spec.config)
     widths = arrays.widths_by_name(spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
-    trainer = CountingTrainer(matrix, spec.config.training, 1, 128)
+    trainer = CountingTrainer(matrix, spec.config.training, 1, 128, 3)
     bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     run_trials(bench, lambda: should_stop(trainer))
     return trainer

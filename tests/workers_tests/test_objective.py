@@ -31,7 +31,7 @@ from workers.objective import open_bench, run_trials, trial_seed
 def _trainer(spec: WorkerSpec, arrays: SearchArrays, n_slots: int = 1) -> Trainer:
     widths = arrays.widths_by_name(spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=widths)
-    return Trainer(matrix, spec.config.training, n_slots, 128)
+    return Trainer(matrix, spec.config.training, n_slots, 128, 3)
 
 
 def _run(

@@ -77,7 +77,7 @@ def _run(
     """Be a worker until `should_stop`, which is told how often it was asked, says so."""
     study = load_study(storage, spec.study_name, spec.config)
     matrix = Matrix(arrays.vectors, arrays.labels, widths=arrays.widths_by_name(spec.config))
-    trainer = Trainer(matrix, spec.config.training, 1, 128)
+    trainer = Trainer(matrix, spec.config.training, 1, 128, 3)
     looks = iter(range(10**9))
     bench = open_bench(study, storage, spec, arrays, trainer, Owner("worker-0"))
     run_trials(bench, lambda: should_stop(next(looks)))

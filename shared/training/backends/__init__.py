@@ -2,9 +2,11 @@
 
 import importlib
 import os
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from shared.errors import InputError
 from shared.keras_settings import BACKENDS
@@ -19,12 +21,14 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
 # Workers may share a GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
+
 
 class Backend(Protocol):
     """Be a module that runs the numeric core: what differs between TensorFlow and JAX."""
 
-    STEPS_PER_CALL: int
-    """What a number of steps is rounded up to."""
+    def steps_taken(self, n_steps: int) -> int:
+        """Return how many steps `train` takes that is asked for some."""
 
     def exact_shapes(self) -> bool:
         """Say whether a new width costs nothing, so that nothing needs to be padded."""
@@ -39,7 +43,10 @@ class Backend(Protocol):
         n_batch: int,
         n_steps: int,
     ) -> State:
-        """Take n_steps steps, rounded up, in each slot that has rows left."""
+        """Take n_steps steps, or a few more, in each slot that has rows left.
+
+        What the state is made of must not be used afterwards.
+        """
 
     def evaluate(
         self,
@@ -52,7 +59,16 @@ class Backend(Protocol):
         structure: Structure,
         widths: tuple[int, ...],
     ) -> tuple[Any, Any]:
-        """Measure each slot on its rows; see `step.measure`."""
+        """Measure each slot on its rows, in float32; see `step.measure`."""
+
+    def take_rows(self, arrays: Arrays, rows: npt.NDArray[np.int32]) -> Arrays:
+        """Return some rows of each of a tuple of arrays, again or not."""
+
+    def put_row(self, arrays: Arrays, slot: int, row: Arrays) -> Arrays:
+        """Return arrays with another row in a slot; the old ones must not be used afterwards."""
+
+    def replace_rows(self, old: Arrays, chosen: npt.NDArray[np.bool_], new: Arrays) -> Arrays:
+        """Return arrays with the new ones' chosen rows; the old must not be used afterwards."""
 
     def n_traces(self) -> int:
         """Count the programs traced so far."""

@@ -6,25 +6,40 @@ is up to 17 times slower there for many shapes. On a GPU XLA compiles it for eac
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from shared.training.batches import Data, Slots, ordered_batches
 from shared.training.layout import cuts_of, n_parts, parts_of, rows_of
 from shared.training.optimizers import BETA_1, BETA_2, EPSILON, Moments
 from shared.training.params import Structure
-from shared.training.step import State, batch_gradient, measure, only_where, train_step
+from shared.training.step import (
+    State,
+    batch_gradient,
+    in_parts,
+    in_rows,
+    measure,
+    only_where,
+    train_step,
+)
+
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 _graphs: list[Any] = []
 
-STEPS_PER_CALL = 1
-"""What a number of steps is rounded up to."""
 MAX_ROWS = 1 << 16
 """Rows a call on a CPU: a head alone has a copy of them in its order."""
 _IN_ORDER = "SINGLE_THREADED_EXECUTOR"
 """Runs one operation after the other: a step of a small head on a CPU is a quarter faster when no
 executor looks for what could run beside."""
+
+
+def steps_taken(n_steps: int) -> int:
+    """Return how many steps `train` takes that is asked for some: as many."""
+    return n_steps
 
 
 def exact_shapes() -> bool:
@@ -72,6 +87,29 @@ def evaluate(
     else:
         measured = _measuring(structure, data.vectors.dtype)(*arguments, tf.constant(widths))
     return measured
+
+
+def take_rows(arrays: Arrays, rows: npt.NDArray[np.int32]) -> Arrays:
+    """Return some rows of each of a tuple of arrays, again or not."""
+    taken: Arrays = tf.nest.map_structure(lambda array: tf.gather(array, rows), arrays)
+    return taken
+
+
+def put_row(arrays: Arrays, slot: int, row: Arrays) -> Arrays:
+    """Return arrays with another row in a slot."""
+
+    def put(array: Any, new: Any) -> Any:
+        return tf.concat([array[:slot], new[None], array[slot + 1 :]], axis=0)
+
+    replaced: Arrays = tf.nest.map_structure(put, arrays, row)
+    return replaced
+
+
+def replace_rows(old: Arrays, chosen: npt.NDArray[np.bool_], new: Arrays) -> Arrays:
+    """Return arrays with the new ones' chosen rows."""
+    column = chosen[:, None]
+    replaced: Arrays = tf.nest.map_structure(lambda a, b: tf.where(column, b, a), old, new)
+    return replaced
 
 
 def n_traces() -> int:
@@ -245,15 +283,15 @@ def _loop(
         state = new if alone else only_where(old.position < slots.n_rows, new, old)
         return number + 1, state
 
-    shapes = (tf.TensorShape([]), tf.nest.map_structure(lambda t: t.shape, state))
-    _, state = tf.while_loop(
+    start = (tf.constant(0), in_parts(state, structure, widths))
+    _, trained = tf.while_loop(
         lambda number, _: number < n_steps,
         step,
-        (tf.constant(0), state),
-        shape_invariants=shapes,
+        start,
+        shape_invariants=tf.nest.map_structure(lambda tensor: tensor.shape, start),
         parallel_iterations=1,
     )
-    return state
+    return in_rows(trained)
 
 
 def _state_spec() -> State:

@@ -39,7 +39,7 @@ def make_trainer(matrix: Matrix) -> MakeTrainer:
     """Return a function that makes a trainer for small heads."""
 
     def make(n_slots: int = 1, matrix: Matrix = matrix, **training: float) -> Trainer:
-        return Trainer(matrix, TrainingConfig(**training), n_slots, max_batch_size=32)
+        return Trainer(matrix, TrainingConfig(**training), n_slots, max_batch_size=32, max_layers=3)
 
     return make
 

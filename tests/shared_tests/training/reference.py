@@ -10,8 +10,8 @@ from scipy.special import log_softmax
 
 from shared.sections import TrainingConfig
 from shared.training.head import build_head, initial_weights
-from shared.training.pack import SHUFFLING
 from shared.training.params import HeadParams, LayerParams, Task
+from shared.training.slot import SHUFFLING
 from workers import SearchArrays
 
 N_INPUTS, N_LABELS = 8, 3

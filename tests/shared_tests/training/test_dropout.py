@@ -44,6 +44,17 @@ def test_a_mask_is_the_same_whatever_its_layer_is_padded_to() -> None:
 
 def test_a_mask_is_the_same_on_every_backend() -> None:
     assert _mask(2, 8)[0].astype(int).tolist() == [
-        [1, 0, 1, 1, 1, 1, 1, 1],
-        [1, 0, 1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0, 0, 1, 1],
+        [0, 1, 1, 0, 1, 1, 1, 0],
     ]
+
+
+def test_a_layer_draws_the_same_however_many_follow_it() -> None:
+    few, many = (
+        dropout_keys(ops.convert_to_tensor(SEEDS), ops.convert_to_tensor(SEEDS * 0), n)
+        for n in (1, 3)
+    )
+    for own, padded in zip(few, many, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(own), ops.convert_to_numpy(padded)[:, :1]
+        )

@@ -60,6 +60,6 @@ def test_inputs_that_do_not_fit_are_streamed_each_in_its_turn(
     heads += [replace(heads[0], layers=params.layers[:1])]
     for key, head in enumerate(heads):
         trainer.add(key, head, 7, *arrays.folds[0])
-    turns = [sorted(epoch.key for epoch in trainer.advance()) for _ in range(4)]
-    assert turns in ([[0, 2], [1], [0, 2], [1]], [[1], [0, 2], [1], [0, 2]])
+    for _ in range(3):
+        assert [epoch.key for epoch in trainer.advance()] == [0, 2, 1]
     assert trainer.logits(1, arrays.folds[0][1]).shape == (40, 3)

@@ -33,7 +33,7 @@ def packed_gradients(params: HeadParams, seed: int, x, y) -> list[Any]:
     labels = np.pad(y, ((0, WIDE - len(y)), (0, 0)))[None]
     share = ((np.arange(WIDE) < len(x)) / len(x)).astype(np.float32)[None, :, None]
     activation = np.array([[ACTIVATIONS.index(layer.activation) for layer in params.layers]])
-    gates = gates_of(ops.convert_to_tensor(activation), structure.n_layers)
+    gates = gates_of(ops.convert_to_tensor(activation), structure)
     masks = [np.float32(1.0)] * structure.n_layers
     logits, passes, _ = forward_in_training(
         layers, ops.convert_to_tensor(vectors), gates, masks, share
