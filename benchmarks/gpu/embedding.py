@@ -19,7 +19,7 @@ from shared.data.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
 from shared.sections import EncoderConfig
 
-N_TEXTS = 20_000
+N_TEXTS = 8_000
 BUDGETS = (16_384, 65_536, 262_144)
 N_WORDS = 5000
 

@@ -36,7 +36,7 @@ def main() -> None:
     matrix = Matrix(problem.vectors, problem.labels)
     shape = (WIDE, N_LABELS, MAX_LAYERS, WIDE, MAX_BATCH, len(problem.train_rows))
     n_auto = auto_slots(*shape)
-    for name, n_slots in (("auto", n_auto), ("too_many", min(512, 16 * n_auto))):
+    for name, n_slots in (("auto", n_auto), ("too_many", 4 * n_auto)):
         trainer = Trainer(matrix, TRAINING, n_slots, MAX_BATCH, MAX_LAYERS)
         for key in range(n_slots):
             rows = (problem.train_rows, problem.valid_rows)

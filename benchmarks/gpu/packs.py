@@ -10,7 +10,7 @@ from benchmarks.pack_speed.packs import fit_pace, gains, sweep
 
 PACKS = (1, 8, 32, 128, 512)
 SIZES = ((384, N_TRAIN), (768, N_TRAIN), (384, 100_000), (768, 100_000))
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 def main() -> None:
@@ -19,7 +19,8 @@ def main() -> None:
     device, compilations = describe_device(), count_compilations()
     for n_inputs, n_rows in ((64, 200),) if small else SIZES:
         problem = make_problem(n_rows, n_inputs)
-        fit = fit_pace(problem, n_trials=1 if small or n_rows > N_TRAIN else 2)
+        is_long = n_rows > N_TRAIN
+        fit = fit_pace(problem, 1 if small or is_long else 2, 2 if is_long else 4)
         packs: dict[str, dict[str, float]] = {}
         for n_slots in (1, 4) if small else PACKS:
             packs[str(n_slots)] = sweep(problem, n_slots, 0.3 if small else SECONDS, device) | {

@@ -33,7 +33,7 @@ def main() -> None:
     for _ in range(4):
         next(rounds)
     print(json.dumps({"square": examine(rounds)}), flush=True)
-    rounds, warm = sweeping(problem, n_slots, 2 * seconds)
+    rounds, warm = sweeping(problem, n_slots, 1.5 * seconds)
     print(json.dumps({"sweep": examine(rounds) | warm}), flush=True)
 
 

@@ -96,7 +96,7 @@ def sweeping(
 ) -> tuple[Iterator[Round], dict[str, float]]:
     """Have a trainer full of random heads warm: programs are compiled, trials of all ages.
 
-    That takes at most five times as long as it is measured afterwards. Returns its rounds, and
+    That takes at most four times as long as it is measured afterwards. Returns its rounds, and
     what warming it took.
     """
     rng = np.random.default_rng(1)
@@ -104,7 +104,7 @@ def sweeping(
     started, n_trials = time.perf_counter(), 0
     while n_trials < max(n_slots, MIN_WARM_TRIALS):
         n_trials += sum(epoch.ending is not None for epoch, _ in next(rounds))
-        if time.perf_counter() > started + 5 * seconds:
+        if time.perf_counter() > started + 4 * seconds:
             break
     return rounds, {"warm_s": round(time.perf_counter() - started, 1)}
 
@@ -151,7 +151,9 @@ def measured(rounds: Iterator[Round], seconds: float, problem: Problem) -> Pace:
     return pace
 
 
-def fit_pace(problem: Problem, n_trials: int = N_FIT_TRIALS) -> dict[str, float]:
+def fit_pace(
+    problem: Problem, n_trials: int = N_FIT_TRIALS, n_epochs: int = N_FIT_EPOCHS
+) -> dict[str, float]:
     """Train random heads with Keras's own loop.
 
     The first epoch, which compiles, is priced as one of a trial's, and the others as those after.
@@ -164,8 +166,8 @@ def fit_pace(problem: Problem, n_trials: int = N_FIT_TRIALS) -> dict[str, float]
         model = build_head(params, problem.n_inputs, N_LABELS, weights)
         model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
         first_s += _fit(model, problem, params.batch_size, 1)
-        later_s += _fit(model, problem, params.batch_size, N_FIT_EPOCHS - 1)
-    later_s /= N_FIT_EPOCHS - 1
+        later_s += _fit(model, problem, params.batch_size, n_epochs - 1)
+    later_s /= n_epochs - 1
     trial_s = (first_s + (N_EPOCHS_OF_TRIAL - 1) * later_s) / n_trials
     return {
         "epochs_per_min": round(60 * N_EPOCHS_OF_TRIAL / trial_s, 1),

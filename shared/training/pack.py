@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from shared.training.arrays import Arrays
 from shared.training.backends import current_backend
 from shared.training.batches import Data, Slots
 from shared.training.head import Weights, initial_weights
@@ -24,9 +25,9 @@ ROWS_STEP = 1024
 """Room for rows comes in multiples of this, so that a fold a little longer needs no other shape."""
 MEASURED_ROWS = 8192
 """Rows a forward pass when measuring: bounds memory, and costs nothing at this size."""
-MEASURED_HEADS = 16
-"""Heads of a padded pack that are measured together, so that one program serves any of its sizes:
-those whose epoch ended are few."""
+ENDED_TOGETHER = 16
+"""Heads of a padded pack that are measured and begun anew together: those whose epoch ended are
+few, and a program's shape must not depend on how many."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,6 @@ class Shape:
     structure: Structure
     widths: tuple[int, ...]
     n_batch: int
-
-
-class Arrays(NamedTuple):
-    """Hold what lies on the device, a row a slot.
-
-    `first`, `second` and `product` are the optimizer's moments; `best` and `best_statistics` the
-    weights and moving statistics of the best epoch; `order` (P, n_rows) int32 the rows of the pass.
-    """
-
-    weights: Any
-    statistics: Any
-    first: Any
-    second: Any
-    product: Any
-    best: Any
-    best_statistics: Any
-    order: Any
 
 
 class Pack:
@@ -103,28 +87,31 @@ class Pack:
         self._fixed.clear()
         if snapshot is None:
             head.begin(head.train_rows)
-            widths = self.shape.widths
-            first = initial_weights(head.params, widths[0], widths[-1], head.seed)
-            weights, statistics = best = self._rows_of(first)
-            moments, product = [np.zeros_like(weights)] * 2, 1.0
         else:
             head.go_on_from(snapshot)
-            weights, statistics = self._rows_of(snapshot.weights)
-            best = self._rows_of(snapshot.best)
-            moments = [self._rows_of(m)[0] for m in (snapshot.first, snapshot.second)]
-            product = snapshot.product
         self._make_room(head)
-        row = Arrays(
+        order = self._padded_order(head)
+        slots = np.array([slot], dtype=np.int32)
+        if snapshot is None:
+            widths = self.shape.widths
+            first = initial_weights(head.params, widths[0], widths[-1], head.seed)
+            fresh = [row[None] for row in (*self._rows_of(first), order)]
+            self._arrays = self._backend.put_fresh(self._arrays, slots, *fresh)
+            return
+        weights, statistics = self._rows_of(snapshot.weights)
+        best, best_statistics = self._rows_of(snapshot.best)
+        kept = Arrays(
             weights=weights,
             statistics=statistics,
-            first=moments[0],
-            second=moments[1],
-            product=np.full(1, product, np.float32),
-            best=best[0],
-            best_statistics=best[1],
-            order=self._padded_order(head),
+            first=self._rows_of(snapshot.first)[0],
+            second=self._rows_of(snapshot.second)[0],
+            product=np.full(1, snapshot.product, np.float32),
+            best=best,
+            best_statistics=best_statistics,
+            order=order,
         )
-        self._arrays = self._backend.put_row(self._arrays, slot, row)
+        rows = Arrays(*(row[None] for row in kept))
+        self._arrays = self._backend.put_rows(self._arrays, slots, rows)
 
     def snapshot(self, head: Head) -> Snapshot:
         """Return all that a head goes on from."""
@@ -152,14 +139,19 @@ class Pack:
         self.slots[self.slots.index(head)] = None
         self._fixed.clear()
 
-    def begin(self, head: Head, rows: Rows) -> None:
-        """Start a head's next pass, over some rows of the data."""
-        head.begin(rows)
-        self._make_room(head)
-        order = self._backend.put_row(
-            (self._arrays.order,), self.slots.index(head), (self._padded_order(head),)
-        )
-        self._arrays = self._arrays._replace(order=order[0])
+    def begin(self, heads: Sequence[Head], rows: Sequence[Rows]) -> None:
+        """Start some heads' next passes, each over some rows of the data."""
+        for head, own in zip(heads, rows, strict=True):
+            head.begin(own)
+            self._make_room(head)
+        n_together = self._n_together
+        for start in range(0, len(heads), n_together):
+            together = [*heads[start : start + n_together]]
+            together += together[:1] * (n_together - len(together))
+            slots = np.array([self.slots.index(head) for head in together], dtype=np.int32)
+            orders = np.stack([self._padded_order(head) for head in together])
+            (order,) = self._backend.put_rows((self._arrays.order,), slots, (orders,))
+            self._arrays = self._arrays._replace(order=order)
 
     def train(self, data: Data, n_steps: int) -> None:
         """Take `n_steps` steps, or a few more, in each head that has rows left."""
@@ -224,7 +216,7 @@ class Pack:
         """Remember the weights of some heads as the best that they had."""
         if not heads:
             return
-        chosen = np.array([head in heads for head in self.slots])
+        chosen = np.isin(np.arange(len(self.slots)), [self.slots.index(head) for head in heads])
         arrays = self._arrays
         best, statistics = self._backend.replace_rows(
             (arrays.best, arrays.best_statistics), chosen, (arrays.weights, arrays.statistics)
@@ -239,8 +231,8 @@ class Pack:
 
     @property
     def _n_together(self) -> int:
-        """How many heads are measured at a time."""
-        return 1 if self._backend.exact_shapes() else min(MEASURED_HEADS, len(self.slots))
+        """How many heads are begun and measured at a time."""
+        return 1 if self._backend.exact_shapes() else min(ENDED_TOGETHER, len(self.slots))
 
     def _own_widths(self, head: Head) -> tuple[int, ...]:
         widths = self.shape.widths
@@ -262,7 +254,9 @@ class Pack:
             self._arrays = self._arrays._replace(order=ops.pad(order, [(0, 0), (0, missing)]))
 
     def _padded_order(self, head: Head) -> npt.NDArray[np.int32]:
-        return np.pad(head.order, (0, self._arrays.order.shape[1] - len(head.order)))
+        padded = np.zeros(self._arrays.order.shape[1], np.int32)
+        padded[: len(head.order)] = head.order
+        return padded
 
     def _evaluate(
         self, weights: tuple[Any, Any], heads: Sequence[Head], data: Data, rows: Sequence[Rows]

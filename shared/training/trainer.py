@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.training.backends import current_backend
-from shared.training.batches import Data
 from shared.training.head import Weights
 from shared.training.inputs import Rows
 from shared.training.matrix import Matrix
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 
 MIN_STEPS = 16
 """Steps between two looks at a pack: heads whose pass ends meanwhile wait for the others."""
-CAPACITIES = (16, 64, 256)
-"""Slots that a padded pack is compiled for; a step of 16 costs a GPU hardly more than one of 1."""
+CAPACITIES = (16, 64)
+"""Slots that a padded pack is compiled for. A step of 16 costs a GPU hardly more than one of 1, and
+of 64 it is the memory that bounds it; while one pack's results are looked at, another trains."""
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,6 @@ class Trainer:
         """
         while True:
             try:
-                self._fill_slots()
                 ended = self._advance_all()
             except Exception as error:
                 if not self._backend.is_out_of_memory(error):
@@ -158,35 +157,38 @@ class Trainer:
 
     def _advance_all(self) -> list[Epoch]:
         """Train every pack that has something to train, or all that read the same shards."""
-        packs = [p for p in self._packs if any(h.progress.ending is None for h in p.heads)]
-        if not packs:
+        # All are begun before any is waited for. So are heads that are new to a pack put into their
+        # slots: while a GPU computes, the host draws their weights.
+        begun = {pack: self._begin(pack) for pack in self._resident_packs()}
+        self._fill_slots()
+        begun |= {pack: self._begin(pack) for pack in self._resident_packs() if pack not in begun}
+        epochs = [epoch for finish in begun.values() for epoch in finish()]
+        others = [pack for pack in self._packs if _is_running(pack) and pack not in begun]
+        for inputs in dict.fromkeys(pack.shape.inputs for pack in others):
+            epochs += self._stream(inputs, self._matrix.shards(inputs))
+        if not begun and not others:
             raise ValueError("advance needs a head that has not ended, but there is none.")
-        epochs: list[Epoch] = []
-        resident, streamed = [], {}
-        for pack in packs:
-            shards = self._matrix.shards(pack.shape.inputs)
-            if shards.is_resident:
-                resident.append((pack, shards.whole))
-            else:
-                streamed[pack.shape.inputs] = shards
-        # All are begun before the first is waited for: a GPU computes while the host counts.
-        for finish in [self._begin_resident(pack, data) for pack, data in resident]:
-            epochs += finish()
-        for inputs, shards in streamed.items():
-            epochs += self._stream(inputs, shards)
         return epochs
 
-    def _begin_resident(self, pack: Pack, data: Data) -> Callable[[], list[Epoch]]:
+    def _resident_packs(self) -> list[Pack]:
+        """Return the packs that have something to train, and their rows on the device."""
+        return [
+            pack
+            for pack in self._packs
+            if _is_running(pack) and self._matrix.shards(pack.shape.inputs).is_resident
+        ]
+
+    def _begin(self, pack: Pack) -> Callable[[], list[Epoch]]:
         """Have a pack trained until a head or more of it are through their rows.
 
         What is returned waits for that, and says how these epochs ended.
         """
+        data = self._matrix.shards(pack.shape.inputs).whole
         running = [head for head in pack.heads if head.progress.ending is None]
         pack.train(data, _steps_to_next_end(running))
         ended = [head for head in running if head.steps_left == 0]
         sums = pack.losses(ended, data, [head.valid_rows for head in ended])
-        for head in ended:
-            pack.begin(head, head.train_rows)
+        pack.begin(ended, [head.train_rows for head in ended])
 
         def finish() -> list[Epoch]:
             epochs = self._finish_epoch(pack, ended, sums())
@@ -212,8 +214,7 @@ class Trainer:
         order = np.random.default_rng(n_epochs).permutation(shards.n_shards)
         for shard, data in shards.stream([int(shard) for shard in order]):
             for pack, heads in running.items():
-                for head in heads:
-                    pack.begin(head, shards.within(head.train_rows, shard))
+                pack.begin(heads, [shards.within(head.train_rows, shard) for head in heads])
                 while any(head.steps_left for head in heads):
                     pack.train(data, _steps_to_next_end(heads))
         sums = {pack: np.zeros(len(heads)) for pack, heads in running.items()}
@@ -315,6 +316,10 @@ class Trainer:
 
     def _find(self, key: int) -> tuple[Pack, Head]:
         return next((pack, head) for pack in self._packs for head in pack.heads if head.key == key)
+
+
+def _is_running(pack: Pack) -> bool:
+    return any(head.progress.ending is None for head in pack.heads)
 
 
 def _steps_to_next_end(heads: list[Head]) -> int:

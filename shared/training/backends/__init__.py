@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from shared.errors import InputError
 from shared.keras_settings import BACKENDS
+from shared.training.arrays import Arrays
 from shared.training.batches import Data, Slots
 from shared.training.params import Structure
 from shared.training.step import State
@@ -21,7 +22,8 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
 # Workers may share a GPU.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
+Rows = TypeVar("Rows", bound=tuple[Any, ...])
+"""A tuple of arrays that have a row a slot."""
 
 
 class Backend(Protocol):
@@ -61,13 +63,26 @@ class Backend(Protocol):
     ) -> tuple[Any, Any]:
         """Measure each slot on its rows, in float32; see `step.measure`."""
 
-    def take_rows(self, arrays: Arrays, rows: npt.NDArray[np.int32]) -> Arrays:
+    def take_rows(self, arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
         """Return some rows of each of a tuple of arrays, again or not."""
 
-    def put_row(self, arrays: Arrays, slot: int, row: Arrays) -> Arrays:
-        """Return arrays with another row in a slot; the old ones must not be used afterwards."""
+    def put_rows(self, arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+        """Return arrays with (n, ...) other rows in n slots; the old must not be used afterwards.
 
-    def replace_rows(self, old: Arrays, chosen: npt.NDArray[np.bool_], new: Arrays) -> Arrays:
+        Where a slot is named twice, its rows must be the same.
+        """
+
+    def put_fresh(
+        self,
+        arrays: Arrays,
+        slots: npt.NDArray[np.int32],
+        weights: Any,
+        statistics: Any,
+        order: Any,
+    ) -> Arrays:
+        """Do as `put_rows` with `fresh_rows`, which are made on the device."""
+
+    def replace_rows(self, old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
         """Return arrays with the new ones' chosen rows; the old must not be used afterwards."""
 
     def n_traces(self) -> int:

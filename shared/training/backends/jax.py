@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from shared.training.arrays import Arrays, fresh_rows
 from shared.training.batches import Data, Slots
 from shared.training.params import Structure
 from shared.training.step import State, in_parts, in_rows, measure, only_where, train_step
 
-Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
+Rows = TypeVar("Rows", bound=tuple[Any, ...])
 
 STEPS_PER_CALL = 32
 """Steps of a call on a GPU: a loop of known length needs no talk with the host."""
@@ -101,24 +102,36 @@ def evaluate(
 
 
 @_compiled
-def take_rows(arrays: Arrays, rows: npt.NDArray[np.int32]) -> Arrays:
+def take_rows(arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
     """Return some rows of each of a tuple of arrays, again or not."""
-    taken: Arrays = jax.tree.map(lambda array: jax.numpy.take(array, rows, axis=0), arrays)
+    taken: Rows = jax.tree.map(lambda array: jax.numpy.take(array, rows, axis=0), arrays)
     return taken
 
 
 @functools.partial(_compiled, donate_argnames="arrays")
-def put_row(arrays: Arrays, slot: int, row: Arrays) -> Arrays:
-    """Return arrays with another row in a slot; the old ones must not be used afterwards."""
-    replaced: Arrays = jax.tree.map(lambda array, new: array.at[slot].set(new), arrays, row)
+def put_rows(arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+    """Return arrays with (n, ...) other rows in n slots; the old must not be used afterwards."""
+    return _with_rows(arrays, slots, rows)
+
+
+@functools.partial(_compiled, donate_argnames="arrays")
+def put_fresh(
+    arrays: Arrays, slots: npt.NDArray[np.int32], weights: Any, statistics: Any, order: Any
+) -> Arrays:
+    """Do as `put_rows` with `fresh_rows`, which are made on the device."""
+    return _with_rows(arrays, slots, fresh_rows(weights, statistics, order))
+
+
+def _with_rows(arrays: Rows, slots: Any, rows: Rows) -> Rows:
+    replaced: Rows = jax.tree.map(lambda array, new: array.at[slots].set(new), arrays, rows)
     return replaced
 
 
 @functools.partial(_compiled, donate_argnames="old")
-def replace_rows(old: Arrays, chosen: npt.NDArray[np.bool_], new: Arrays) -> Arrays:
+def replace_rows(old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
     """Return arrays with the new ones' chosen rows; the old must not be used afterwards."""
     column = chosen[:, None]
-    replaced: Arrays = jax.tree.map(lambda a, b: jax.numpy.where(column, b, a), old, new)
+    replaced: Rows = jax.tree.map(lambda a, b: jax.numpy.where(column, b, a), old, new)
     return replaced
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from shared.training.arrays import Arrays, fresh_rows
 from shared.training.batches import Data, Slots, ordered_batches
 from shared.training.layout import cuts_of, n_parts, parts_of, rows_of
 from shared.training.optimizers import BETA_1, BETA_2, EPSILON, Moments
@@ -26,7 +27,7 @@ from shared.training.step import (
     train_step,
 )
 
-Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
+Rows = TypeVar("Rows", bound=tuple[Any, ...])
 
 _graphs: list[Any] = []
 
@@ -89,26 +90,34 @@ def evaluate(
     return measured
 
 
-def take_rows(arrays: Arrays, rows: npt.NDArray[np.int32]) -> Arrays:
+def take_rows(arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
     """Return some rows of each of a tuple of arrays, again or not."""
-    taken: Arrays = tf.nest.map_structure(lambda array: tf.gather(array, rows), arrays)
+    taken: Rows = tf.nest.map_structure(lambda array: tf.gather(array, rows), arrays)
     return taken
 
 
-def put_row(arrays: Arrays, slot: int, row: Arrays) -> Arrays:
-    """Return arrays with another row in a slot."""
+def put_rows(arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+    """Return arrays with (n, ...) other rows in n slots."""
 
     def put(array: Any, new: Any) -> Any:
-        return tf.concat([array[:slot], new[None], array[slot + 1 :]], axis=0)
+        # Where nothing is normalised there are no statistics, which TensorFlow cannot scatter.
+        return tf.tensor_scatter_nd_update(array, slots[:, None], new) if new.shape[1] else array
 
-    replaced: Arrays = tf.nest.map_structure(put, arrays, row)
+    replaced: Rows = tf.nest.map_structure(put, arrays, rows)
     return replaced
 
 
-def replace_rows(old: Arrays, chosen: npt.NDArray[np.bool_], new: Arrays) -> Arrays:
+def put_fresh(
+    arrays: Arrays, slots: npt.NDArray[np.int32], weights: Any, statistics: Any, order: Any
+) -> Arrays:
+    """Do as `put_rows` with `fresh_rows`."""
+    return put_rows(arrays, slots, fresh_rows(weights, statistics, order))
+
+
+def replace_rows(old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
     """Return arrays with the new ones' chosen rows."""
     column = chosen[:, None]
-    replaced: Arrays = tf.nest.map_structure(lambda a, b: tf.where(column, b, a), old, new)
+    replaced: Rows = tf.nest.map_structure(lambda a, b: tf.where(column, b, a), old, new)
     return replaced
 
 
