@@ -16,6 +16,7 @@ from rich.console import Console
 
 from orchestrator.signals import on_leaving
 from shared.errors import TagsweepError
+from shared.gpu_memory import bound_memory
 
 STOPPED = 3
 """The exit code of a command that a signal stopped; the same command goes on from there."""
@@ -149,8 +150,7 @@ def quiet_keras() -> None:
     Of a GPU they take what they need, not all of it: encoders and other processes need some too.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    bound_memory(0)
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

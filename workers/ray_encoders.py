@@ -20,11 +20,13 @@ from shared.data.backends import choose_by_sample, load_chosen, sample_of
 from shared.data.encoder import Encoder, find_again
 from shared.data.encoding import Chunk, Encoded, Encoding, Loaded, describe, encode_chunk
 from shared.errors import InputError, TagsweepError
+from shared.gpu_memory import USABLE
 from shared.sections import WorkersConfig
 from shared.versions import require_versions, versions
 from workers.ray_session import (
     RaySession,
     ask_for,
+    assigned_gpus,
     cause_of,
     count_places,
     what_there_is,
@@ -49,6 +51,8 @@ class EncoderProcess:
         import torch
 
         torch.set_num_threads(n_threads)
+        if torch.cuda.is_available() and (n_gpus := assigned_gpus()):
+            torch.cuda.set_per_process_memory_fraction(USABLE * min(1.0, n_gpus))
         importlib.import_module("sentence_transformers")
 
     def ping(self) -> None:

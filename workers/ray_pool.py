@@ -17,11 +17,13 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from shared.errors import TagsweepError
+from shared.gpu_memory import bound_memory
 from shared.sections import WorkersConfig
 from workers.launch import PoolState
 from workers.ray_session import (
     RaySession,
     ask_for,
+    assigned_gpus,
     cause_of,
     count_places,
     what_there_is,
@@ -47,6 +49,7 @@ class Worker:
         self._stopping = threading.Event()
         self._is_preempted = False
         signal.signal(signal.SIGTERM, self._leave)
+        bound_memory(assigned_gpus())
         importlib.import_module("workers.worker")
         threading.Thread(target=self._watch_node, name="node", daemon=True).start()
 

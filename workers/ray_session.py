@@ -96,6 +96,11 @@ def ask_for(actor: type, config: WorkersConfig, *arguments: Any, **options: Any)
     return remote.options(**resources, **options).remote(*arguments)
 
 
+def assigned_gpus() -> float:
+    """Return how many GPUs, or what share of one, the actor has that this is called in."""
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
+
+
 def count_places(config: WorkersConfig, address: str | None) -> int:
     """Return how many workers to ask for; raise InputError when this machine cannot hold them."""
     resources = ray.cluster_resources()

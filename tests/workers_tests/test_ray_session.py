@@ -9,9 +9,11 @@ import pytest
 import ray
 
 from shared.errors import TagsweepError
+from shared.gpu_memory import USABLE, memory_share
 from shared.sections import WorkersConfig
 from tests.foreign import enter_foreign_folder
 from workers.ray_connection import PLACE
+from workers.ray_pool import Worker
 from workers.ray_session import RaySession, ask_for, count_workers
 
 TIMED_OUT = "The current node timed out\nduring startup."
@@ -23,16 +25,17 @@ class Facts(NamedTuple):
     niceness: int
     path: list[str]
     blocked: int
+    memory_share: float
 
 
 def _probe() -> type:
     """Return the class of an actor, which travels whole: no worker can import tests."""
 
-    class Probe:
-        def facts(self) -> tuple[int, list[str], int]:
+    class Probe(Worker):
+        def facts(self) -> tuple[int, list[str], int, float]:
             status = Path("/proc/self/status").read_text()
             blocked = int(status.split("SigBlk:")[1].split()[0], 16)
-            return os.getpriority(os.PRIO_PROCESS, 0), sys.path, blocked
+            return os.getpriority(os.PRIO_PROCESS, 0), sys.path, blocked, memory_share()
 
     return Probe
 
@@ -40,13 +43,13 @@ def _probe() -> type:
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
     """Return the facts of an actor of a Ray that came up in a foreign folder, at the second try."""
-    config, start, starts = WorkersConfig(max=1), ray.init, []
+    config, start, starts = WorkersConfig(max=1, gpus_per_worker=0.25), ray.init, []
 
     def fail_once(**options: Any) -> None:
         starts.append(options)
         if len(starts) == 1:
             raise Exception(TIMED_OUT)  # noqa: TRY002  as Ray does
-        start(**options)
+        start(num_gpus=1, **options)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         enter_foreign_folder(tmp_path_factory.mktemp("parent"), monkeypatch)
@@ -56,6 +59,10 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
             yield Facts(*ray.get(session.actors().facts.remote()))
         finally:
             session.close()
+
+
+def test_a_worker_with_a_quarter_of_a_gpu_takes_a_quarter_of_its_memory(facts: Facts) -> None:
+    assert facts.memory_share == pytest.approx(0.25 * USABLE)
 
 
 def test_workers_are_not_nice(facts: Facts) -> None:

@@ -19,8 +19,6 @@ from shared.training.step import State
 # threads by 1.4, and one process alone is a tenth faster. And sums are the same on any machine.
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
     os.environ.setdefault(_name, "1")
-# Workers may share a GPU.
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 """A tuple of arrays that have a row a slot."""

@@ -5,6 +5,7 @@ is up to 17 times slower there for many shapes. On a GPU XLA compiles it for eac
 """
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from shared.gpu_memory import SHARE, memory_share, total_bytes
 from shared.training.arrays import Arrays, fresh_rows
 from shared.training.batches import Data, Slots, ordered_batches
 from shared.training.layout import cuts_of, n_parts, parts_of, rows_of
@@ -135,15 +137,24 @@ def free_bytes() -> int | None:
     """Return the accelerator's free memory in bytes, or None when there is only a CPU."""
     if not _has_gpu():
         return None
-    device = tf.config.list_logical_devices("GPU")[0]
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    used = tf.config.experimental.get_memory_info(device.name)["current"]
-    return int(details.get("memory_size", 0)) - int(used)
+    used = tf.config.experimental.get_memory_info("GPU:0")["current"]
+    return int(total_bytes() * memory_share()) - int(used)
 
 
 @functools.cache
 def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _bound_memory() -> None:
+    """Keep TensorFlow within this process's share of a GPU; it must not have computed yet."""
+    if os.environ.get(SHARE) and _has_gpu():
+        limit = tf.config.LogicalDeviceConfiguration(int(total_bytes() * memory_share()) >> 20)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.set_logical_device_configuration(gpu, [limit])
+
+
+_bound_memory()
 
 
 def _counted(graph: Any) -> Any:
