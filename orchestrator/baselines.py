@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from orchestrator.bootstrap import measure
 from orchestrator.headline import Figure
@@ -74,16 +75,19 @@ def logistic_regression(
         scaler = StandardScaler().fit(vectors)
         vectors, new_vectors = scaler.transform(vectors), scaler.transform(new_vectors)
     model = LogisticRegression(C=params.C, max_iter=MAX_ITER)
-    if task == "multiclass":
-        probabilities = np.zeros((len(new_vectors), labels.shape[1]), dtype=np.float32)
-        model.fit(vectors, labels.argmax(axis=1))
-        probabilities[:, model.classes_] = model.predict_proba(new_vectors)
+    # Its steps are so small that threads wait for each other longer than they compute: on cores
+    # that are shared, a hundred times as long.
+    with threadpool_limits(1):
+        if task == "multiclass":
+            probabilities = np.zeros((len(new_vectors), labels.shape[1]), dtype=np.float32)
+            model.fit(vectors, labels.argmax(axis=1))
+            probabilities[:, model.classes_] = model.predict_proba(new_vectors)
+            return probabilities
+        # What all rows or none have, the new ones do.
+        probabilities = np.tile(labels[:1], (len(new_vectors), 1))
+        for i in np.flatnonzero(labels.min(axis=0) < labels.max(axis=0)):
+            probabilities[:, i] = model.fit(vectors, labels[:, i]).predict_proba(new_vectors)[:, 1]
         return probabilities
-    # What all rows or none have, the new ones do.
-    probabilities = np.tile(labels[:1], (len(new_vectors), 1))
-    for i in np.flatnonzero(labels.min(axis=0) < labels.max(axis=0)):
-        probabilities[:, i] = model.fit(vectors, labels[:, i]).predict_proba(new_vectors)[:, 1]
-    return probabilities
 
 
 def _climb(

@@ -105,7 +105,8 @@ def label_precision(metrics: Mapping[str, Any], task: Task) -> go.Figure:
             marker={"size": 13 if i == 0 else 9, "color": COLOURS[i], "symbol": i},
         )
     figure.update_layout(
-        height=200 + 26 * len(measured),
+        height=220 + 26 * len(measured),
+        margin={"t": 75},  # room for a title, and the legend below it
         legend={"traceorder": "reversed", "yanchor": "bottom", "y": 1},
     )
     return figure.update_yaxes(type="category")

@@ -27,7 +27,6 @@ COLUMNS = (
     "duration",
     "params",
     "user_attrs",
-    "intermediate_values",
 )
 
 
@@ -63,16 +62,17 @@ def describe_studies(studies: list[StudySummary]) -> str:
     return "\n".join(lines)
 
 
-def export_trials(run: Run, output: Path) -> int:
+def export_trials(run: Run, output: Path, *, has_curves: bool = True) -> int:
     """Write a run's trials to a CSV or Parquet file, by its name; return how many they are.
 
-    Columns are those of `Study.trials_dataframe`, with intermediate values by step; durations are
-    in seconds. Raises InputError for another kind of file.
+    Columns are those of `Study.trials_dataframe`, with a column for each step's intermediate values
+    where it `has_curves`; durations are in seconds. Raises InputError for another kind of file.
     """
     if output.suffix not in {".csv", ".parquet"}:
         raise InputError(f"--output must end in .csv or .parquet, but is {output}.")
     with study_of(run) as (study, _):
-        table = study.trials_dataframe(attrs=COLUMNS)
+        curves = ("intermediate_values",) if has_curves else ()
+        table = study.trials_dataframe(attrs=(*COLUMNS, *curves))
     table["duration"] = table["duration"].dt.total_seconds()
     for name in table.columns:
         is_list = table[name].map(lambda value: isinstance(value, list))

@@ -17,6 +17,7 @@ from orchestrator.bundle.manifest import read_metrics
 from orchestrator.housekeeping import study_of
 from orchestrator.run import Run
 from shared.errors import InputError, TagsweepError
+from shared.extras import way_to_install
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,8 +86,7 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
         from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise InputError(
-            "--mlflow needs MLflow, but it is not installed. Install tagsweep with the extra"
-            " mlflow, or run: pip install mlflow-skinny"
+            f"--mlflow needs MLflow, but it is not installed. {way_to_install('mlflow')}"
         ) from error
     try:
         yield MlflowClient(tracking_uri=uri)

@@ -15,9 +15,9 @@ from orchestrator.dashboard import dashboard_beside
 from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
-from orchestrator.progress import show_progress, show_wait
+from orchestrator.progress import show_lines, show_progress, show_wait
 from orchestrator.restore import keep_data, keep_revisions
-from orchestrator.result import Result, ensemble, is_bundled
+from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.run import (
     Run,
     database_of,
@@ -277,4 +277,5 @@ def _make_result(
         accept_outcome(opened.study, opened.storage, run.config)
         keep(run, prepared)
         show_making(run, prepared, opened.study)
+        show_lines(console, describe_replaced(run, opened.study))
         return Result(ensemble(run, prepared, opened.study, console, events, hold), is_new=True)

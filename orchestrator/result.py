@@ -151,6 +151,17 @@ def _report(run: Run, study: Study) -> None:
         logger.exception("The report was not written; try `tagsweep report %s`", run.paths.root)
 
 
+def describe_replaced(run: Run, study: Study) -> list[str]:
+    """Say in a line which trial's bundle is to be replaced by another trial's, if one is."""
+    if not run.paths.bundle.exists():
+        return []
+    old = read_metrics(run.paths.bundle)["search"].get("trial")
+    new = best_trials(run, study)[0].number
+    if old in {new, None}:
+        return []
+    return [f"Bundle and report of trial {old} are replaced; its trained members are kept."]
+
+
 def is_bundled(run: Run, study: Study) -> bool:
     """Say whether the result is that of the study, and of the decisions asked for, as of now.
 

@@ -50,6 +50,7 @@ def _one_line_an_ending() -> Iterator[None]:
         _say(f"Error: {error}")
         raise typer.Exit(error.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):  # the latter of Ctrl-C and Ctrl-D at a prompt
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would end Python by the signal
         _say("Stopped. Run the same command again to go on.")
         raise typer.Exit(STOPPED) from None
     except BrokenPipeError:

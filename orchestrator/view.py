@@ -1,5 +1,6 @@
 """Lay out a status for a terminal, in as much detail as its size allows."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ TALL = 40
 """The height from which on there is room for more failures."""
 FEW_FAILURES = 2
 MANY_FAILURES = 10
+INDENT = 7
+"""Where what is beside a title begins."""
 Row = tuple[str, ...]
 
 
@@ -130,10 +133,7 @@ def _head(status: Status, screen: Screen, away_s: float | None) -> list[Renderab
     if screen.is_wide:
         lines.append(_line(f"From   {status.storage}", screen))
     if status.stage is Stage.DONE:
-        lines += [
-            _line(f"{'Test' if i == 0 else '':<7}{line}", screen)
-            for i, line in enumerate(status.headline)
-        ]
+        lines += _folded("Test", status.headline, screen)
     return lines
 
 
@@ -224,6 +224,15 @@ def _table(columns: Sequence[Column], rows: list[Row], screen: Screen) -> Table:
     for row in rows:
         table.add_row(*(Text(_clean(row[i], screen)) for i in shown))
     return table
+
+
+def _folded(title: str, texts: Sequence[str], screen: Screen) -> list[Text]:
+    """Return texts beside their title, each in as many lines as it needs."""
+    width = max(1, screen.width - INDENT)
+    parts = [part for text in texts for part in textwrap.wrap(text, width)]
+    return [
+        _line(f"{title if i == 0 else '':<{INDENT}}{part}", screen) for i, part in enumerate(parts)
+    ]
 
 
 def _line(said: str, screen: Screen, style: str = "") -> Text:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from shared.errors import InputError
+from shared.extras import way_to_install
 
 BACKENDS = ("tensorflow", "jax")
 """What heads can be trained on."""
@@ -32,7 +33,7 @@ def read_backend() -> str:
     if find_spec(backend) is None:
         raise InputError(
             f"Keras's backend is {backend!r} by {place}, but is not installed. Change it, or"
-            f" pip install 'tagsweep[{backend}]'."
+            f" install it. {way_to_install(backend)}"
         )
     floatx = settings.get("floatx", FLOATX)
     if floatx != FLOATX:

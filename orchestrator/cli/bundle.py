@@ -166,6 +166,7 @@ def _load_predictor(folder: Path, texts: Sequence[str], console: Console) -> "Pr
 
 def _require_extra(extra: str, module: str) -> None:
     from shared.errors import InputError
+    from shared.extras import way_to_install
 
     if find_spec(module) is None:
-        raise InputError(f"This needs the extra {extra!r}: pip install 'tagsweep[{extra}]'.")
+        raise InputError(f"This needs the extra {extra!r}. {way_to_install(extra)}")

@@ -105,6 +105,9 @@ def export(
         Path | None,
         typer.Option("--output", metavar="FILE", help="Its name ends in .csv or .parquet."),
     ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves/--no-curves", help="Have a column for each epoch's value.")
+    ] = True,
     mlflow: Annotated[
         str | None,
         typer.Option("--mlflow", metavar="URI", help="http://HOST:PORT, sqlite:///FILE, ..."),
@@ -124,7 +127,8 @@ def export(
         if output is not None:
             from orchestrator.housekeeping import export_trials
 
-            typer.echo(f"Wrote {export_trials(run, output)} trials to {output}.")
+            n_trials = export_trials(run, output, has_curves=curves)
+            typer.echo(f"Wrote {n_trials} trials to {output}.")
         if mlflow is not None:
             from orchestrator.mlflow_export import export_to_mlflow
 

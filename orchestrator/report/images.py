@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from orchestrator.report.drawings import INK, Drawing
+from shared.extras import way_to_install
 
 WIDTH_PX, LEAST_HEIGHT_PX = 1000, 600
 
@@ -20,7 +21,7 @@ def write_images(folder: Path, drawings: Mapping[str, Drawing]) -> None:
     try:
         importlib.import_module("kaleido")
     except ImportError:
-        logger.info("The report has no PNG files: they need the extra `png`")
+        logger.info("The report has no PNG files: no extra `png`. %s", way_to_install("png"))
         return
     figures = [_on_paper(drawing.figure) for drawing in drawings.values()]
     try:

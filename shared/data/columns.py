@@ -109,6 +109,16 @@ def _list_mark(cells: "pd.Series[str]") -> str | None:
     return None
 
 
+def _division(cells: "pd.Series[str]") -> str:
+    """Return the methods of pandas' that make a column of each label in cells that list them."""
+    if cells.str.startswith("[").any():
+        return ".map(ast.literal_eval).str.join('|').str.get_dummies()"
+    mark = str(_list_mark(cells))
+    is_spaced = cells.str.contains(f"{mark} ", regex=False).any()
+    between = f"{mark} " if is_spaced else mark
+    return f".str.get_dummies({between!r})"
+
+
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
     """Name columns with what they have in common."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
@@ -121,11 +131,11 @@ def describe_left_out(left_out: Sequence[LeftOut]) -> str:
 def _cure(table: pd.DataFrame, names: Sequence[str]) -> str:
     if any(_are_words(table[name]) for name in names):
         return "Write the labels as 0 and 1."
-    mark = next((mark for name in names if (mark := _list_mark(table[name]))), None)
-    if mark is not None:
+    listing = next((name for name in names if _list_mark(table[name])), None)
+    if listing is not None:
         return (
-            "Write a column of 0 and 1 for each label; where they stand without brackets, pandas'"
-            f" table[COLUMN].str.get_dummies({mark!r}) does."
+            "Write a column of 0 and 1 for each label: pandas'"
+            f" table[{listing!r}]{_division(table[listing])} does."
         )
     classes = next((name for name in names if looks_like_classes(table[name])), "NAME")
     return (

@@ -125,8 +125,8 @@ def require_rows(dataset: Dataset, groups: npt.NDArray[np.int64], n_folds: int) 
                 what = (dataset.class_column, repr(name)) if in_classes else (name, value)
                 cure = "put the class together with another" if in_classes else "drop the label"
                 raise InputError(
-                    f"{dataset.source}: column {what[0]!r} is {what[1]} for {n_with} distinct"
-                    f" texts, but {n_folds} folds need at least {n_needed}."
+                    f"{dataset.source}: column {what[0]!r} is {what[1]} for {n_with} of the"
+                    f" distinct texts, but {n_folds} folds need at least {n_needed}."
                     f" Add such rows, {cure}, or lower ensemble.n_folds and"
                     " study.n_folds."
                 )

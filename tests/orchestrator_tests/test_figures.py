@@ -91,6 +91,12 @@ def test_labels_stand_in_the_order_of_the_ensembles_precision_beside_the_baselin
     assert list(baseline.x) == [0.65, 0.5]
 
 
+def test_a_legend_above_the_labels_has_room_below_the_title() -> None:
+    legend_px = 25
+    layout = label_precision(METRICS, "multilabel").layout
+    assert layout.margin.t >= layout.template.layout.margin.t + legend_px
+
+
 def test_a_label_without_a_positive_row_has_no_curve(scores: Scores) -> None:
     names = ("a", "b", "c")
     assert [trace.name[:1] for trace in precision_recall(scores, names).data] == ["a", "b"]

@@ -53,6 +53,14 @@ def test_all_trials_are_written_to_a_table(run: Run, tmp_path: Path, kind: str) 
     assert table["user_attrs_tags"].iloc[2] == "[3, 1]"
 
 
+def test_a_table_may_be_without_the_columns_of_curves(run: Run, tmp_path: Path) -> None:
+    whole, short = tmp_path / "whole.csv", tmp_path / "short.csv"
+    export_trials(run, whole)
+    export_trials(run, short, has_curves=False)
+    left_out = set(pd.read_csv(whole)) - set(pd.read_csv(short))
+    assert left_out == {"intermediate_values_0"}
+
+
 def test_another_kind_of_table_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must end in .csv or .parquet"):
         export_trials(run, tmp_path / "trials.xlsx")

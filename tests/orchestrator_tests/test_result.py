@@ -6,8 +6,9 @@ from typing import Any
 import optuna
 import pytest
 
+from orchestrator.candidates import choose
 from orchestrator.report import page
-from orchestrator.result import _report, ensemble_key, is_bundled
+from orchestrator.result import _report, describe_replaced, ensemble_key, is_bundled
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.paths import RunPaths
@@ -50,6 +51,19 @@ def test_other_decisions_are_another_bundle_of_the_same_members(
     other = Run(run.paths, with_values(run.config, changed))
     assert is_bundled(other, study) == is_kept
     assert (ensemble_key(other, study, study.trials) == key) == are_members_kept
+
+
+def test_a_bundle_of_one_trial_is_told_of_before_anothers_takes_its_place(tmp_path: Path) -> None:
+    run, study = Run(RunPaths(tmp_path), SweepConfig()), optuna.create_study()
+    for value in (0.5, 0.4):
+        study.tell(study.ask(), value)
+    assert describe_replaced(run, study) == []
+    run.paths.bundle.mkdir()
+    run.paths.bundle.joinpath("metrics.json").write_text('{"search": {"trial": 1}}')
+    assert describe_replaced(run, study) == []
+    choose(study, 0)
+    (line,) = describe_replaced(run, study)
+    assert line.startswith("Bundle and report of trial 1 are replaced")
 
 
 def test_a_bundle_without_a_comparison_is_made_anew(tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_other_signals_stop_as_ctrl_c_does(number: signal.Signals) -> None:
     assert exited.value.exit_code == 3
 
 
+def test_a_second_ctrl_c_leaves_the_exit_code_as_it_is() -> None:
+    with pytest.raises(typer.Exit) as exited, exit_codes():
+        raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGINT)
+    assert exited.value.exit_code == 3
+
+
 def test_the_log_file_has_what_the_terminal_hides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,6 +162,13 @@ def test_the_result_is_shown_when_it_is_there() -> None:
     assert lines[-2:] == ["Test   Accuracy: 0.75", "       Against it: +0.01"]
 
 
+def test_a_narrow_screen_shows_the_result_to_its_end() -> None:
+    headline = ("Weighted average precision on the test split: 0.9324 [0.9089, 0.9503]",)
+    ended = replace(STATUS, stage=Stage.DONE, headline=headline, running_trials=(), nodes=())
+    said = " ".join(" ".join(_shown(ended, _screen(60, 24))).split())
+    assert f"Test {headline[0]}" in said
+
+
 def test_nothing_is_made_up_before_a_trial_has_finished() -> None:
     new = replace(
         STATUS,

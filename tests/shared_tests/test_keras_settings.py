@@ -40,7 +40,7 @@ def test_what_heads_cannot_be_trained_on_is_told_with_its_place(
         read_backend()
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr(keras_settings, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"'jax' .* not installed.*pip install 'tagsweep\[jax\]'"):
+    with pytest.raises(InputError, match=r"'jax' .* not installed.* -c constraints.txt '.\[jax\]'"):
         read_backend()
 
 

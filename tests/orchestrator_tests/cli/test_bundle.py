@@ -11,7 +11,7 @@ from tests.tiny_bundle import write_tiny_bundle
 
 def test_a_missing_extra_is_named_and_how_to_have_it() -> None:
     _require_extra("serve", "json")
-    with pytest.raises(InputError, match=r"extra 'serve': pip install 'tagsweep\[serve\]'"):
+    with pytest.raises(InputError, match=r"'serve'.* pip install -c constraints.txt '.\[serve\]'"):
         _require_extra("serve", "no_such_module")
 
 

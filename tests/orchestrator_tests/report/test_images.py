@@ -24,7 +24,7 @@ def test_without_the_extra_there_are_none_and_the_log_says_so(
     monkeypatch.setitem(sys.modules, "kaleido", None)
     with caplog.at_level(logging.INFO):
         write_images(tmp_path, DRAWINGS)
-    assert "they need the extra `png`" in caplog.text
+    assert "no PNG files: no extra `png`. In tagsweep's checkout: pip install" in caplog.text
     assert not list(tmp_path.iterdir())
 
 

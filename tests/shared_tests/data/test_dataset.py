@@ -170,9 +170,12 @@ def test_enough_rows_are_accepted() -> None:
     ("dataset", "message"),
     [
         (_dataset(6, 3), "5 folds need at least 7 distinct texts, but there are 6"),
-        (_dataset(20, 6), "column 'a' is 1 for 6 distinct texts"),
-        (_dataset(20, 14), "column 'a' is 0 for 6 distinct texts"),
-        (_classified(20, 6), "column 'topic' is 'a' for 6 distinct texts.* together with another"),
+        (_dataset(20, 6), "column 'a' is 1 for 6 of the distinct texts"),
+        (_dataset(20, 14), "column 'a' is 0 for 6 of the distinct texts"),
+        (
+            _classified(20, 6),
+            "'topic' is 'a' for 6 of the distinct texts.* together with another",
+        ),
     ],
 )
 def test_too_few_rows_for_the_folds_are_refused(dataset: Dataset, message: str) -> None:
@@ -181,5 +184,5 @@ def test_too_few_rows_for_the_folds_are_refused(dataset: Dataset, message: str) 
 
 
 def test_texts_that_are_alike_count_once() -> None:
-    with pytest.raises(InputError, match="column 'a' is 1 for 6 distinct texts"):
+    with pytest.raises(InputError, match="column 'a' is 1 for 6 of the distinct texts"):
         require_rows(_dataset(20, 7), np.array([0, *range(19)]), n_folds=5)

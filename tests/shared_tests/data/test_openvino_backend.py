@@ -26,7 +26,7 @@ def test_int8_is_near_float32_and_the_same_alone_and_in_company() -> None:
 
 def test_a_missing_openvino_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_backend, "has_openvino", lambda: False)
-    with pytest.raises(InputError, match=r"not installed: `pip install tagsweep\[openvino\]`"):
+    with pytest.raises(InputError, match=r"not installed.* -c constraints.txt '.\[openvino\]'"):
         load_encoder(resolve_encoder(EncoderConfig(backend="openvino")))
 
 
