@@ -113,7 +113,7 @@ def _batch_sizes(url: str) -> float:
 def _compare(bundle: Path, answers: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Predict as the command does, 32 texts at a time: the pace, and the largest difference."""
     from orchestrator.bundle.bundle import read_bundle
-    from orchestrator.predict import load_predictor, predict
+    from orchestrator.bundle.predict import load_predictor, predict
 
     texts = list(answers)[:N_COMPARED]
     loaded = read_bundle(bundle)

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.bundle.predict import predict_vectors
 from orchestrator.candidates import Candidate
-from orchestrator.predict import predict_vectors
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
 from shared.store import MissingError, Store, TornError

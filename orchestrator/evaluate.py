@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.baselines import Regularisation, logistic_regression
+from orchestrator.bundle.predict import predict_vectors
 from orchestrator.ensemble import Ensemble
-from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
 from shared.data.splits import Split
 from shared.sections import TrainingConfig

@@ -9,6 +9,7 @@ from uuid import uuid4
 from optuna.study import Study
 from rich.console import Console
 
+from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
 from orchestrator.candidates import choose
 from orchestrator.dashboard import dashboard_beside
@@ -26,7 +27,6 @@ from orchestrator.run import (
     require_reach,
     storage_of_workers,
 )
-from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal import quiet_keras

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from orchestrator.bundle.location import fetch_embeddings, share_embeddings
 from orchestrator.data_summary import describe_data, describe_split
 from orchestrator.duplicates import Groups, group_texts
 from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
-from orchestrator.sharing import fetch_embeddings, share_embeddings
 from shared.data.dataset import Dataset, load_dataset, require_rows
 from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder

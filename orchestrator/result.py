@@ -13,6 +13,7 @@ from rich.console import Console
 
 from orchestrator.bootstrap import compare, intervals
 from orchestrator.bundle.bundle import write_bundle
+from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
 from orchestrator.bundle.reference import take_reference
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
@@ -25,7 +26,6 @@ from orchestrator.prepare import Prepared
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
-from orchestrator.sharing import share_bundle
 from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.decisions.decide import decide
@@ -59,8 +59,8 @@ def ensemble(
     quiet_keras()
     from orchestrator.assemble import assemble, describe_ensemble
     from orchestrator.baselines import tune
+    from orchestrator.bundle.predict import predict_vectors
     from orchestrator.evaluate import evaluate, score
-    from orchestrator.predict import predict_vectors
     from shared.training.calibrated import calibrated
 
     started = time.monotonic()

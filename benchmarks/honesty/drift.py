@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.bundle.drift import text_drift
 from orchestrator.bundle.reference import take_reference
-from orchestrator.drift import text_drift
 from orchestrator.duplicates import first_rows, hash_texts
 
 N_ROWS = 400

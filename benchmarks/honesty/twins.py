@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.bootstrap import measure
+from orchestrator.bundle.predict import predict_vectors
 from orchestrator.duplicates import group_texts
 from orchestrator.ensemble import kernel_team
-from orchestrator.predict import predict_vectors
 from orchestrator.scores import Scores
 from shared.data.dataset import Dataset
 from shared.data.splits import make_folds, make_split

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import optuna
 from sklearn.linear_model import LogisticRegression
 
+from orchestrator.bundle.predict import predict_vectors
 from orchestrator.candidates import Candidate
 from orchestrator.ensemble import Fold, train_teams
-from orchestrator.predict import predict_vectors
 from shared.config import SweepConfig
 from shared.data.splits import Split
 from shared.search.space import suggest

@@ -18,7 +18,7 @@ from orchestrator.terminal import exit_codes
 if TYPE_CHECKING:
     from orchestrator.bundle.bundle import Bundle
     from orchestrator.bundle.manifest import Manifest
-    from orchestrator.predict import Predictor
+    from orchestrator.bundle.predict import Predictor
 
 Location = Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")]
 NewTextColumn = Annotated[
@@ -49,8 +49,8 @@ def predict(
         with _opened(bundle) as (folder, manifest):
             texts = texts_in(table, csv, text_column or manifest.text_column)
             predictor = _load_predictor(folder, texts, console)
-        from orchestrator.predict import predict, predict_in_chunks
-        from orchestrator.predictions import write_predictions
+        from orchestrator.bundle.predict import predict, predict_in_chunks
+        from orchestrator.bundle.predictions import write_predictions
         from orchestrator.progress import show_progress, with_rate
 
         names, class_column = manifest.label_names, manifest.class_column
@@ -86,7 +86,7 @@ def evaluate(
             column = text_column or manifest.text_column
             dataset = load_labelled(csv, column, manifest.label_names, manifest.class_column)
             predictor = _load_predictor(folder, dataset.texts, console)
-        from orchestrator.new_data import describe, measure
+        from orchestrator.bundle.evaluate import describe, measure
 
         with show_wait(console, f"Measuring on {len(dataset.texts):,} texts"):
             found = measure(predictor, dataset)
@@ -127,7 +127,7 @@ def export_onnx(
         _require_extra("onnx", "tf2onnx")
         with _opened(bundle) as (folder, _):
             model = _load(folder, Console(stderr=True)).model
-        from orchestrator.onnx import write_onnx
+        from orchestrator.bundle.onnx import write_onnx
 
         write_onnx(model, output)
         typer.echo(f"Wrote {output}.")
@@ -136,8 +136,8 @@ def export_onnx(
 @contextmanager
 def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
     """Yield where a bundle is on this machine, and what it consists of."""
+    from orchestrator.bundle.location import bundle_at
     from orchestrator.bundle.manifest import read_manifest
-    from orchestrator.sharing import bundle_at
 
     with bundle_at(location) as folder:
         yield folder, read_manifest(folder)
@@ -159,7 +159,7 @@ def _load_predictor(folder: Path, texts: Sequence[str], console: Console) -> "Pr
 
     loaded = _load(folder, console)
     with show_wait(console, "Loading the encoder"):
-        from orchestrator.predict import load_predictor
+        from orchestrator.bundle.predict import load_predictor
 
         return load_predictor(loaded, texts)
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from orchestrator.predict import Prediction
+from orchestrator.bundle.predict import Prediction
 from orchestrator.serving.batching import Batcher, FullError
 from orchestrator.serving.messages import (
     ClassPrediction,

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.predict import Prediction
+from orchestrator.bundle.predict import Prediction
 
 BATCH_TEXTS = 64
 """Texts at which a batch takes no further request."""

@@ -7,8 +7,8 @@ import numpy as np
 import typer
 import uvicorn
 
+from orchestrator.bundle.predict import Predictor, embed_texts, predict, predict_embedded
 from orchestrator.listening import address_of
-from orchestrator.predict import Predictor, embed_texts, predict, predict_embedded
 from orchestrator.serving.app import create_app
 from orchestrator.serving.batching import BATCH_TEXTS
 from orchestrator.serving.messages import MAX_TEXTS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from orchestrator.predict import Prediction
+from orchestrator.bundle.predict import Prediction
 from orchestrator.serving.app import MAX_BODY_BYTES, create_app
 from orchestrator.serving.messages import MAX_CHARACTERS, MAX_TEXTS
 from shared.training.params import Task

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from orchestrator.predict import Prediction
+from orchestrator.bundle.predict import Prediction
 from orchestrator.serving.batching import BATCH_TEXTS, MAX_WAITING_TEXTS, Batcher, FullError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.bundle.bundle import Bundle, read_bundle
-from orchestrator.predict import (
+from orchestrator.bundle.predict import (
     Predictor,
     load_predictor,
     predict,
@@ -47,7 +47,7 @@ def test_compiled_or_not_a_forward_pass_gives_the_same(bundle: Bundle) -> None:
 def test_many_rows_are_predicted_in_order(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     x = _vectors(50)
     whole = predict_embedded(bundle, x).probabilities
-    monkeypatch.setattr("orchestrator.predict.BATCH_ROWS", 7)
+    monkeypatch.setattr("orchestrator.bundle.predict.BATCH_ROWS", 7)
     np.testing.assert_allclose(predict_embedded(bundle, x).probabilities, whole, rtol=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_chunks_of_texts_come_in_order_and_how_far_they_are_is_told(
 ) -> None:
     texts = ["one text", "another", "a third"]
     whole = predict(predictor, texts).probabilities
-    monkeypatch.setattr("orchestrator.predict.CHUNK", 2)
+    monkeypatch.setattr("orchestrator.bundle.predict.CHUNK", 2)
     progress: list[tuple[int, int]] = []
     chunks = list(predict_in_chunks(predictor, texts, lambda *one: progress.append(one)))
     assert progress == [(0, 3), (2, 3), (3, 3)]

@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from orchestrator.bundle.location import bundle_at, fetch_embeddings, share_bundle, share_embeddings
 from orchestrator.bundle.manifest import Layout
 from orchestrator.run import Run
-from orchestrator.sharing import bundle_at, fetch_embeddings, share_bundle, share_embeddings
 from shared.config import SweepConfig, with_values
 from shared.data.vectors import (
     Facts,

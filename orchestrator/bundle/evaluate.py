@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.drift import label_drift, text_drift
+from orchestrator.bundle.drift import label_drift, text_drift
+from orchestrator.bundle.predict import Prediction, Predictor, embed_texts, predict_embedded
 from orchestrator.duplicates import first_rows, group_texts, hash_texts
-from orchestrator.predict import Prediction, Predictor, embed_texts, predict_embedded
 from shared.data.dataset import Dataset
 from shared.errors import InputError
 from shared.training.metrics import average_precision

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from orchestrator.onnx import write_onnx
+from orchestrator.bundle.onnx import write_onnx
 from shared.decisions.calibration import Curve
 from shared.training.calibrated import calibrated
 from shared.training.fused import fuse

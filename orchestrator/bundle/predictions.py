@@ -12,7 +12,7 @@ from shared.data.formulas import inert
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestrator.predict import Prediction
+    from orchestrator.bundle.predict import Prediction
 
 TAKEN = "_predicted"
 """What is put behind the name of a new column when the table has one of that name."""

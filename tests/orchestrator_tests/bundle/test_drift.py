@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from orchestrator.bundle.drift import holm, label_drift, text_drift
 from orchestrator.bundle.reference import Reference
-from orchestrator.drift import holm, label_drift, text_drift
 
 RNG = np.random.default_rng(0)
 HASHES = np.array([], dtype=np.uint64)

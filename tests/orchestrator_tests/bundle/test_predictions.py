@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.predict import Prediction
-from orchestrator.predictions import columns_of, write_predictions
+from orchestrator.bundle.predict import Prediction
+from orchestrator.bundle.predictions import columns_of, write_predictions
 from shared.data.dataset import load_labelled
 from shared.data.tables import read_table
 from shared.decisions.take import take
