@@ -25,7 +25,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from benchmarks.coordination.task import Task, fill
 from benchmarks.results import publish
-from orchestrator.dashboard_storage import MAX_CURVES
+from orchestrator.dashboard.storage import MAX_CURVES
 from orchestrator.database import embedded_postgres
 from shared.search.storage import opened_storage
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
 from orchestrator.candidates import choose
-from orchestrator.dashboard import dashboard_beside
+from orchestrator.dashboard.page import show_making, show_search
+from orchestrator.dashboard.server import dashboard_beside
 from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.prepare import Prepared, prepare
@@ -27,7 +28,6 @@ from orchestrator.run import (
     require_reach,
     storage_of_workers,
 )
-from orchestrator.study_page import show_making, show_search
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.config import load_config

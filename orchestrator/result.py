@@ -17,6 +17,7 @@ from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
 from orchestrator.bundle.reference import take_reference
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
+from orchestrator.dashboard.page import show_result
 from orchestrator.decisions import describe_decisions
 from orchestrator.duplicates import first_rows, hash_texts
 from orchestrator.ensemble_progress import EnsembleReporter, Work
@@ -26,7 +27,6 @@ from orchestrator.prepare import Prepared
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.scores import write_scores
-from orchestrator.study_page import show_result
 from orchestrator.terminal import quiet_keras
 from shared.decisions.decide import decide
 from shared.search.attributes import SEARCH_S

@@ -64,7 +64,7 @@ def dashboard(
 ) -> None:
     """Serve optuna-dashboard, beside a sweep or after it, until Ctrl-C."""
     with exit_codes():
-        from orchestrator.dashboard import serve
+        from orchestrator.dashboard.server import serve
         from orchestrator.run import load_run
 
         shown = None if run_dir is None else load_run(run_dir, storage, {})

@@ -7,7 +7,7 @@ from bottle import HTTPError
 from optuna.artifacts import download_artifact, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from orchestrator.artifacts import ArtifactsOfStudies, StoredArtifacts
+from orchestrator.dashboard.artifacts import ArtifactsOfStudies, StoredArtifacts
 from shared.search.attributes import STORE
 from shared.search.study_storage import StudyStorage
 from shared.store import Store

@@ -15,12 +15,12 @@ from typing import Any
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
 from optuna.study import Study
 
-from orchestrator.artifacts import StoredArtifacts
+from orchestrator.dashboard.artifacts import StoredArtifacts
+from orchestrator.dashboard.note import describe_result, describe_search
 from orchestrator.prepare import Prepared
 from orchestrator.progress import Update
 from orchestrator.run import Run
 from orchestrator.scores import Scores
-from orchestrator.study_note import describe_result, describe_search
 from shared.store import MissingError
 
 REFRESH_S = 60.0

@@ -11,11 +11,11 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.study import Study
 from optuna.trial import create_trial
 
-from orchestrator import study_page
-from orchestrator.artifacts import StoredArtifacts
+from orchestrator.dashboard import page
+from orchestrator.dashboard.artifacts import StoredArtifacts
+from orchestrator.dashboard.page import show_making, show_result, show_search
 from orchestrator.ensemble import name_of_member
 from orchestrator.run import Run
-from orchestrator.study_page import show_making, show_result, show_search
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from tests.orchestrator_tests import showcase
@@ -76,7 +76,7 @@ def test_a_search_has_its_note_from_the_first_moment(study: Study, run: Run) -> 
 def test_plots_are_drawn_anew_during_a_search(
     study: Study, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_page, "REFRESH_S", 0)
+    monkeypatch.setattr(page, "REFRESH_S", 0)
     with show_search(run, showcase.prepared(), study, lambda *_: None) as show:
         show(0, "")
         assert _plots(study).keys() == {"learning-curves", "budget"}

@@ -2,7 +2,7 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.dashboard_storage import MAX_CURVES, DashboardStorage, with_fewer_curves
+from orchestrator.dashboard.storage import MAX_CURVES, DashboardStorage, with_fewer_curves
 from shared.config import SweepConfig
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.study_note import describe_result, describe_search
+from orchestrator.dashboard.note import describe_result, describe_search
 from tests.orchestrator_tests import showcase
 from tests.tiny_bundle import comparison_of
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from orchestrator.dashboard.read_only import serve_read_only
 from orchestrator.listening import address_of, listen, require_loopback
 from orchestrator.run import Run, database_of
 from orchestrator.terminal import LogLevel, open_terminal
-from orchestrator.web import serve_read_only
 from shared.errors import InputError
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage
@@ -75,8 +75,8 @@ def _serve_studies(listener: socket.socket, url: str, stores: Mapping[str, Store
     """Serve a storage's studies; `stores`, by study, are known to be elsewhere than these say."""
     from optuna_dashboard import wsgi
 
-    from orchestrator.artifacts import ArtifactsOfStudies
-    from orchestrator.dashboard_storage import DashboardStorage
+    from orchestrator.dashboard.artifacts import ArtifactsOfStudies
+    from orchestrator.dashboard.storage import DashboardStorage
 
     with opened_storage(url) as storage:
         storage.patience = Patience(0)  # whoever looks is told at once

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy.engine import make_url
 
-from orchestrator.dashboard import _listen_at_a_free_port, dashboard_beside, serve
+from orchestrator.dashboard.server import _listen_at_a_free_port, dashboard_beside, serve
 from orchestrator.listening import address_of
 from orchestrator.run import Run
 from shared.config import SweepConfig

@@ -5,7 +5,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from orchestrator.web import read_only
+from orchestrator.dashboard.read_only import read_only
 
 
 def _ask(method: str) -> tuple[str, dict[str, str], str]:

@@ -1,0 +1,1 @@
+"""Show studies in optuna-dashboard, to look at and not to change."""
