@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.results import publish
+from orchestrator.data.dataset import Dataset, load_dataset
 from shared.data.backends import LOSSLESS_COSINE, available, least_cosine
-from shared.data.dataset import Dataset, load_dataset
 from shared.data.encoder import count_tokens, encode, load_encoder, resolve_encoder
 from shared.data.openvino_backend import has_openvino
 from shared.sections import QUANTISED, DataConfig, EncoderConfig

@@ -19,12 +19,12 @@ from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.results import publish
-from orchestrator.duplicates import group_texts
+from orchestrator.data.dataset import load_dataset
+from orchestrator.data.duplicates import group_texts
+from orchestrator.data.embeddings import embed
+from orchestrator.data.splits import make_split
 from shared.config import SweepConfig
-from shared.data.dataset import load_dataset
-from shared.data.embeddings import embed
 from shared.data.encoder import resolve_encoder
-from shared.data.splits import make_split
 from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest

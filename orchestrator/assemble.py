@@ -8,16 +8,16 @@ import numpy as np
 from rich.console import Console
 
 from orchestrator.candidates import Candidate
+from orchestrator.data.prepare import Prepared
+from orchestrator.data.splits import make_folds
 from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
 from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
 from orchestrator.headline import Figure
-from orchestrator.prepare import Prepared
 from orchestrator.progress import show_progress, show_wait
 from orchestrator.rivals import choose_each, measure_each
 from orchestrator.run import Run
 from orchestrator.selection import Choice
-from shared.data.splits import make_folds
 from shared.training.inputs import columns_of
 
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from orchestrator.bootstrap import measure
 from orchestrator.headline import Figure
 from orchestrator.scores import Scores
-from shared.data.splits import Fold
+from shared.training.inputs import Fold
 from shared.training.params import Task
 
 MAX_ITER = 1000

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.prepare import hash_of
+from orchestrator.data.prepare import hash_of
 from orchestrator.run import Run
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import CHOSEN_TRIAL, FINGERPRINT

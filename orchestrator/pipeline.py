@@ -14,11 +14,12 @@ from orchestrator.bundle.manifest import read_metrics
 from orchestrator.candidates import choose
 from orchestrator.dashboard.page import show_making, show_search
 from orchestrator.dashboard.server import dashboard_beside
+from orchestrator.data.prepare import Prepared, prepare
+from orchestrator.data.splits import read_split, write_split
+from orchestrator.data.stored import keep_data, keep_revisions
 from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
-from orchestrator.prepare import Prepared, prepare
 from orchestrator.progress import show_lines, show_progress, show_wait
-from orchestrator.restore import keep_data, keep_revisions
 from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.run import (
     Run,
@@ -31,7 +32,6 @@ from orchestrator.run import (
 from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.config import load_config
-from shared.data.splits import read_split, write_split
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of

@@ -18,12 +18,12 @@ from orchestrator.bundle.manifest import read_metrics
 from orchestrator.bundle.reference import take_reference
 from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.dashboard.page import show_result
+from orchestrator.data.duplicates import first_rows, hash_texts
+from orchestrator.data.prepare import Prepared
 from orchestrator.decisions import describe_decisions
-from orchestrator.duplicates import first_rows, hash_texts
 from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.events import Events
 from orchestrator.headline import figure_of
-from orchestrator.prepare import Prepared
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.scores import write_scores

@@ -12,7 +12,7 @@ from shared.store import Store
 from shared.versions import versions
 
 if TYPE_CHECKING:  # which imports pandas, and takes two seconds
-    from shared.data.splits import Fold
+    from shared.training.inputs import Fold
 
 
 @dataclass(frozen=True)

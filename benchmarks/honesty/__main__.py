@@ -17,9 +17,9 @@ from benchmarks.honesty.drift import drift_alarms
 from benchmarks.honesty.noise import noise
 from benchmarks.honesty.twins import twins_inflation
 from benchmarks.results import publish
-from orchestrator.duplicates import first_rows, group_texts
-from shared.data.dataset import load_dataset
-from shared.data.embeddings import embed
+from orchestrator.data.dataset import load_dataset
+from orchestrator.data.duplicates import first_rows, group_texts
+from orchestrator.data.embeddings import embed
 from shared.data.encoder import resolve_encoder
 from shared.sections import DataConfig, EncoderConfig
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from orchestrator.bundle.drift import text_drift
 from orchestrator.bundle.reference import take_reference
-from orchestrator.duplicates import first_rows, hash_texts
+from orchestrator.data.duplicates import first_rows, hash_texts
 
 N_ROWS = 400
 """Rows of either side."""

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from orchestrator.bootstrap import measure
 from orchestrator.bundle.predict import predict_vectors
-from orchestrator.duplicates import group_texts
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.duplicates import group_texts
+from orchestrator.data.splits import make_folds, make_split
 from orchestrator.ensemble import kernel_team
 from orchestrator.scores import Scores
-from shared.data.dataset import Dataset
-from shared.data.splits import make_folds, make_split
 from shared.sections import DataConfig
 
 N_TWINS = 1400

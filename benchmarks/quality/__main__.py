@@ -13,11 +13,11 @@ from benchmarks.quality import rivals
 from benchmarks.quality.measure import compare, measure
 from benchmarks.quality.rivals import Problem, Said
 from benchmarks.results import publish
+from orchestrator.data.prepare import prepare
+from orchestrator.data.splits import make_folds
 from orchestrator.pipeline import run_ensemble, run_search
-from orchestrator.prepare import prepare
 from orchestrator.run import Run, define_run
 from orchestrator.scores import read_scores
-from shared.data.splits import make_folds
 
 DEFAULT = {"source": "best", "kernel": False}
 BEST = {"source": "greedy", "kernel": True}

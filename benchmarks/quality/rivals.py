@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from orchestrator.bundle.predict import predict_vectors
 from orchestrator.candidates import Candidate
+from orchestrator.data.splits import Split
 from orchestrator.ensemble import Fold, train_teams
 from shared.config import SweepConfig
-from shared.data.splits import Split
 from shared.search.space import suggest
 from shared.store import Store
 from shared.training.fit import Job, fit

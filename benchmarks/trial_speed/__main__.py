@@ -16,8 +16,8 @@ from benchmarks.results import publish
 from benchmarks.trial_speed.contender import CONTENDERS
 from benchmarks.trial_speed.tagsweep import RUN
 from benchmarks.usage import run_measured
+from orchestrator.data.prepare import prepare
 from orchestrator.pipeline import run_prepare
-from orchestrator.prepare import prepare
 from orchestrator.run import define_run
 
 console = Console(stderr=True)

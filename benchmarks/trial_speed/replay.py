@@ -9,7 +9,7 @@ import optuna
 from rich.console import Console
 
 from benchmarks.trial_speed.tagsweep import RUN
-from orchestrator.prepare import prepare
+from orchestrator.data.prepare import prepare
 from orchestrator.run import database_of, load_run
 from shared.search.attributes import EPOCHS
 from shared.search.space import params_of

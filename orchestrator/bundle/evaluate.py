@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from orchestrator.bundle.drift import label_drift, text_drift
 from orchestrator.bundle.predict import Prediction, Predictor, embed_texts, predict_embedded
-from orchestrator.duplicates import first_rows, group_texts, hash_texts
-from shared.data.dataset import Dataset
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.duplicates import first_rows, group_texts, hash_texts
 from shared.errors import InputError
 from shared.training.metrics import average_precision
 

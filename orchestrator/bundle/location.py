@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.bundle.manifest import Layout, read_manifest
-from shared.data.vectors import (
+from orchestrator.data.vectors import (
     Facts,
     content_of,
     facts_path,

@@ -10,8 +10,8 @@ from keras import ops
 
 from orchestrator.bundle.bundle import Bundle
 from orchestrator.bundle.manifest import BundledEncoder
+from orchestrator.data.embeddings import encode_texts
 from shared.data.backends import choose_backend
-from shared.data.embeddings import encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.decisions.take import take
 from shared.errors import InputError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from shared.data.formulas import inert
+from orchestrator.data.formulas import inert
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -78,8 +78,8 @@ def evaluate(
 ) -> None:
     """Measure a bundle on new labelled texts, and say whether they differ from its own."""
     with exit_codes():
+        from orchestrator.data.dataset import load_labelled
         from orchestrator.progress import show_wait
-        from shared.data.dataset import load_labelled
 
         console = Console(stderr=True, quiet=quiet)
         with _opened(bundle) as (folder, manifest):

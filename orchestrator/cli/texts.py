@@ -15,7 +15,7 @@ def read_input(*, text: str | None, csv: Path | None, stdin: str | None) -> "pd.
     """Read the one source that was given: a CSV as it is, or texts in a column of any name."""
     import pandas as pd
 
-    from shared.data.tables import read_table
+    from orchestrator.data.tables import read_table
     from shared.errors import InputError
 
     if (text is not None) + (csv is not None) + (stdin == "-") != 1 or stdin not in {None, "-"}:
@@ -33,7 +33,7 @@ def read_input(*, text: str | None, csv: Path | None, stdin: str | None) -> "pd.
 
 def texts_in(table: "pd.DataFrame", csv: Path | None, column: str) -> tuple[str, ...]:
     """Return a table's texts; those that were given alone get their column's name here."""
-    from shared.data.dataset import texts_of
+    from orchestrator.data.dataset import texts_of
 
     if csv is not None:
         return texts_of(table, csv, column)

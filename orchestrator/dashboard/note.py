@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.data.prepare import Prepared
 from orchestrator.headline import headline
-from orchestrator.prepare import Prepared
 from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
 from shared.sections import EnsembleConfig

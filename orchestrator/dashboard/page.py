@@ -17,7 +17,7 @@ from optuna.study import Study
 
 from orchestrator.dashboard.artifacts import StoredArtifacts
 from orchestrator.dashboard.note import describe_result, describe_search
-from orchestrator.prepare import Prepared
+from orchestrator.data.prepare import Prepared
 from orchestrator.progress import Update
 from orchestrator.run import Run
 from orchestrator.scores import Scores

@@ -10,13 +10,13 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.data.splits import read_split
+from orchestrator.data.stored import part_of
 from orchestrator.events import read_events
 from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
-from orchestrator.restore import part_of
 from orchestrator.run import Run
 from shared.config import SweepConfig
-from shared.data.splits import read_split
 from shared.search.attributes import (
     DATA,
     EPOCHS,

@@ -11,6 +11,9 @@ from shared.training.params import InputParams
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+"""Row numbers of the dataset, ascending."""
+Fold = tuple[Rows, Rows]
+"""The rows to train on, and the rows held out."""
 Widths = Mapping[str, int]
 """How many columns each encoder's vectors have, by its name, in the order they lie side by side."""
 CHUNK = 8192

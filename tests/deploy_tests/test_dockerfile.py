@@ -111,7 +111,7 @@ def test_the_build_gets_what_it_copies_and_nothing_else(
     copied = {source for text in _all(stages, "COPY") for source in text.split()[:-1]}
     assert {pattern[1:] for pattern in patterns if pattern.startswith("!")} == copied
     assert all((checkout / source).exists() for source in copied)
-    assert _is_sent("shared/data/dataset.py", patterns)
+    assert _is_sent("orchestrator/data/dataset.py", patterns)
     for path in ("deploy/secrets/ray_token", ".git/config", "shared/__pycache__/a.pyc", "runs/a"):
         assert not _is_sent(path, patterns), path
 

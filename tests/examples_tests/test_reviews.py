@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.data.dataset import load_dataset
+from orchestrator.data.dataset import load_dataset
 from shared.sections import DataConfig
 
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.prepare import Prepared
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.embeddings import Embeddings
+from orchestrator.data.prepare import Prepared
+from orchestrator.data.splits import Split
 from orchestrator.run import Run
 from orchestrator.scores import Scores
 from shared.config import SweepConfig, with_values
-from shared.data.dataset import Dataset
-from shared.data.embeddings import Embeddings
 from shared.data.encoder import Encoder
-from shared.data.splits import Split
 from shared.paths import RunPaths
 from tests.tiny_bundle import comparison_of
 

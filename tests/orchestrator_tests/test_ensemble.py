@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator.baselines import Regularisation
 from orchestrator.candidates import Candidate
+from orchestrator.data.splits import Split
 from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
 from orchestrator.evaluate import default_head, evaluate, score
-from shared.data.splits import Split
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
 from shared.store import Store

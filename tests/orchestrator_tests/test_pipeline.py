@@ -17,10 +17,10 @@ from sqlalchemy import text
 from orchestrator import result
 from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.predict import embed_texts, load_predictor, predict
+from orchestrator.data.splits import make_folds
 from orchestrator.pipeline import run_all, run_prepare, run_search
 from orchestrator.run import Run, define_run
 from shared.config import dump_config, parse_config, with_values
-from shared.data.splits import make_folds
 from shared.errors import InputError
 from shared.search.budget import is_spent
 from shared.search.locks import Lock, LockedError, locked

@@ -15,9 +15,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 
-from shared.data import backends, embeddings
+from orchestrator.data import embeddings
+from orchestrator.data.embeddings import embed
+from shared.data import backends
 from shared.data.backends import Choice
-from shared.data.embeddings import embed
 from shared.data.encoder import Encoder, find_again, resolve_encoder
 from shared.data.encoding import Encoded, Loaded
 from shared.errors import InputError, TagsweepError

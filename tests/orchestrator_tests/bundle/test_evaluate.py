@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.evaluate import describe, measure, quality
 from orchestrator.bundle.predict import Prediction, load_predictor, predict
-from shared.data.dataset import Dataset
+from orchestrator.data.dataset import Dataset
 from shared.errors import InputError
 from tests.tiny_bundle import CLASSES, write_tiny_bundle
 

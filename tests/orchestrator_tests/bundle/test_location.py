@@ -7,9 +7,7 @@ import pytest
 
 from orchestrator.bundle.location import bundle_at, fetch_embeddings, share_bundle, share_embeddings
 from orchestrator.bundle.manifest import Layout
-from orchestrator.run import Run
-from shared.config import SweepConfig, with_values
-from shared.data.vectors import (
+from orchestrator.data.vectors import (
     Facts,
     facts_path,
     read_facts,
@@ -18,6 +16,8 @@ from shared.data.vectors import (
     write_facts,
     write_vectors,
 )
+from orchestrator.run import Run
+from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.paths import RunPaths
 

@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.bundle.predict import Prediction
 from orchestrator.bundle.predictions import columns_of, write_predictions
-from shared.data.dataset import load_labelled
-from shared.data.tables import read_table
+from orchestrator.data.dataset import load_labelled
+from orchestrator.data.tables import read_table
 from shared.decisions.take import take
 
 TWO = Prediction(

@@ -10,14 +10,14 @@ import pytest
 from optuna.study import Study
 
 from orchestrator.bundle.manifest import SCHEMA, Manifest
+from orchestrator.data.splits import Split, write_split
+from orchestrator.data.stored import keep_data
 from orchestrator.events import read_events, recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
-from orchestrator.restore import keep_data
 from orchestrator.run import Run
 from orchestrator.scores import Scores, write_scores
 from shared.config import SweepConfig, with_values
-from shared.data.splits import Split, write_split
 from shared.paths import RunPaths
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.training.metrics import average_precision

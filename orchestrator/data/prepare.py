@@ -13,16 +13,17 @@ import numpy.typing as npt
 from rich.console import Console
 
 from orchestrator.bundle.location import fetch_embeddings, share_embeddings
-from orchestrator.data_summary import describe_data, describe_split
-from orchestrator.duplicates import Groups, group_texts
+from orchestrator.data.dataset import Dataset, load_dataset, require_rows
+from orchestrator.data.duplicates import Groups, group_texts
+from orchestrator.data.embeddings import Embeddings, embed, embeddings_key
+from orchestrator.data.splits import Split, make_split, make_trial_folds
+from orchestrator.data.stored import Restored, known_revisions, part_of, restore
+from orchestrator.data.summary import describe_data, describe_split
 from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
-from orchestrator.restore import Restored, known_revisions, part_of, restore
 from orchestrator.run import Run
-from shared.data.dataset import Dataset, load_dataset, require_rows
-from shared.data.embeddings import Embeddings, embed, embeddings_key
 from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.splits import Fold, Split, make_split, make_trial_folds
 from shared.errors import InputError
+from shared.training.inputs import Fold
 from workers import launch_encoders
 
 logger = logging.getLogger(__name__)

@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from shared.data.dataset import Dataset
+from orchestrator.data.dataset import Dataset
 from shared.files import writing
 from shared.sections import DataConfig, StudyConfig
+from shared.training.inputs import Fold, Rows
 
-Rows = npt.NDArray[np.int64]
-"""Row numbers of the dataset, ascending."""
 Groups = npt.NDArray[np.int64]
 """(n,) the number of each row's group: texts that must not be told from each other."""
-Fold = tuple[Rows, Rows]
-"""The rows to train on, and the rows held out."""
 
 
 @dataclass(frozen=True)

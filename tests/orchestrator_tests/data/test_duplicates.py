@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from orchestrator.duplicates import first_rows, group_texts, hash_texts, plain
+from orchestrator.data.duplicates import first_rows, group_texts, hash_texts, plain
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.restore import ENCODER, keep_data, restore
+from orchestrator.data.stored import ENCODER, keep_data, restore
 from orchestrator.run import Run, define_run
 from shared.config import SweepConfig, parse_config, with_values
 from shared.data.encoder import resolve_encoder

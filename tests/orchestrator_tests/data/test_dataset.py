@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.data.dataset import Dataset, load_dataset, load_labelled, require_rows, texts_of
-from shared.data.tables import read_table
+from orchestrator.data.dataset import Dataset, load_dataset, load_labelled, require_rows, texts_of
+from orchestrator.data.tables import read_table
 from shared.errors import InputError
 from shared.sections import DataConfig
 

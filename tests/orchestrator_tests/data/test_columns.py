@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shared.data.columns import LeftOut, find_labels
+from orchestrator.data.columns import LeftOut, find_labels
 from shared.errors import InputError
 
 PATH = Path("some.csv")

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.data_summary import describe_data, describe_split
-from shared.data.columns import LeftOut
-from shared.data.dataset import Dataset
-from shared.data.splits import Split
+from orchestrator.data.columns import LeftOut
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.splits import Split
+from orchestrator.data.summary import describe_data, describe_split
 
 ROWS = np.arange(10)
 DATASET = Dataset(

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shared.data.classes import class_names, one_hot
-from shared.data.columns import BINARY, LeftOut, find_labels, require_binary
-from shared.data.formulas import inert
-from shared.data.tables import read_table, require_closed_quotes, require_column
+from orchestrator.data.class_column import class_names, one_hot
+from orchestrator.data.columns import BINARY, LeftOut, find_labels, require_binary
+from orchestrator.data.formulas import inert
+from orchestrator.data.tables import read_table, require_closed_quotes, require_column
 from shared.errors import InputError
 from shared.sections import DataConfig
 from shared.training.params import Task

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from shared.data.formulas import inert
+from orchestrator.data.formulas import inert
 from shared.errors import InputError
 
 if TYPE_CHECKING:

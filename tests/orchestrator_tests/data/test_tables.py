@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.data.tables import read_table, require_closed_quotes
+from orchestrator.data.tables import read_table, require_closed_quotes
 from shared.errors import InputError
 
 SWALLOWED = (

@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.data.dataset import Dataset
-from shared.data.splits import (
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.splits import (
     Split,
     make_folds,
     make_split,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.pipeline import run_prepare
-from orchestrator.prepare import Prepared, prepare
 from orchestrator.run import Run, define_run
 from shared.paths import RunPaths
 from shared.search.study import open_study

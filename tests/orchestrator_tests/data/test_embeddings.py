@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from shared.data import embeddings, encoding
+from orchestrator.data import embeddings
+from orchestrator.data.embeddings import Embeddings, embed, embeddings_key, encode_texts
+from shared.data import encoding
 from shared.data.backends import Choice
-from shared.data.embeddings import Embeddings, embed, embeddings_key, encode_texts
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.data.encoding import Chunk, Encoded, Encoding, encode_chunk, encoding_here
 from shared.sections import EncoderConfig
@@ -79,7 +80,8 @@ def test_a_full_cache_loads_no_library(tmp_path: Path, encoder: Encoder) -> None
     embed(["a"], encoder, tmp_path, ignore)
     code = (
         "import sys; from pathlib import Path; from shared.sections import EncoderConfig;"
-        "from shared.data.embeddings import embed; from shared.data.encoder import resolve_encoder;"
+        "from orchestrator.data.embeddings import embed;"
+        "from shared.data.encoder import resolve_encoder;"
         "embed(['a'], resolve_encoder(EncoderConfig()), Path(sys.argv[1]), lambda *_: 1 / 0);"
         "sys.exit('torch' in sys.modules)"
     )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from orchestrator.prepare import Prepared, prepare
+from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.run import Run, define_run
 from shared.config import with_values
 from shared.errors import InputError

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.data.formulas import inert
+from orchestrator.data.formulas import inert
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+ve", "-", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from shared.data.classes import looks_like_classes
+from orchestrator.data.class_column import looks_like_classes
 from shared.errors import InputError
 
 BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}

@@ -7,11 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.data import embeddings
-from shared.data.embeddings import Embeddings, embed
-from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.encoding import Chunk, Encoded, Encoding, encoding_here
-from shared.data.vectors import (
+from orchestrator.data import embeddings
+from orchestrator.data.embeddings import Embeddings, embed
+from orchestrator.data.vectors import (
     content_of,
     facts_path,
     is_sound,
@@ -20,6 +18,8 @@ from shared.data.vectors import (
     vectors_path,
     write_facts,
 )
+from shared.data.encoder import Encoder, resolve_encoder
+from shared.data.encoding import Chunk, Encoded, Encoding, encoding_here
 from shared.errors import TagsweepError
 from shared.sections import EncoderConfig
 from tests.tiny_encoder import write_tiny_encoder

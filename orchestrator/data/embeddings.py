@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from shared.data.encoder import Encoder, encode
-from shared.data.encoding import Loaded, OpenEncoding, encoding_here
-from shared.data.vectors import (
+from orchestrator.data.vectors import (
     Facts,
     facts_path,
     is_sound,
@@ -28,6 +26,8 @@ from shared.data.vectors import (
     write_json,
     write_vectors,
 )
+from shared.data.encoder import Encoder, encode
+from shared.data.encoding import Loaded, OpenEncoding, encoding_here
 from shared.errors import TagsweepError
 from shared.sections import QUANTISED
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from shared.data.columns import describe_left_out
-from shared.data.dataset import Dataset
-from shared.data.splits import Fold, Split
+from orchestrator.data.columns import describe_left_out
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.splits import Split
+from shared.training.inputs import Fold
 
 MAX_LABELS = 40
 """How many labels are named with their rows."""

@@ -1,0 +1,1 @@
+"""Turn a CSV into texts, labels, embeddings and splits."""
