@@ -12,8 +12,8 @@ from orchestrator.data.prepare import Prepared
 from orchestrator.data.splits import make_folds
 from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
 from orchestrator.ensemble_progress import EnsembleReporter, Work
+from orchestrator.evaluation.headline import Figure
 from orchestrator.events import Events
-from orchestrator.headline import Figure
 from orchestrator.progress import show_progress, show_wait
 from orchestrator.rivals import choose_each, measure_each
 from orchestrator.run import Run

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from orchestrator.bootstrap import measure
-from orchestrator.headline import Figure
-from orchestrator.scores import Scores
+from orchestrator.evaluation.bootstrap import measure
+from orchestrator.evaluation.headline import Figure
+from orchestrator.evaluation.scores import Scores
 from shared.training.inputs import Fold
 from shared.training.params import Task
 

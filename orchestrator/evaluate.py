@@ -11,7 +11,7 @@ from orchestrator.baselines import Regularisation, logistic_regression
 from orchestrator.bundle.predict import predict_vectors
 from orchestrator.data.splits import Split
 from orchestrator.ensemble import Ensemble
-from orchestrator.scores import Scores
+from orchestrator.evaluation.scores import Scores
 from shared.sections import TrainingConfig
 from shared.training.fit import Job, fit
 from shared.training.head import build_head, with_probabilities

@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from orchestrator.scores import Scores
+from orchestrator.evaluation.scores import Scores
 from shared.training.params import Task
 
 MAX_CURVES = 300

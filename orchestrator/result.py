@@ -11,7 +11,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from orchestrator.bootstrap import compare, intervals
 from orchestrator.bundle.bundle import write_bundle
 from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
@@ -22,11 +21,12 @@ from orchestrator.data.duplicates import first_rows, hash_texts
 from orchestrator.data.prepare import Prepared
 from orchestrator.decisions import describe_decisions
 from orchestrator.ensemble_progress import EnsembleReporter, Work
+from orchestrator.evaluation.bootstrap import compare, intervals
+from orchestrator.evaluation.headline import figure_of
+from orchestrator.evaluation.scores import write_scores
 from orchestrator.events import Events
-from orchestrator.headline import figure_of
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
-from orchestrator.scores import write_scores
 from orchestrator.terminal import quiet_keras
 from shared.decisions.decide import decide
 from shared.search.attributes import SEARCH_S

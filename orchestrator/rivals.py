@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.bootstrap import measure
 from orchestrator.ensemble import Fold, Team
-from orchestrator.headline import Figure
-from orchestrator.scores import Scores
+from orchestrator.evaluation.bootstrap import measure
+from orchestrator.evaluation.headline import Figure
+from orchestrator.evaluation.scores import Scores
 from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
 
 BEST = "best"

@@ -18,8 +18,8 @@ from orchestrator.ensemble_progress import (
     describe_ensemble_progress,
     read_ensemble_progress,
 )
+from orchestrator.evaluation.headline import headline
 from orchestrator.events import read_failure
-from orchestrator.headline import headline
 from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.run import Run, database_of

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from orchestrator.bootstrap import intervals
-from orchestrator.scores import Scores
+from orchestrator.evaluation.bootstrap import intervals
+from orchestrator.evaluation.scores import Scores
 
 DISTANCE = 1.5
 """How far the scores of rows with a label lie above the others', in standard deviations."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.bootstrap import measure
 from orchestrator.bundle.predict import predict_vectors
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.duplicates import group_texts
 from orchestrator.data.splits import make_folds, make_split
 from orchestrator.ensemble import kernel_team
-from orchestrator.scores import Scores
+from orchestrator.evaluation.bootstrap import measure
+from orchestrator.evaluation.scores import Scores
 from shared.sections import DataConfig
 
 N_TWINS = 1400

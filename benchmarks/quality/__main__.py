@@ -15,9 +15,9 @@ from benchmarks.quality.rivals import Problem, Said
 from benchmarks.results import publish
 from orchestrator.data.prepare import prepare
 from orchestrator.data.splits import make_folds
+from orchestrator.evaluation.scores import read_scores
 from orchestrator.pipeline import run_ensemble, run_search
 from orchestrator.run import Run, define_run
-from orchestrator.scores import read_scores
 
 DEFAULT = {"source": "best", "kernel": False}
 BEST = {"source": "greedy", "kernel": True}

@@ -7,8 +7,8 @@ from typing import Any
 
 from orchestrator.bundle.card_usage import describe_usage
 from orchestrator.bundle.manifest import Manifest
-from orchestrator.headline import FIGURES as HEADLINES
-from orchestrator.headline import name_of_baseline, read_comparison
+from orchestrator.evaluation.headline import FIGURES as HEADLINES
+from orchestrator.evaluation.headline import name_of_baseline, read_comparison
 from shared.training.params import Task
 
 TAGS = ["sentence-transformers", "tagsweep"]

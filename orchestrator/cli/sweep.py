@@ -173,7 +173,7 @@ def ensemble(
 
 
 def _print_result(sweep: "Run", result: "Result") -> None:
-    from orchestrator.headline import headline
+    from orchestrator.evaluation.headline import headline
 
     if not result.is_new:
         typer.echo(f"Nothing to do: study {sweep.study_name!r} and its ensemble are finished.")

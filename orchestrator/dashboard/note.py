@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.data.prepare import Prepared
-from orchestrator.headline import headline
+from orchestrator.evaluation.headline import headline
 from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
 from shared.sections import EnsembleConfig

@@ -18,9 +18,9 @@ from optuna.study import Study
 from orchestrator.dashboard.artifacts import StoredArtifacts
 from orchestrator.dashboard.note import describe_result, describe_search
 from orchestrator.data.prepare import Prepared
+from orchestrator.evaluation.scores import Scores
 from orchestrator.progress import Update
 from orchestrator.run import Run
-from orchestrator.scores import Scores
 from shared.store import MissingError
 
 REFRESH_S = 60.0

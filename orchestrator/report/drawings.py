@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
 from orchestrator.decisions import is_calibrated
+from orchestrator.evaluation.scores import Scores
 from orchestrator.figures import (
     budget_over_time,
     calibration,
@@ -26,7 +27,6 @@ from orchestrator.report.comparisons import (
     slices,
 )
 from orchestrator.report.excerpt import chosen, completed, of_objective, stand_in
-from orchestrator.scores import Scores
 from shared.search.objectives import direction_of
 from shared.sections import Objective
 from shared.training.params import Task

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
 from orchestrator.decisions import is_calibrated
+from orchestrator.evaluation.headline import Comparison, read_comparison
+from orchestrator.evaluation.scores import Scores
 from orchestrator.figures import SERIES
-from orchestrator.headline import Comparison, read_comparison
 from orchestrator.report.ways import Made, tell_ways
-from orchestrator.scores import Scores
 from shared.decisions.take import take
 
 AVERAGES = ("ap_weighted", "ap_macro", "ap_micro", "accuracy", "f1_macro")

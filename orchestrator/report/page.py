@@ -14,14 +14,14 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.bundle.manifest import read_manifest, read_metrics
 from orchestrator.data.stored import read_texts
-from orchestrator.headline import FIGURES
+from orchestrator.evaluation.headline import FIGURES
+from orchestrator.evaluation.scores import read_scores
 from orchestrator.report.drawings import INK, Drawing, draw_outcome, draw_search
 from orchestrator.report.facts import Facts, gather
 from orchestrator.report.images import write_images
 from orchestrator.report.outcome import tell_outcome
 from orchestrator.report.panels import MARGINS_PX, PANEL_PX
 from orchestrator.run import Run
-from orchestrator.scores import read_scores
 from orchestrator.values import say_value
 from shared.files import writing
 from shared.search.attributes import FINGERPRINT

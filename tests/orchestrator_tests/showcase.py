@@ -9,8 +9,8 @@ from orchestrator.data.dataset import Dataset
 from orchestrator.data.embeddings import Embeddings
 from orchestrator.data.prepare import Prepared
 from orchestrator.data.splits import Split
+from orchestrator.evaluation.scores import Scores
 from orchestrator.run import Run
-from orchestrator.scores import Scores
 from shared.config import SweepConfig, with_values
 from shared.data.encoder import Encoder
 from shared.paths import RunPaths

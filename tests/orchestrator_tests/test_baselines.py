@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from orchestrator import baselines
 from orchestrator.baselines import Regularisation, logistic_regression, tune
-from orchestrator.bootstrap import measure
-from orchestrator.scores import Scores
+from orchestrator.evaluation.bootstrap import measure
+from orchestrator.evaluation.scores import Scores
 from workers import SearchArrays
 
 PLAIN = Regularisation(C=1, is_standardised=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.decisions import describe_decisions
-from orchestrator.scores import Scores
+from orchestrator.evaluation.scores import Scores
 from shared.decisions.calibration import Curve
 from shared.decisions.decide import Decisions, LabelDecision
 from shared.sections import DecisionsConfig

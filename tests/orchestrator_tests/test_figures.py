@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.evaluation.scores import Scores
 from orchestrator.figures import (
     FAINT,
     MAX_CURVES,
@@ -17,7 +18,6 @@ from orchestrator.figures import (
     learning_curves,
     precision_recall,
 )
-from orchestrator.scores import Scores
 
 N_ROWS = 4000
 START = datetime(2025, 1, 1)  # noqa: DTZ001  Optuna's times are local

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from orchestrator.evaluate import evaluate
+from orchestrator.evaluation.scores import Scores
 from orchestrator.report.outcome import N_MISTAKES, Outcome, _remark, tell_outcome
-from orchestrator.scores import Scores
 from shared.training.metrics import average_precision
 from tests.tiny_bundle import comparison_of, decisions_of
 

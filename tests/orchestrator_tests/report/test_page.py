@@ -12,11 +12,11 @@ from optuna.study import Study
 from orchestrator.bundle.manifest import SCHEMA, Manifest
 from orchestrator.data.splits import Split, write_split
 from orchestrator.data.stored import keep_data
+from orchestrator.evaluation.scores import Scores, write_scores
 from orchestrator.events import read_events, recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
 from orchestrator.run import Run
-from orchestrator.scores import Scores, write_scores
 from shared.config import SweepConfig, with_values
 from shared.paths import RunPaths
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.scores import Scores
+from orchestrator.evaluation.scores import Scores
 
 BATCH_RESAMPLES = 100
 """Resamples at a time: bounds memory, and keeps what is summed in the processor's cache."""

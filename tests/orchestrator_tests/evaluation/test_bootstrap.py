@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.bootstrap import (
+from orchestrator.evaluation.bootstrap import (
     N_RESAMPLES,
     _interval,
     compare,
@@ -12,8 +12,8 @@ from orchestrator.bootstrap import (
     intervals,
     p_value_of,
 )
-from orchestrator.resamples import left_out, measure_all
-from orchestrator.scores import Scores
+from orchestrator.evaluation.resamples import left_out, measure_all
+from orchestrator.evaluation.scores import Scores
 from shared.training.metrics import AveragePrecision, average_precision
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, log_loss
 
-from shared.decisions.quality import calibration_error, f1, trueness
+from orchestrator.evaluation.quality import calibration_error, f1, trueness
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.uniform(size=(30_000, 2))

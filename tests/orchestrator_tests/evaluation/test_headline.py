@@ -1,6 +1,13 @@
 import pytest
 
-from orchestrator.headline import Figure, Interval, figure_of, headline, read_comparison, verdict
+from orchestrator.evaluation.headline import (
+    Figure,
+    Interval,
+    figure_of,
+    headline,
+    read_comparison,
+    verdict,
+)
 from shared.sections import Objective
 from shared.training.params import Task
 from tests.tiny_bundle import comparison_of

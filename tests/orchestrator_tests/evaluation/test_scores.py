@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.scores import Scores, read_scores, write_scores
+from orchestrator.evaluation.scores import Scores, read_scores, write_scores
 
 
 def test_scores_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -7,9 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtrit
 
-from orchestrator.headline import Comparison, Figure, Interval
-from orchestrator.resamples import Measured, as_they_are, left_out, measure_all, resamples
-from orchestrator.scores import Scores
+from orchestrator.evaluation.headline import Comparison, Figure, Interval
+from orchestrator.evaluation.resamples import (
+    Measured,
+    as_they_are,
+    left_out,
+    measure_all,
+    resamples,
+)
+from orchestrator.evaluation.scores import Scores
 from shared.training.params import Task
 
 N_RESAMPLES = 2000

@@ -1,0 +1,1 @@
+"""Measure how good probabilities and decisions are, and how sure that is."""
