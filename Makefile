@@ -13,7 +13,8 @@ demo: .venv/demo  ## search heads for the shipped example
 test: .venv/test  ## run every test, the numeric core's on JAX too, and require their coverage
 	$(BIN)/coverage erase
 	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) tests/shared_tests/training tests/workers_tests/test_worker.py
+	KERAS_BACKEND=jax $(PYTEST) tests/shared_tests/training tests/workers_tests/test_worker.py \
+	  tests/orchestrator_tests/decisions/test_layers.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -19,7 +19,8 @@ from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is
 from orchestrator.dashboard.page import show_result
 from orchestrator.data.duplicates import first_rows, hash_texts
 from orchestrator.data.prepare import Prepared
-from orchestrator.decisions import describe_decisions
+from orchestrator.decisions.decide import decide
+from orchestrator.decisions.describe import describe_decisions
 from orchestrator.ensemble_progress import EnsembleReporter, Work
 from orchestrator.evaluation.bootstrap import compare, intervals
 from orchestrator.evaluation.headline import figure_of
@@ -28,7 +29,6 @@ from orchestrator.events import Events
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.terminal import quiet_keras
-from shared.decisions.decide import decide
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
 from shared.search.study import progress_of
@@ -60,8 +60,8 @@ def ensemble(
     from orchestrator.assemble import assemble, describe_ensemble
     from orchestrator.baselines import tune
     from orchestrator.bundle.predict import predict_vectors
+    from orchestrator.decisions.layers import calibrated
     from orchestrator.evaluate import evaluate, score
-    from shared.training.calibrated import calibrated
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.quality.rivals import Problem, Said
+from orchestrator.decisions.decide import decide
 from orchestrator.evaluation.bootstrap import drawn_differences, p_value_of
 from orchestrator.evaluation.quality import f1
 from orchestrator.evaluation.scores import Scores
-from shared.decisions.decide import decide
 from shared.sections import DecisionsConfig
 from shared.training.metrics import average_precision
 

@@ -11,9 +11,9 @@ from keras import ops
 from orchestrator.bundle.bundle import Bundle
 from orchestrator.bundle.manifest import BundledEncoder
 from orchestrator.data.embeddings import encode_texts
+from orchestrator.decisions.decide import take
 from shared.data.backends import choose_backend
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
-from shared.decisions.take import take
 from shared.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.decisions import classes
-from shared.decisions.calibration import log_loss
+from orchestrator.decisions import class_calibration
+from orchestrator.decisions.calibration import log_loss
 from shared.training.params import Task
 
 N_BINS = 15
@@ -42,7 +42,7 @@ def trueness(labels: npt.NDArray[Any], probabilities: Floats, task: Task) -> dic
         return {
             "ece": calibration_error(labels.argmax(axis=1) == best, probabilities.max(axis=1)),
             "brier": float(((probabilities - labels) ** 2).sum(axis=1).mean()),
-            "log_loss": float(classes.log_loss(labels, probabilities).mean()),
+            "log_loss": float(class_calibration.log_loss(labels, probabilities).mean()),
         }
     columns = list(zip(labels.T, probabilities.T, strict=True))
     return {

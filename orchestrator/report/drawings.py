@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from orchestrator.decisions import is_calibrated
+from orchestrator.decisions.describe import is_calibrated
 from orchestrator.evaluation.scores import Scores
 from orchestrator.figures import (
     budget_over_time,

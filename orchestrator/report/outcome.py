@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_fscore_support
 
-from orchestrator.decisions import is_calibrated
+from orchestrator.decisions.decide import take
+from orchestrator.decisions.describe import is_calibrated
 from orchestrator.evaluation.headline import Comparison, read_comparison
 from orchestrator.evaluation.scores import Scores
 from orchestrator.figures import SERIES
 from orchestrator.report.ways import Made, tell_ways
-from shared.decisions.take import take
 
 AVERAGES = ("ap_weighted", "ap_macro", "ap_micro", "accuracy", "f1_macro")
 """What is told of each of the scores, where it was measured."""

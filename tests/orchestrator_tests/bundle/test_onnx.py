@@ -4,8 +4,8 @@ import numpy as np
 import onnxruntime
 
 from orchestrator.bundle.onnx import write_onnx
-from shared.decisions.calibration import Curve
-from shared.training.calibrated import calibrated
+from orchestrator.decisions.calibration import Curve
+from orchestrator.decisions.layers import calibrated
 from shared.training.fused import fuse
 from shared.training.head import from_embeddings
 from shared.training.inputs import Reading

@@ -9,7 +9,7 @@ from orchestrator.bundle.predict import Prediction
 from orchestrator.bundle.predictions import columns_of, write_predictions
 from orchestrator.data.dataset import load_labelled
 from orchestrator.data.tables import read_table
-from shared.decisions.take import take
+from orchestrator.decisions.decide import take
 
 TWO = Prediction(
     np.array([[0.25, 0.75], [0.5, 0.5]], np.float32), np.array([[False, True], [True, False]])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from shared.decisions.calibration import CLIP, TEMPERATURES, Floats, Folds, Method, choose
+from orchestrator.decisions.calibration import CLIP, TEMPERATURES, Floats, Folds, Method, choose
 
 
 @dataclass(frozen=True)

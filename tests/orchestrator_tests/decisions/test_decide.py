@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.decisions.decide import MIN_EXAMPLES, Decisions, decide
+from orchestrator.decisions.decide import MIN_EXAMPLES, Decisions, decide, take
 from shared.sections import DecisionsConfig
 
 N_ROWS = 1500
@@ -12,6 +12,7 @@ RNG = np.random.default_rng(0)
 TRUE = RNG.beta(0.7, 3, (N_ROWS, 2))
 LABELS = (RNG.uniform(size=TRUE.shape) < TRUE).astype(np.float32)
 SURER = (TRUE**2 / (TRUE**2 + (1 - TRUE) ** 2)).astype(np.float32)
+PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.45, 0.45]], dtype=np.float32)
 
 
 def _decide(labels: np.ndarray = LABELS, **settings: Any) -> Decisions:
@@ -90,3 +91,12 @@ def test_classes_get_one_temperature_and_no_thresholds(method: str, is_tempered:
     assert first == second
     assert first.temperature == pytest.approx(2 if is_tempered else 1, rel=0.2)
     np.testing.assert_allclose(found.cross_fitted.sum(axis=1), 1, atol=1e-6)
+
+
+def test_labels_are_given_from_their_thresholds_on() -> None:
+    decided = take(PROBABILITIES, (0.5, 0.4, 0.1))
+    assert decided.tolist() == [[True, False, True], [False, True, True]]
+
+
+def test_of_classes_the_most_probable_is_given_the_first_of_equals() -> None:
+    assert take(PROBABILITIES, None).tolist() == [[True, False, False], [False, True, False]]

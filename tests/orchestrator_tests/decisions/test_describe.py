@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from orchestrator.decisions import describe_decisions
+from orchestrator.decisions.calibration import Curve
+from orchestrator.decisions.decide import Decisions, LabelDecision
+from orchestrator.decisions.describe import describe_decisions
 from orchestrator.evaluation.scores import Scores
-from shared.decisions.calibration import Curve
-from shared.decisions.decide import Decisions, LabelDecision
 from shared.sections import DecisionsConfig
 
 LABELS = np.array([[1, 0], [0, 1], [1, 0], [0, 0]], dtype=np.float32)

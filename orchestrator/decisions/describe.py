@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.decisions.decide import HALF, Decisions
 from orchestrator.evaluation.quality import f1, trueness
 from orchestrator.evaluation.scores import Scores
-from shared.decisions.decide import HALF, Decisions
 from shared.sections import DecisionsConfig
 from shared.training.params import Task
 

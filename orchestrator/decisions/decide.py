@@ -1,13 +1,22 @@
-"""Decide, from out-of-fold probabilities, how a model's probabilities become decisions."""
+"""Turn probabilities into decisions, as those told out of fold advise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.decisions.calibration import FITS, Curve, Folds, Method, choose, cross_fit, log_loss
-from shared.decisions.classes import calibrate_classes
-from shared.decisions.thresholds import (
+from orchestrator.decisions.calibration import (
+    FITS,
+    Curve,
+    Folds,
+    Method,
+    choose,
+    cross_fit,
+    log_loss,
+)
+from orchestrator.decisions.class_calibration import calibrate_classes
+from orchestrator.decisions.thresholds import (
     Cuts,
     best_f1,
     cuts_of,
@@ -97,6 +106,21 @@ def decide(
         curve = FITS[chosen](truth, scores)
         decided.append(LabelDecision(curve, *_threshold(cuts_of(truth, curve(scores)), config)))
     return Decisions(tuple(decided), cross_fitted)
+
+
+def take(
+    probabilities: npt.NDArray[np.floating], thresholds: Sequence[float] | None
+) -> npt.NDArray[np.bool_]:
+    """Decide on (n, L) probabilities: of labels by their thresholds, each by itself.
+
+    Without thresholds they are those of classes, and the most probable one is it, the first of
+    equal ones.
+    """
+    if thresholds is None:
+        decisions = np.zeros(probabilities.shape, dtype=np.bool_)
+        np.put_along_axis(decisions, probabilities.argmax(axis=1, keepdims=True), True, axis=1)
+        return decisions
+    return np.asarray(probabilities >= np.array(thresholds), dtype=np.bool_)
 
 
 def _decide_classes(

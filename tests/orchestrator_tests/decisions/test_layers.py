@@ -7,9 +7,9 @@ import pytest
 from keras import ops
 from sklearn.metrics import average_precision_score
 
-from shared.decisions.calibration import Curve
-from shared.decisions.classes import temper
-from shared.training.calibrated import calibrated
+from orchestrator.decisions.calibration import Curve
+from orchestrator.decisions.class_calibration import temper
+from orchestrator.decisions.layers import calibrated
 from shared.training.params import Task
 
 LABELS: Task = "multilabel"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from shared.decisions.calibration import (
+from orchestrator.decisions.calibration import (
     FITS,
     Curve,
     Fit,

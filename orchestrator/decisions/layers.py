@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.decisions.calibration import CLIP, Curve
+from orchestrator.decisions.calibration import CLIP, Curve
 from shared.training.params import Task
 
 Weights = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.decisions.thresholds import (
+from orchestrator.decisions.thresholds import (
     MIN_ROWS,
     Cuts,
     best_f1,

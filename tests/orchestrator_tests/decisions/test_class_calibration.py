@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from shared.decisions.classes import calibrate_classes, fit_temperature, log_loss, temper
+from orchestrator.decisions.class_calibration import (
+    calibrate_classes,
+    fit_temperature,
+    log_loss,
+    temper,
+)
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.dirichlet((0.7, 1, 2), 3000)
