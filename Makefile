@@ -14,7 +14,8 @@ test: .venv/test  ## run every test, the numeric core's on JAX too, and require 
 	$(BIN)/coverage erase
 	$(PYTEST)
 	KERAS_BACKEND=jax $(PYTEST) tests/shared_tests/training tests/workers_tests/test_worker.py \
-	  tests/orchestrator_tests/decisions/test_layers.py
+	  tests/orchestrator_tests/decisions/test_layers.py tests/orchestrator_tests/ensemble/test_fused.py \
+	  tests/orchestrator_tests/ensemble/test_kernel.py tests/orchestrator_tests/ensemble/test_platt.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

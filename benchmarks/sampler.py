@@ -72,7 +72,7 @@ def _model(n_known: int) -> tuple[Any, float]:
     """Return a model of the validation loss by hyperparameters, and its cross-validated R2."""
     from sklearn.model_selection import cross_val_score
 
-    from shared.training.fit import Job, fit
+    from orchestrator.ensemble.fit import Job, fit
     from shared.training.matrix import Matrix
     from shared.training.trainer import Trainer
 

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
-from orchestrator.candidates import choose
 from orchestrator.dashboard.page import show_making, show_search
 from orchestrator.dashboard.server import dashboard_beside
 from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.data.splits import read_split, write_split
 from orchestrator.data.stored import keep_data, keep_revisions
+from orchestrator.ensemble.candidates import choose
 from orchestrator.events import Events, read_events, recorded
 from orchestrator.follower import Follower
 from orchestrator.progress import show_lines, show_progress, show_wait

@@ -15,13 +15,13 @@ from orchestrator.bundle.bundle import write_bundle
 from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
 from orchestrator.bundle.reference import take_reference
-from orchestrator.candidates import best_trials, candidates_of, ensemble_key, is_alone
 from orchestrator.dashboard.page import show_result
 from orchestrator.data.duplicates import first_rows, hash_texts
 from orchestrator.data.prepare import Prepared
 from orchestrator.decisions.decide import decide
 from orchestrator.decisions.describe import describe_decisions
-from orchestrator.ensemble_progress import EnsembleReporter, Work
+from orchestrator.ensemble.candidates import best_trials, candidates_of, ensemble_key, is_alone
+from orchestrator.ensemble.progress import EnsembleReporter, Work
 from orchestrator.evaluation.bootstrap import compare, intervals
 from orchestrator.evaluation.headline import figure_of
 from orchestrator.evaluation.scores import write_scores
@@ -57,11 +57,11 @@ def ensemble(
     `hold` makes sure that no other does so meanwhile, and raises where another does.
     """
     quiet_keras()
-    from orchestrator.assemble import assemble, describe_ensemble
-    from orchestrator.baselines import tune
     from orchestrator.bundle.predict import predict_vectors
     from orchestrator.decisions.layers import calibrated
-    from orchestrator.evaluate import evaluate, score
+    from orchestrator.ensemble.assemble import assemble, describe_ensemble
+    from orchestrator.ensemble.baselines import tune
+    from orchestrator.ensemble.scoring import evaluate, score
 
     started = time.monotonic()
     config, dataset, split = run.config, prepared.dataset, prepared.split

@@ -13,7 +13,7 @@ from optuna.study import load_study
 from optuna.trial import TrialState
 
 from orchestrator.bundle.manifest import read_metrics
-from orchestrator.ensemble_progress import (
+from orchestrator.ensemble.progress import (
     EnsembleProgress,
     describe_ensemble_progress,
     read_ensemble_progress,

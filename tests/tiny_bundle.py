@@ -9,9 +9,9 @@ import numpy as np
 from orchestrator.bundle.bundle import write_bundle
 from orchestrator.bundle.reference import Reference
 from orchestrator.data.duplicates import hash_texts
+from orchestrator.ensemble.fused import fuse
 from shared.data.encoder import resolve_encoder
 from shared.sections import DecisionsConfig, EncoderConfig
-from shared.training.fused import fuse
 
 WIDTH = 384
 LABELS = ("a", "b")

@@ -5,13 +5,13 @@ import tempfile
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.candidates import Candidate
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.splits import make_folds
-from orchestrator.ensemble import Fold, Team, kernel_team, train_teams
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.members import Fold, Team, kernel_team, train_teams
+from orchestrator.ensemble.strategies import choose_each
 from orchestrator.evaluation.bootstrap import compare, measure
 from orchestrator.evaluation.scores import Scores
-from orchestrator.rivals import choose_each
 from shared.config import SweepConfig
 from shared.store import Store
 from shared.training.params import HeadParams, LayerParams, Task

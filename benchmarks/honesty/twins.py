@@ -10,7 +10,7 @@ from orchestrator.bundle.predict import predict_vectors
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.duplicates import group_texts
 from orchestrator.data.splits import make_folds, make_split
-from orchestrator.ensemble import kernel_team
+from orchestrator.ensemble.members import kernel_team
 from orchestrator.evaluation.bootstrap import measure
 from orchestrator.evaluation.scores import Scores
 from shared.sections import DataConfig

@@ -11,13 +11,13 @@ import optuna
 from sklearn.linear_model import LogisticRegression
 
 from orchestrator.bundle.predict import predict_vectors
-from orchestrator.candidates import Candidate
 from orchestrator.data.splits import Split
-from orchestrator.ensemble import Fold, train_teams
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.fit import Job, fit
+from orchestrator.ensemble.members import Fold, train_teams
 from shared.config import SweepConfig
 from shared.search.space import suggest
 from shared.store import Store
-from shared.training.fit import Job, fit
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 

@@ -111,7 +111,7 @@ def _files_of(run: Run, key: str, folder: Path) -> Iterator[Path]:
 
     A trial's checkpoint goes when it ends: the best trial's weights are those of a member.
     """
-    from orchestrator.ensemble import name_of_member
+    from orchestrator.ensemble.members import name_of_member
 
     yield Path(shutil.make_archive(str(folder / "bundle"), "zip", run.paths.bundle))
     member = folder / "best-trial.keras"

@@ -153,7 +153,7 @@ def test_an_ensemble_is_not_made_on_by_who_has_lost_the_lock(
         thieves.enter_context(locked(storage, run.study_name, Lock.ENSEMBLE))
         return make_folds(*arguments)
 
-    monkeypatch.setattr("orchestrator.assemble.make_folds", lose_the_lock)
+    monkeypatch.setattr("orchestrator.ensemble.assemble.make_folds", lose_the_lock)
     with thieves, pytest.raises(LockedError, match="its ensemble made by another"):
         run_all(other, CONSOLE)
     assert read_bundle(run.paths.bundle).metrics == kept

@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 import pytest
 
-from orchestrator.candidates import choose
+from orchestrator.ensemble.candidates import choose
 from orchestrator.report import page
 from orchestrator.result import _report, describe_replaced, ensemble_key, is_bundled
 from orchestrator.run import Run

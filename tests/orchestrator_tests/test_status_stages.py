@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console
 
-from orchestrator.ensemble_progress import EnsembleReporter, Work
+from orchestrator.ensemble.progress import EnsembleReporter, Work
 from orchestrator.events import recording
 from orchestrator.run import Run
 from orchestrator.status import describe_status, read_status

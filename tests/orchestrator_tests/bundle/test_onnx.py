@@ -6,7 +6,7 @@ import onnxruntime
 from orchestrator.bundle.onnx import write_onnx
 from orchestrator.decisions.calibration import Curve
 from orchestrator.decisions.layers import calibrated
-from shared.training.fused import fuse
+from orchestrator.ensemble.fused import fuse
 from shared.training.head import from_embeddings
 from shared.training.inputs import Reading
 from tests.tiny_bundle import tiny_members

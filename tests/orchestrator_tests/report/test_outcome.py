@@ -3,7 +3,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from orchestrator.evaluate import evaluate
+from orchestrator.ensemble.scoring import evaluate
 from orchestrator.evaluation.scores import Scores
 from orchestrator.report.outcome import N_MISTAKES, Outcome, _remark, tell_outcome
 from shared.training.metrics import average_precision

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.candidates import Candidate
-from orchestrator.ensemble import Team, kernel_team, train_teams
-from orchestrator.rivals import choose_each, measure_each
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.members import Team, kernel_team, train_teams
+from orchestrator.ensemble.strategies import choose_each, measure_each
 from shared.sections import TrainingConfig
 from shared.store import Store
 from shared.training.metrics import average_precision

@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from orchestrator import baselines
-from orchestrator.baselines import Regularisation, logistic_regression, tune
+from orchestrator.ensemble import baselines
+from orchestrator.ensemble.baselines import Regularisation, logistic_regression, tune
 from orchestrator.evaluation.bootstrap import measure
 from orchestrator.evaluation.scores import Scores
 from workers import SearchArrays

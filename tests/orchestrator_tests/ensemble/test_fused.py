@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from shared.training.fused import fuse
+from orchestrator.ensemble.fused import fuse
 from tests.tiny_bundle import tiny_members
 
 

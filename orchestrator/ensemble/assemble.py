@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from orchestrator.candidates import Candidate
 from orchestrator.data.prepare import Prepared
 from orchestrator.data.splits import make_folds
-from orchestrator.ensemble import Ensemble, Fold, Team, join, kernel_team, train_teams
-from orchestrator.ensemble_progress import EnsembleReporter, Work
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.members import Ensemble, Fold, Team, join, kernel_team, train_teams
+from orchestrator.ensemble.progress import EnsembleReporter, Work
+from orchestrator.ensemble.selection import Choice
+from orchestrator.ensemble.strategies import choose_each, measure_each
 from orchestrator.evaluation.headline import Figure
 from orchestrator.events import Events
 from orchestrator.progress import show_progress, show_wait
-from orchestrator.rivals import choose_each, measure_each
 from orchestrator.run import Run
-from orchestrator.selection import Choice
 from shared.training.inputs import columns_of
 
 

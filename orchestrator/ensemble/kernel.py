@@ -15,8 +15,8 @@ from keras import ops
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.special import expit, softmax
 
+from orchestrator.ensemble.platt import fit_platt
 from shared.training.params import Task
-from shared.training.platt import fit_platt
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]

@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.selection import choose, equal_shares, greedy_shares
+from orchestrator.ensemble.selection import choose, equal_shares, greedy_shares
 
 Floats = npt.NDArray[np.float32]
 

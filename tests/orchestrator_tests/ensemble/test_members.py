@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.baselines import Regularisation
-from orchestrator.candidates import Candidate
 from orchestrator.data.splits import Split
-from orchestrator.ensemble import Ensemble, Team, join, kernel_team, train_teams
-from orchestrator.evaluate import default_head, evaluate, score
+from orchestrator.ensemble.baselines import Regularisation
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.members import Ensemble, Team, join, kernel_team, train_teams
+from orchestrator.ensemble.scoring import default_head, evaluate, score
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
 from shared.store import Store

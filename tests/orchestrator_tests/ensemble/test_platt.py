@@ -2,7 +2,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from shared.training.platt import fit_platt
+from orchestrator.ensemble.platt import fit_platt
 
 RNG = np.random.default_rng(0)
 N = 300

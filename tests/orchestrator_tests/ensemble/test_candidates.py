@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from orchestrator.candidates import (
+from orchestrator.ensemble.candidates import (
     Candidate,
     best_trials,
     candidates_of,

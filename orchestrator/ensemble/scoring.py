@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.baselines import Regularisation, logistic_regression
 from orchestrator.bundle.predict import predict_vectors
 from orchestrator.data.splits import Split
-from orchestrator.ensemble import Ensemble
+from orchestrator.ensemble.baselines import Regularisation, logistic_regression
+from orchestrator.ensemble.fit import Job, fit
+from orchestrator.ensemble.members import Ensemble
 from orchestrator.evaluation.scores import Scores
 from shared.sections import TrainingConfig
-from shared.training.fit import Job, fit
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
 from shared.training.metrics import average_precision, class_quality

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.ensemble_progress import (
+from orchestrator.ensemble.progress import (
     EnsembleProgress,
     Work,
     describe_ensemble_progress,

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.ensemble import Fold, Team
+from orchestrator.ensemble.members import Fold, Team
+from orchestrator.ensemble.selection import Choice, choose, equal_shares, greedy_shares
 from orchestrator.evaluation.bootstrap import measure
 from orchestrator.evaluation.headline import Figure
 from orchestrator.evaluation.scores import Scores
-from orchestrator.selection import Choice, choose, equal_shares, greedy_shares
 
 BEST = "best"
 """The way that is the default: the best trial's members alone."""

@@ -8,8 +8,8 @@ from keras import ops
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import average_precision_score, log_loss
 
-from shared.training import kernel
-from shared.training.kernel import KernelMachine, fit_kernel_machine
+from orchestrator.ensemble import kernel
+from orchestrator.ensemble.kernel import KernelMachine, fit_kernel_machine
 
 Floats = npt.NDArray[np.float32]
 N = 200

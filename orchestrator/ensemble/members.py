@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.bundle.predict import predict_vectors
-from orchestrator.candidates import Candidate
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.fit import FitResult, Job, fit
+from orchestrator.ensemble.fused import fuse
+from orchestrator.ensemble.kernel import fit_kernel_machine
 from shared.errors import TagsweepError
 from shared.sections import TrainingConfig
 from shared.store import MissingError, Store, TornError
-from shared.training.fit import FitResult, Job, fit
-from shared.training.fused import fuse
 from shared.training.head import build_head, from_embeddings, with_probabilities
 from shared.training.inputs import Widths, blocks_of, columns_of
-from shared.training.kernel import fit_kernel_machine
 from shared.training.matrix import Matrix
 from shared.training.params import Task
 from shared.training.schedule import Ending
