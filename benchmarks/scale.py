@@ -23,9 +23,9 @@ from benchmarks.coordination.tagsweep_worker import ARRAYS
 from benchmarks.coordination.task import Task, fill
 from benchmarks.results import publish
 from orchestrator.database import embedded_postgres
-from orchestrator.events import Events
-from orchestrator.exposition import Exposition
-from orchestrator.follower import Follower
+from orchestrator.events.events import Events
+from orchestrator.events.follower import Follower
+from orchestrator.events.prometheus import Exposition
 from orchestrator.run import Run, keep_config, load_run
 from orchestrator.status import read_status
 from shared.paths import RunPaths

@@ -17,8 +17,8 @@ from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.data.splits import read_split, write_split
 from orchestrator.data.stored import keep_data, keep_revisions
 from orchestrator.ensemble.candidates import choose
-from orchestrator.events import Events, read_events, recorded
-from orchestrator.follower import Follower
+from orchestrator.events.events import Events, read_events, recorded
+from orchestrator.events.follower import Follower
 from orchestrator.progress import show_lines, show_progress, show_wait
 from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.run import (

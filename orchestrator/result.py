@@ -25,7 +25,7 @@ from orchestrator.ensemble.progress import EnsembleReporter, Work
 from orchestrator.evaluation.bootstrap import compare, intervals
 from orchestrator.evaluation.headline import figure_of
 from orchestrator.evaluation.scores import write_scores
-from orchestrator.events import Events
+from orchestrator.events.events import Events
 from orchestrator.progress import show_lines
 from orchestrator.run import Run
 from orchestrator.terminal import quiet_keras

@@ -19,7 +19,7 @@ from orchestrator.ensemble.progress import (
     read_ensemble_progress,
 )
 from orchestrator.evaluation.headline import headline
-from orchestrator.events import read_failure
+from orchestrator.events.events import read_failure
 from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.run import Run, database_of

@@ -10,7 +10,7 @@ from operator import eq
 
 from optuna.study import Study
 
-from orchestrator.follower import Follower
+from orchestrator.events.follower import Follower
 from orchestrator.progress import Update
 from orchestrator.values import say_value
 from shared.errors import TagsweepError

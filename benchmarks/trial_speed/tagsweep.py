@@ -6,7 +6,7 @@ from rich.console import Console
 
 from benchmarks.trial_speed.problem import Found
 from orchestrator.data.prepare import prepare
-from orchestrator.events import recording
+from orchestrator.events.events import recording
 from orchestrator.pipeline import driving, open_study_of
 from orchestrator.pipeline import search as run_search_stage
 from orchestrator.run import Run, load_run

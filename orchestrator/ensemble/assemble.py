@@ -15,7 +15,7 @@ from orchestrator.ensemble.progress import EnsembleReporter, Work
 from orchestrator.ensemble.selection import Choice
 from orchestrator.ensemble.strategies import choose_each, measure_each
 from orchestrator.evaluation.headline import Figure
-from orchestrator.events import Events
+from orchestrator.events.events import Events
 from orchestrator.progress import show_progress, show_wait
 from orchestrator.run import Run
 from shared.training.inputs import columns_of

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.data.splits import read_split
 from orchestrator.data.stored import part_of
-from orchestrator.events import read_events
+from orchestrator.events.events import read_events
 from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.run import Run

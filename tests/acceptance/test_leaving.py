@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.events import read_events
+from orchestrator.events.events import read_events
 from tests.acceptance.commands import Tagsweep, processes_of, start, status_of
 from tests.foreign import enter_foreign_folder
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from orchestrator.ensemble.progress import EnsembleReporter, Work
-from orchestrator.events import recording
+from orchestrator.events.events import recording
 from orchestrator.run import Run
 from orchestrator.status import describe_status, read_status
 from orchestrator.view import Screen, view

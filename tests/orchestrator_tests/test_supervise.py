@@ -6,9 +6,9 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from orchestrator.events import Events, read_events
-from orchestrator.exposition import Exposition
-from orchestrator.follower import Follower
+from orchestrator.events.events import Events, read_events
+from orchestrator.events.follower import Follower
+from orchestrator.events.prometheus import Exposition
 from orchestrator.progress import Update
 from orchestrator.supervise import Driver, pace, supervise
 from shared.config import SweepConfig

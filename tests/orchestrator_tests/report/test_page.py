@@ -13,7 +13,7 @@ from orchestrator.bundle.manifest import SCHEMA, Manifest
 from orchestrator.data.splits import Split, write_split
 from orchestrator.data.stored import keep_data
 from orchestrator.evaluation.scores import Scores, write_scores
-from orchestrator.events import read_events, recording
+from orchestrator.events.events import read_events, recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
 from orchestrator.run import Run

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 
 from rich.console import Console
 
-from orchestrator.exposition import Exposition, served
+from orchestrator.events.prometheus import Exposition, served
 from orchestrator.run import Run
 from shared.versions import versions
 

@@ -4,7 +4,7 @@ from typing import Any
 from optuna.trial import TrialState, create_trial
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestrator.exposition import Exposition, served
+from orchestrator.events.prometheus import Exposition, served
 from shared.search.study import StudyProgress
 from shared.sections import WatchConfig
 from tests.ports import free_port

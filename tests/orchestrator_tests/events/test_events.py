@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.events import Events, read_events, recorded, recording
-from orchestrator.exposition import Exposition
+from orchestrator.events.events import Events, read_events, recorded, recording
+from orchestrator.events.prometheus import Exposition
 from orchestrator.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError

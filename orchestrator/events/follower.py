@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
-from orchestrator.events import Events
+from orchestrator.events.events import Events
 from shared.search.attributes import (
     CHECKPOINTS,
     EPOCHS,

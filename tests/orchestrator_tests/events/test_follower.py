@@ -6,9 +6,9 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from orchestrator.events import Events, read_events
-from orchestrator.exposition import Exposition
-from orchestrator.follower import Follower
+from orchestrator.events.events import Events, read_events
+from orchestrator.events.follower import Follower
+from orchestrator.events.prometheus import Exposition
 from shared.config import SweepConfig
 from shared.search.attributes import WORKER, Failure, FailureKind
 from shared.search.liveness import retry
@@ -110,7 +110,7 @@ def test_trials_that_are_lost_handed_back_or_failed_say_why(
 def test_a_driver_that_finds_many_trials_takes_some_at_a_time(
     study: Study, storage: StudyStorage, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.follower.NEW_AT_ONCE", 2)
+    monkeypatch.setattr("orchestrator.events.follower.NEW_AT_ONCE", 2)
     running = [study.ask() for _ in range(3)]
     given = study.ask()
     for _ in range(9):

@@ -1,0 +1,1 @@
+"""Keep what happened for machines: as lines of JSON, and as figures for Prometheus."""
