@@ -130,7 +130,7 @@ def export(
             n_trials = export_trials(run, output, has_curves=curves)
             typer.echo(f"Wrote {n_trials} trials to {output}.")
         if mlflow is not None:
-            from orchestrator.mlflow_export import export_to_mlflow
+            from orchestrator.exports.to_mlflow import export_to_mlflow
 
             n_new = export_to_mlflow(run, mlflow)
             typer.echo(f"Wrote {n_new} new trials to experiment {run.study_name!r} of MLflow.")

@@ -8,7 +8,7 @@ from mlflow.entities import Run as MlflowRun
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from orchestrator.mlflow_export import KEY, export_to_mlflow
+from orchestrator.exports.to_mlflow import KEY, export_to_mlflow
 from orchestrator.run import Run, keep_config
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError

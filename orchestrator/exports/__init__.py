@@ -1,0 +1,1 @@
+"""Write a study for other tools."""
