@@ -7,7 +7,6 @@ from typing import Any
 
 from orchestrator.data.prepare import Prepared
 from orchestrator.evaluation.headline import headline
-from orchestrator.report.ways import tell_ways
 from orchestrator.run import Run
 from shared.sections import EnsembleConfig
 
@@ -75,6 +74,8 @@ def _labels(prepared: Prepared) -> str:
 
 
 def _result(metrics: dict[str, Any], bundle: str) -> str:
+    from orchestrator.report.outcome import tell_ways
+
     place = bundle if "://" in bundle else str(Path(bundle).absolute())
     ours, baseline, search = (metrics[key] for key in ("test", "logistic_regression", "search"))
     shown = {name: key for name, key in FIGURES.items() if key in ours}

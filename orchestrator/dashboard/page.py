@@ -72,7 +72,7 @@ def show_result(
     with _harmless("note"):
         _save_note(study, describe_result(run, prepared, metrics, bundle))
     with _harmless("plots"):
-        from orchestrator.figures import label_precision, precision_recall
+        from orchestrator.report.figures import label_precision, precision_recall
 
         _save_plot(study, "average-precision", label_precision(metrics, prepared.dataset.task))
         names = prepared.dataset.label_names
@@ -85,7 +85,7 @@ def show_result(
 
 def _draw_search(run: Run, study: Study) -> None:
     with _harmless("plots"):
-        from orchestrator.figures import budget_over_time, learning_curves
+        from orchestrator.report.figures import budget_over_time, learning_curves
 
         trials = study.get_trials(deepcopy=False)
         _save_plot(

@@ -17,7 +17,7 @@ from optuna.visualization import (
 )
 from plotly.colors import sample_colorscale
 
-from orchestrator.figures import COLOURS, FAINT, TEMPLATE
+from orchestrator.report.figures import COLOURS, FAINT, TEMPLATE
 from orchestrator.report.panels import beside_each_other
 from shared.sections import Objective
 

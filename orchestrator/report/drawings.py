@@ -10,14 +10,6 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.decisions.describe import is_calibrated
 from orchestrator.evaluation.scores import Scores
-from orchestrator.figures import (
-    budget_over_time,
-    calibration,
-    confusion,
-    label_precision,
-    learning_curves,
-    precision_recall,
-)
 from orchestrator.report.comparisons import (
     NAMES,
     history,
@@ -27,6 +19,14 @@ from orchestrator.report.comparisons import (
     slices,
 )
 from orchestrator.report.excerpt import chosen, completed, of_objective, stand_in
+from orchestrator.report.figures import (
+    budget_over_time,
+    calibration,
+    confusion,
+    label_precision,
+    learning_curves,
+    precision_recall,
+)
 from shared.search.objectives import direction_of
 from shared.sections import Objective
 from shared.training.params import Task

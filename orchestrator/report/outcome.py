@@ -1,4 +1,4 @@
-"""Gather what came out: how good the ensemble is, beside what, and where it is wrong."""
+"""Gather what came out: how the ensemble was made, how good it is, and where it is wrong."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,18 @@ from orchestrator.decisions.decide import take
 from orchestrator.decisions.describe import is_calibrated
 from orchestrator.evaluation.headline import Comparison, read_comparison
 from orchestrator.evaluation.scores import Scores
-from orchestrator.figures import SERIES
-from orchestrator.report.ways import Made, tell_ways
+from orchestrator.report.figures import SERIES
 
 AVERAGES = ("ap_weighted", "ap_macro", "ap_micro", "accuracy", "f1_macro")
 """What is told of each of the scores, where it was measured."""
 N_MISTAKES = 10
 """Mistakes told of each label."""
+_NAMES = {
+    "best": "the best trial's members",
+    "top": "the best trials' members, in equal shares",
+    "greedy": "greedy selection",
+    "kernel": "the kernel machine alone",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,26 @@ class LabelOutcome:
     n_mistakes: int
     mistakes: tuple[Mistake, ...]
     remark: str | None
+
+
+@dataclass(frozen=True)
+class Way:
+    """Hold what one way of making the ensemble gives: the headline's figure, nested.
+
+    That is out of fold, with each fold's shares chosen on the others.
+    """
+
+    name: str
+    is_taken: bool
+    nested: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """Hold how the ensemble was made: its teams' shares by their names; the ways, if several."""
+
+    shares: dict[str, float]
+    ways: tuple[Way, ...]
 
 
 @dataclass(frozen=True)
@@ -113,6 +138,24 @@ def tell_outcome(
         decisions=metrics["decisions"],
         n_later=n_later,
     )
+
+
+def tell_ways(ensemble: Mapping[str, Any]) -> Made:
+    """Gather how the ensemble was made, from its metrics."""
+    shares = {_name_of(team["trial"]): team["share"] for team in ensemble["teams"] if team["share"]}
+    ways = tuple(
+        Way(
+            name=_NAMES[way],
+            is_taken=way == ensemble["source"],
+            nested=found["nested"],
+        )
+        for way, found in ensemble.get("ways", {}).items()
+    )
+    return Made(shares, ways)
+
+
+def _name_of(trial: int | None) -> str:
+    return "the kernel machine" if trial is None else f"trial {trial}"
 
 
 def _titled(compared: Comparison) -> Comparison:

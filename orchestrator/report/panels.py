@@ -5,7 +5,7 @@ from math import ceil
 
 import plotly.graph_objects as go
 
-from orchestrator.figures import TEMPLATE
+from orchestrator.report.figures import TEMPLATE
 
 COLUMNS = 4
 """Panels in a row at most; the page has fewer where it is narrow."""

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.evaluation.scores import Scores
-from orchestrator.figures import (
+from orchestrator.report.figures import (
     FAINT,
     MAX_CURVES,
     MAX_POINTS,
