@@ -26,7 +26,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from benchmarks.coordination.task import Task, fill
 from benchmarks.results import publish
 from orchestrator.dashboard.storage import MAX_CURVES
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.search.storage import opened_storage
 
 BIN = Path(sys.executable).parent

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from benchmarks.coordination.measure import measure
 from benchmarks.coordination.task import Task
 from benchmarks.results import publish
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.search.storage import opened_storage
 
 VARIATIONS = ("synchronous_commit = off", "fsync = off", "shared_buffers = 512MB", "jit = off")

@@ -22,13 +22,13 @@ from sqlalchemy import text
 from benchmarks.coordination.tagsweep_worker import ARRAYS
 from benchmarks.coordination.task import Task, fill
 from benchmarks.results import publish
-from orchestrator.database import embedded_postgres
 from orchestrator.events.events import Events
 from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
-from orchestrator.run import Run, keep_config, load_run
+from orchestrator.runs.database import embedded_postgres
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run, keep_config, load_run
 from orchestrator.status import read_status
-from shared.paths import RunPaths
 from shared.search.attributes import SEARCH_S, Owner
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import id_of

@@ -18,12 +18,12 @@ from rich.console import Console
 from sqlalchemy import Connection
 
 from benchmarks.results import publish
-from orchestrator.database import embedded_postgres
-from orchestrator.run import Run
+from orchestrator.runs.database import embedded_postgres
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from orchestrator.status import Status, opened_status
 from orchestrator.view import Screen, view
 from shared.config import SweepConfig, with_values
-from shared.paths import RunPaths
 from shared.search.attributes import NODE, WORKER
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import id_of

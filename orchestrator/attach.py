@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import optuna
 
+from orchestrator.runs.locks import is_driven
 from orchestrator.signals import on_leaving
 from shared.errors import InputError
 from shared.search.attributes import (
@@ -21,7 +22,6 @@ from shared.search.attributes import (
     Limits,
 )
 from shared.search.budget import is_out_of_time
-from shared.search.locks import is_driven
 from shared.search.patience import OutageError
 from shared.search.storage import opened_storage
 from shared.search.study import read_attrs, read_config

@@ -21,7 +21,8 @@ from orchestrator.events.events import Events, read_events, recorded
 from orchestrator.events.follower import Follower
 from orchestrator.progress import show_lines, show_progress, show_wait
 from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
-from orchestrator.run import (
+from orchestrator.runs.locks import Lock, locked, require_free
+from orchestrator.runs.run import (
     Run,
     database_of,
     is_searched,
@@ -35,7 +36,6 @@ from shared.config import load_config
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of
-from shared.search.locks import Lock, locked, require_free
 from shared.search.patience import Patience
 from shared.search.space import first_params
 from shared.search.storage import opened_storage, require_connections, warn_of_spent_sequences

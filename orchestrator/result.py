@@ -27,7 +27,7 @@ from orchestrator.evaluation.headline import figure_of
 from orchestrator.evaluation.scores import write_scores
 from orchestrator.events.events import Events
 from orchestrator.progress import show_lines
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from orchestrator.terminal import quiet_keras
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from optuna.study import Study
 
-from orchestrator.run import Run, is_searched
+from orchestrator.runs.run import Run, is_searched
 from shared.search.study_storage import StudyStorage
 
 

@@ -20,9 +20,10 @@ from orchestrator.ensemble.progress import (
 )
 from orchestrator.evaluation.headline import headline
 from orchestrator.events.events import read_failure
-from orchestrator.launch import JobStatus
 from orchestrator.nodes import NodeStatus, nodes_of
-from orchestrator.run import Run, database_of
+from orchestrator.runs.locks import Lock, is_held
+from orchestrator.runs.ray_job import JobStatus
+from orchestrator.runs.run import Run, database_of
 from orchestrator.stage import Stage, stage_of
 from orchestrator.supervise import pace
 from orchestrator.values import describe_s, say_values
@@ -39,7 +40,6 @@ from shared.search.following import (
     StudyReader,
 )
 from shared.search.forecast import forecast
-from shared.search.locks import Lock, is_held
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage, redact
 from shared.search.study import StudyProgress, read_config

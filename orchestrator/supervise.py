@@ -12,6 +12,7 @@ from optuna.study import Study
 
 from orchestrator.events.follower import Follower
 from orchestrator.progress import Update
+from orchestrator.runs.locks import LockedError
 from orchestrator.values import say_value
 from shared.errors import TagsweepError
 from shared.search.attributes import SEARCH_S, Failure, FailureKind, Limits, Owner
@@ -19,7 +20,6 @@ from shared.search.budget import is_out_of_time
 from shared.search.bulk_count import BestTrial, TrialTally
 from shared.search.bulk_read import id_of
 from shared.search.liveness import owners_of_running, retry
-from shared.search.locks import LockedError
 from shared.search.patience import OutageError
 from shared.search.study import StudyProgress, read_progress
 from shared.search.study_storage import StudyStorage

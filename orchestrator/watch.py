@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from orchestrator.progress import LINE_EVERY_S
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
 from orchestrator.status import Status, describe_status, opened_status
 from orchestrator.values import describe_s

@@ -48,7 +48,7 @@ def emotions_csv() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    from orchestrator.database import embedded_postgres
+    from orchestrator.runs.database import embedded_postgres
 
     with (
         tempfile.TemporaryDirectory(prefix="pg-") as folder,

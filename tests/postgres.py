@@ -18,7 +18,7 @@ PATIENCE_S = 60
 VISIT = """
 import random, sys, time
 from pathlib import Path
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 print("here", flush=True)
 for _ in range(int(sys.argv[2])):
     with embedded_postgres(Path(sys.argv[1])) as url:

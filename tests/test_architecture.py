@@ -58,7 +58,7 @@ def test_ray_is_used_by_the_workers_files_for_it_and_its_client_for_jobs_by_one(
 ) -> None:
     users = [path for path in _sources(checkout, *ALLOWED) if "ray" in _roots(path)]
     actors, (launch,) = users[1:], users[:1]
-    assert launch == checkout / "orchestrator" / "launch.py"
+    assert launch == checkout / "orchestrator" / "runs" / "ray_job.py"
     assert {module for module in _imports(launch) if module.startswith("ray")} == {
         "ray.job_submission"
     }

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import psycopg2
 
-from orchestrator.postgres_folder import SUPERUSER
-from shared.paths import RunPaths
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.postgres_folder import SUPERUSER
 from shared.search.attributes import PROCESS
 
 TAGSWEEP = Path(sys.executable).with_name("tagsweep")

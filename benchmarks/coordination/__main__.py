@@ -14,8 +14,8 @@ from benchmarks.coordination.measure import measure
 from benchmarks.coordination.pgbouncer import pgbouncer
 from benchmarks.coordination.task import Task
 from benchmarks.results import publish
-from orchestrator import postgres_folder
-from orchestrator.database import embedded_postgres
+from orchestrator.runs import postgres_folder
+from orchestrator.runs.database import embedded_postgres
 from shared.search.storage import MAX_CONNECTIONS
 
 RESERVED = 10

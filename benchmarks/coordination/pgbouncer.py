@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 from sqlalchemy.engine import make_url
 
-from orchestrator.postgres_folder import SYSTEM_USER
+from orchestrator.runs.postgres_folder import SYSTEM_USER
 
 SETTINGS = Path(__file__).parents[2] / "deploy" / "pgbouncer.ini"
 START_TIMEOUT_S = 10

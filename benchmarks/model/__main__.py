@@ -18,7 +18,7 @@ import typer
 from benchmarks.model.database import simulated_database
 from benchmarks.model.plants import PLANTS
 from benchmarks.model.play import play
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 
 ALL = "all"
 

@@ -6,12 +6,12 @@ from operator import eq
 
 from optuna.study import Study
 
+from orchestrator.runs.locks import Lock, locked
 from orchestrator.supervise import DRIVER_DIED, WORKER_DIED, hand_back
 from shared.config import SweepConfig
 from shared.search.attributes import Owner
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of
-from shared.search.locks import Lock, locked
 from shared.search.study import accept_config
 from shared.search.study_storage import StudyStorage
 

@@ -7,10 +7,10 @@ from benchmarks.model.clock import SimulatedTime
 from benchmarks.model.database import Database
 from benchmarks.model.driver import SimulatedDriver
 from benchmarks.model.worker import SimulatedWorker
+from orchestrator.runs.locks import Lock, LockedError
 from shared.config import SweepConfig
 from shared.search.attributes import Owner
 from shared.search.bulk_read import id_of
-from shared.search.locks import Lock, LockedError
 from shared.search.study import open_study
 from shared.sections import StudyConfig, WorkersConfig
 

@@ -17,7 +17,7 @@ from orchestrator.data.prepare import prepare
 from orchestrator.data.splits import make_folds
 from orchestrator.evaluation.scores import read_scores
 from orchestrator.pipeline import run_ensemble, run_search
-from orchestrator.run import Run, define_run
+from orchestrator.runs.run import Run, define_run
 
 DEFAULT = {"source": "best", "kernel": False}
 BEST = {"source": "greedy", "kernel": True}

@@ -18,7 +18,7 @@ from benchmarks.trial_speed.tagsweep import RUN
 from benchmarks.usage import run_measured
 from orchestrator.data.prepare import prepare
 from orchestrator.pipeline import run_prepare
-from orchestrator.run import define_run
+from orchestrator.runs.run import define_run
 
 console = Console(stderr=True)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.trial_speed.tagsweep import RUN
 from orchestrator.data.prepare import prepare
-from orchestrator.run import database_of, load_run
+from orchestrator.runs.run import database_of, load_run
 from shared.search.attributes import EPOCHS
 from shared.search.space import params_of
 from shared.search.storage import open_storage

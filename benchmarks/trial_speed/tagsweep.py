@@ -9,7 +9,7 @@ from orchestrator.data.prepare import prepare
 from orchestrator.events.events import recording
 from orchestrator.pipeline import driving, open_study_of
 from orchestrator.pipeline import search as run_search_stage
-from orchestrator.run import Run, load_run
+from orchestrator.runs.run import Run, load_run
 from workers import launch_workers
 
 RUN = "run"

@@ -21,7 +21,7 @@ from shared.errors import InputError
 from shared.store import MissingError, Store, StoreError
 
 if TYPE_CHECKING:  # a run knows Optuna and its databases, which predicting does not need
-    from orchestrator.run import Run
+    from orchestrator.runs.run import Run
 
 BUNDLE = "bundle"
 EMBEDDINGS = "embeddings"

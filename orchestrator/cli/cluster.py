@@ -23,8 +23,8 @@ from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.launch import Job
-    from orchestrator.run import Run
+    from orchestrator.runs.ray_job import Job
+    from orchestrator.runs.run import Run
 
 
 def launch(
@@ -42,8 +42,8 @@ def launch(
     """Run all stages as a job on a Ray cluster, and follow it; it goes on when you leave."""
     options = overrides(locals())
     with exit_codes():
-        from orchestrator.launch import launch as submit
-        from orchestrator.run import define_run, keep_config
+        from orchestrator.runs.ray_job import launch as submit
+        from orchestrator.runs.run import define_run, keep_config
 
         sweep = define_run(config, run_dir, None, options)
         console = open_terminal(sweep.paths.log, log_level, quiet=quiet)
@@ -56,8 +56,8 @@ def launch(
 def logs(run_dir: RunDir) -> None:
     """Show what a launched run has written so far, and follow it until it has ended."""
     with exit_codes():
-        from orchestrator.launch import require_job
-        from orchestrator.run import load_run
+        from orchestrator.runs.ray_job import require_job
+        from orchestrator.runs.run import load_run
 
         sweep = load_run(run_dir, None, {})
         _follow(require_job(sweep), sweep, open_terminal(None, LogLevel.WARNING, quiet=False))
@@ -66,8 +66,8 @@ def logs(run_dir: RunDir) -> None:
 def stop(run_dir: RunDir) -> None:
     """Stop a launched run; launching it again goes on."""
     with exit_codes():
-        from orchestrator.launch import require_job, stop_job
-        from orchestrator.run import load_run
+        from orchestrator.runs.ray_job import require_job, stop_job
+        from orchestrator.runs.run import load_run
 
         job = require_job(load_run(run_dir, None, {}))
         stop_job(job)
@@ -75,7 +75,7 @@ def stop(run_dir: RunDir) -> None:
 
 
 def _follow(job: "Job", sweep: "Run", console: "Console") -> None:
-    from orchestrator.launch import follow
+    from orchestrator.runs.ray_job import follow
 
     try:
         follow(job, console)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.secrets import read_secret
+from orchestrator.runs.secrets import read_secret
 from orchestrator.terminal import LogLevel, exit_codes
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]

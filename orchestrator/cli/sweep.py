@@ -31,7 +31,7 @@ from orchestrator.terminal import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
     from orchestrator.result import Result
-    from orchestrator.run import Run
+    from orchestrator.runs.run import Run
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_all
-        from orchestrator.run import define_run
+        from orchestrator.runs.run import define_run
 
         sweep = define_run(config, run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
@@ -80,7 +80,7 @@ def resume(
     options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_all
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
 
         sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         _print_result(sweep, run_all(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet)))
@@ -120,7 +120,7 @@ def prepare(
     options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_prepare
-        from orchestrator.run import define_run
+        from orchestrator.runs.run import define_run
 
         sweep = define_run(config, run_dir, None, options, ray_address)
         run_prepare(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
@@ -143,7 +143,7 @@ def search(
     options = overrides(locals())
     with exit_codes():
         from orchestrator.pipeline import run_search
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
 
         sweep = load_run(run_dir, storage, options, ray_address, has_dashboard=dashboard)
         progress = run_search(sweep, open_terminal(sweep.paths.log, log_level, quiet=quiet))
@@ -165,7 +165,7 @@ def ensemble(
     """Train, measure and bundle the ensemble of the best trial so far, or of another."""
     with exit_codes():
         from orchestrator.pipeline import run_ensemble
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
 
         sweep = load_run(run_dir, storage, {})
         console = open_terminal(sweep.paths.log, log_level, quiet=quiet)

@@ -28,7 +28,7 @@ def status(
     if watch and as_json:
         raise typer.BadParameter("Choose one of --watch and --json.")
     with exit_codes():
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
         from orchestrator.status import describe_job, describe_status, read_status
 
         current = load_run(run_dir, storage, {})
@@ -40,7 +40,7 @@ def status(
             show(current, Console())
             return
         if storage is None and current.paths.job.exists():
-            from orchestrator.launch import read_job, require_job
+            from orchestrator.runs.ray_job import read_job, require_job
 
             job = read_job(require_job(current))
             typer.echo(json.dumps(asdict(job), indent=2) if as_json else describe_job(job))
@@ -65,7 +65,7 @@ def dashboard(
     """Serve optuna-dashboard, beside a sweep or after it, until Ctrl-C."""
     with exit_codes():
         from orchestrator.dashboard.server import serve
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
 
         shown = None if run_dir is None else load_run(run_dir, storage, {})
         serve(shown, storage, host, port, is_known_open=i_know)
@@ -80,9 +80,9 @@ def report(
 ) -> None:
     """Write the report anew, also in the middle of a sweep: one page that needs no network."""
     with exit_codes():
-        from orchestrator.housekeeping import study_of
         from orchestrator.report.page import write_report
-        from orchestrator.run import load_run
+        from orchestrator.runs.housekeeping import study_of
+        from orchestrator.runs.run import load_run
 
         reported = load_run(run_dir, storage, {})
         open_terminal(reported.paths.log, LogLevel.WARNING, quiet=True)
@@ -94,7 +94,7 @@ def report(
 def studies(storage: ServerStorage = "") -> None:
     """List the studies on a server: trials finished, budget, best value."""
     with exit_codes():
-        from orchestrator.housekeeping import describe_studies, list_studies
+        from orchestrator.runs.housekeeping import describe_studies, list_studies
 
         typer.echo(describe_studies(list_studies(storage)))
 
@@ -121,11 +121,11 @@ def export(
     if (output is None) == (mlflow is None):
         raise typer.BadParameter("Give either --output FILE or --mlflow URI.")
     with exit_codes():
-        from orchestrator.run import load_run
+        from orchestrator.runs.run import load_run
 
         run = load_run(run_dir, storage, {})
         if output is not None:
-            from orchestrator.housekeeping import export_trials
+            from orchestrator.runs.housekeeping import export_trials
 
             n_trials = export_trials(run, output, has_curves=curves)
             typer.echo(f"Wrote {n_trials} trials to {output}.")
@@ -143,8 +143,8 @@ def delete(
 ) -> None:
     """Delete a run: its study, with --storage on the server, and its directory."""
     with exit_codes():
-        from orchestrator.housekeeping import delete_run, describe_loss
-        from orchestrator.run import load_run
+        from orchestrator.runs.housekeeping import delete_run, describe_loss
+        from orchestrator.runs.run import load_run
 
         doomed = load_run(run_dir, storage, {})
         if not yes and not typer.confirm(f"{describe_loss(doomed)} Delete?"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.data.prepare import Prepared
 from orchestrator.evaluation.headline import headline
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.sections import EnsembleConfig
 
 FIGURES = {

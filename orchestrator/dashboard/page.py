@@ -20,7 +20,7 @@ from orchestrator.dashboard.note import describe_result, describe_search
 from orchestrator.data.prepare import Prepared
 from orchestrator.evaluation.scores import Scores
 from orchestrator.progress import Update
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.store import MissingError
 
 REFRESH_S = 60.0

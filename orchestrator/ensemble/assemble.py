@@ -17,7 +17,7 @@ from orchestrator.ensemble.strategies import choose_each, measure_each
 from orchestrator.evaluation.headline import Figure
 from orchestrator.events.events import Events
 from orchestrator.progress import show_progress, show_wait
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.training.inputs import columns_of
 
 

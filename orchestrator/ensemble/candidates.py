@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.data.prepare import hash_of
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import CHOSEN_TRIAL, FINGERPRINT
 from shared.search.objectives import rank

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
 from rich.console import Console
 
 from orchestrator.events.prometheus import Exposition, served
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.versions import versions
 
 Event = dict[str, Any]

@@ -14,8 +14,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.bundle.manifest import read_metrics
-from orchestrator.housekeeping import study_of
-from orchestrator.run import Run
+from orchestrator.runs.housekeeping import study_of
+from orchestrator.runs.run import Run
 from shared.errors import InputError, TagsweepError
 from shared.extras import way_to_install
 

@@ -15,7 +15,7 @@ from orchestrator.data.stored import part_of
 from orchestrator.events.events import read_events
 from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig
 from shared.search.attributes import (
     DATA,

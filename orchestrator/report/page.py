@@ -21,7 +21,7 @@ from orchestrator.report.facts import Facts, gather
 from orchestrator.report.images import write_images
 from orchestrator.report.outcome import tell_outcome
 from orchestrator.report.panels import MARGINS_PX, PANEL_PX
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from orchestrator.values import say_value
 from shared.files import writing
 from shared.search.attributes import FINGERPRINT

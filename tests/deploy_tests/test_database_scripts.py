@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.search.storage import opened_storage
 
 PASSWORD = "it's; secret"  # noqa: S105  of a server that lives as long as a test

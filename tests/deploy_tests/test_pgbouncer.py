@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
+from orchestrator.runs.locks import Lock, locked
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
 from shared.search.attributes import RETRY_OF, Owner
 from shared.search.budget import ask
-from shared.search.locks import Lock, locked
 from shared.search.storage import opened_storage
 from shared.search.study import load_study, open_study
 from shared.search.study_storage import StudyStorage

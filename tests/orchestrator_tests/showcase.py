@@ -10,10 +10,10 @@ from orchestrator.data.embeddings import Embeddings
 from orchestrator.data.prepare import Prepared
 from orchestrator.data.splits import Split
 from orchestrator.evaluation.scores import Scores
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
 from shared.data.encoder import Encoder
-from shared.paths import RunPaths
 from tests.tiny_bundle import comparison_of
 
 DECISIONS = {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}}

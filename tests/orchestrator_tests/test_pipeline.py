@@ -19,11 +19,11 @@ from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.predict import embed_texts, load_predictor, predict
 from orchestrator.data.splits import make_folds
 from orchestrator.pipeline import run_all, run_prepare, run_search
-from orchestrator.run import Run, define_run
+from orchestrator.runs.locks import Lock, LockedError, locked
+from orchestrator.runs.run import Run, define_run
 from shared.config import dump_config, parse_config, with_values
 from shared.errors import InputError
 from shared.search.budget import is_spent
-from shared.search.locks import Lock, LockedError, locked
 from shared.search.study_storage import StudyStorage
 from tests.tiny_encoder import write_tiny_encoder
 

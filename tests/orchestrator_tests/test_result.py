@@ -9,9 +9,9 @@ import pytest
 from orchestrator.ensemble.candidates import choose
 from orchestrator.report import page
 from orchestrator.result import _report, describe_replaced, ensemble_key, is_bundled
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
-from shared.paths import RunPaths
 from shared.search.attributes import FINGERPRINT
 
 

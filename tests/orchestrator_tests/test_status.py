@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.nodes import NodeStatus
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
 from orchestrator.status import Status, describe_status, read_status
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.paths import RunPaths
 from shared.search.attributes import SEARCH_S
 from shared.search.following import Failure
 from shared.search.study import open_study

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from orchestrator.ensemble.progress import EnsembleReporter, Work
 from orchestrator.events.events import recording
-from orchestrator.run import Run
+from orchestrator.runs.locks import Lock, locked
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from orchestrator.status import describe_status, read_status
 from orchestrator.view import Screen, view
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.paths import RunPaths
 from shared.search.attributes import FAILURE
-from shared.search.locks import Lock, locked
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 

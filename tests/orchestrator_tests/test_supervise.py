@@ -10,12 +10,12 @@ from orchestrator.events.events import Events, read_events
 from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
 from orchestrator.progress import Update
+from orchestrator.runs.locks import LockedError
 from orchestrator.supervise import Driver, pace, supervise
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner
 from shared.search.budget import ask
-from shared.search.locks import LockedError
 from shared.search.patience import OutageError
 from shared.search.study import StudyProgress, open_study
 from shared.search.study_storage import StudyStorage

@@ -10,14 +10,14 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.outages import outage
-from orchestrator.database import embedded_postgres
-from orchestrator.run import Run
+from orchestrator.runs.database import embedded_postgres
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
 from orchestrator.status import Status, opened_status
 from orchestrator.watch import is_over, readings, watch
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.paths import RunPaths
 from shared.search.attributes import FAILURE, NODE, WORKER
 from shared.search.patience import is_outage
 from shared.search.storage import opened_storage

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
 from benchmarks.outages import outage
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.config import with_values
 from shared.search.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
 from shared.search.budget import ask

@@ -16,10 +16,10 @@ from orchestrator.data.vectors import (
     write_facts,
     write_vectors,
 )
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
-from shared.paths import RunPaths
 
 KEY = "0123"
 MANIFEST = """{"schema_version": 5, "created": "2026-01-01T00:00:00Z", "versions": {}, "params": {},

@@ -15,7 +15,7 @@ from orchestrator.dashboard import page
 from orchestrator.dashboard.artifacts import StoredArtifacts
 from orchestrator.dashboard.page import show_making, show_result, show_search
 from orchestrator.ensemble.members import name_of_member
-from orchestrator.run import Run
+from orchestrator.runs.run import Run
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from tests.orchestrator_tests import showcase

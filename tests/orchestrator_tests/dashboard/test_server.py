@@ -17,10 +17,10 @@ from sqlalchemy.engine import make_url
 
 from orchestrator.dashboard.server import _listen_at_a_free_port, dashboard_beside, serve
 from orchestrator.listening import address_of
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig
 from shared.errors import InputError
-from shared.paths import RunPaths
 from tests.acceptance.commands import TAGSWEEP
 
 PASSWORD = "sesame"  # noqa: S105  which that server does not ask for

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator.data.prepare import Prepared, prepare
-from orchestrator.run import Run, define_run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run, define_run
 from shared.config import with_values
 from shared.errors import InputError
-from shared.paths import RunPaths
 from tests.tiny_encoder import write_tiny_encoder
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.pipeline import run_prepare
-from orchestrator.run import Run, define_run
-from shared.paths import RunPaths
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run, define_run
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from tests.tiny_encoder import write_tiny_encoder

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from orchestrator.data.stored import ENCODER, keep_data, restore
-from orchestrator.run import Run, define_run
+from orchestrator.runs.run import Run, define_run
 from shared.config import SweepConfig, parse_config, with_values
 from shared.data.encoder import resolve_encoder
 from shared.errors import InputError

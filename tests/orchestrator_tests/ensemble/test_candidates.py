@@ -14,10 +14,10 @@ from orchestrator.ensemble.candidates import (
     choose,
     ensemble_key,
 )
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.paths import RunPaths
 from shared.search.attributes import FINGERPRINT
 
 WIDTHS = {"encoder": 384}

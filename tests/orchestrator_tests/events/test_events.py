@@ -9,10 +9,10 @@ from rich.console import Console
 
 from orchestrator.events.events import Events, read_events, recorded, recording
 from orchestrator.events.prometheus import Exposition
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
-from shared.paths import RunPaths
 from shared.versions import versions
 from tests.ports import free_port
 

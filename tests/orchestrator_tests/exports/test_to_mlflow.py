@@ -9,10 +9,10 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.exports.to_mlflow import KEY, export_to_mlflow
-from orchestrator.run import Run, keep_config
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run, keep_config
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.paths import RunPaths
 from shared.search.attributes import FAILURE
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage

@@ -16,9 +16,9 @@ from orchestrator.evaluation.scores import Scores, write_scores
 from orchestrator.events.events import read_events, recording
 from orchestrator.report import page
 from orchestrator.report.page import write_report
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
-from shared.paths import RunPaths
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.errors import TagsweepError
 from tests.postgres import (
     data_folder,
@@ -171,7 +171,7 @@ def test_on_a_network_filesystem_no_lock_is_trusted_against_the_record_of_anothe
         pass
     record = folder.with_name("postgres.keeper")
     record.write_text(ELSEWHERE)
-    monkeypatch.setattr("orchestrator.database.is_on_network", lambda _folder: True)
+    monkeypatch.setattr("orchestrator.runs.database.is_on_network", lambda _folder: True)
     with pytest.raises(TagsweepError, match=f"another.*remove {record}"), embedded_postgres(folder):
         pass
     monkeypatch.undo()

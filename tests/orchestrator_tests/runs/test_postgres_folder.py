@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.errors import TagsweepError
 from tests.postgres import data_folder, execute, servers
 

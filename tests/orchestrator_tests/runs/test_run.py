@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.run import (
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import (
     Run,
     database_of,
     define_run,
@@ -14,7 +15,6 @@ from orchestrator.run import (
 )
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError
-from shared.paths import RunPaths
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 

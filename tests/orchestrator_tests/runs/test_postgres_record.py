@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from orchestrator.postgres_record import Record, is_on_network, read_record, write_record
+from orchestrator.runs.postgres_record import Record, is_on_network, read_record, write_record
 
 
 @pytest.fixture

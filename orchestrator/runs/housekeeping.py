@@ -8,12 +8,12 @@ from pathlib import Path
 
 import optuna
 
-from orchestrator.run import Run, database_of
+from orchestrator.runs.locks import Lock, is_driven, locked
+from orchestrator.runs.run import Run, database_of
 from shared.errors import InputError, TagsweepError
 from shared.files import writing
 from shared.search.attributes import CONFIG, FINGERPRINT
 from shared.search.liveness import owners_of_running
-from shared.search.locks import Lock, is_driven, locked
 from shared.search.storage import opened_storage
 from shared.search.study import read_attrs, read_config, read_progress
 from shared.search.study_storage import StudyStorage

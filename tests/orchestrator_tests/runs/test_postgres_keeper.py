@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from tests.postgres import (
     data_folder,
     execute,
@@ -71,7 +71,7 @@ def test_the_last_of_many_processes_stops_the_server(folder: Path) -> None:
 def test_a_forked_process_that_leaves_does_not_take_the_server_along(folder: Path) -> None:
     script = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from orchestrator.database import embedded_postgres\n"
+        "from orchestrator.runs.database import embedded_postgres\n"
         "with embedded_postgres(Path(sys.argv[1])) as url:\n"
         "    pid = os.fork()\n"
         "    if pid: os.waitpid(pid, 0); print(Path(sys.argv[1], 'postmaster.pid').exists())\n"

@@ -8,11 +8,11 @@ from typing import Any
 
 from optuna.study import Study
 
-from orchestrator.secrets import read_secret
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.secrets import read_secret
 from shared.config import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.files import writing
-from shared.paths import RunPaths
 from shared.search.attributes import SEARCH_S, STORE
 from shared.search.budget import is_out_of_time, is_spent
 from shared.search.bulk_read import id_of
@@ -176,7 +176,7 @@ def database_of(run: Run) -> Iterator[str]:
     if run.storage_url is not None:
         yield run.storage_url
         return
-    from orchestrator.database import embedded_postgres
+    from orchestrator.runs.database import embedded_postgres
 
     with embedded_postgres(run.paths.database) as url:
         yield url

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator.housekeeping import (
+from orchestrator.runs.housekeeping import (
     StudySummary,
     delete_run,
     describe_loss,
@@ -12,11 +12,11 @@ from orchestrator.housekeeping import (
     export_trials,
     list_studies,
 )
-from orchestrator.run import Run, keep_config
+from orchestrator.runs.locks import Lock, locked
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.run import Run, keep_config
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.paths import RunPaths
-from shared.search.locks import Lock, locked
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 

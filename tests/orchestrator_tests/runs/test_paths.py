@@ -1,7 +1,7 @@
 from dataclasses import fields
 from pathlib import Path
 
-from shared.paths import RunPaths
+from orchestrator.runs.paths import RunPaths
 
 
 def test_every_file_of_a_run_lies_in_its_directory_under_a_name_of_its_own() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.secrets import read_secret
+from orchestrator.runs.secrets import read_secret
 from shared.errors import InputError
 
 NAME = "TAGSWEEP_STORAGE"

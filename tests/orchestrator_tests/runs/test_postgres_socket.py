@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from orchestrator.database import embedded_postgres
+from orchestrator.runs.database import embedded_postgres
 from shared.errors import TagsweepError
 from tests.postgres import (
     data_folder,
@@ -93,6 +93,6 @@ def test_no_server_is_started_beside_one_that_listens_elsewhere(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with _started_by_hand(folder, "-p", "5433"):
-        monkeypatch.setattr("orchestrator.database.START_TIMEOUT_S", 1)
+        monkeypatch.setattr("orchestrator.runs.database.START_TIMEOUT_S", 1)
         with pytest.raises(TagsweepError, match="in another process"), embedded_postgres(folder):
             pass

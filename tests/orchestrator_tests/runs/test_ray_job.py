@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.launch import Job, JobStatus, _Screen, launch, read_job, require_job
-from orchestrator.run import Run
+from orchestrator.runs.paths import RunPaths
+from orchestrator.runs.ray_job import Job, JobStatus, _Screen, launch, read_job, require_job
+from orchestrator.runs.run import Run
 from orchestrator.status import describe_job
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.paths import RunPaths
 
 NOWHERE = "http://127.0.0.1:1"
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import psycopg2
 from sqlalchemy.engine import URL
 
-from orchestrator.postgres_folder import SUPERUSER, create, failure, make_ready, program
-from orchestrator.postgres_keeper import READY, lock_path, try_lock
-from orchestrator.postgres_record import is_on_network, read_record, write_record
-from orchestrator.postgres_socket import is_served, remove_link, socket_folder
+from orchestrator.runs.postgres_folder import SUPERUSER, create, failure, make_ready, program
+from orchestrator.runs.postgres_keeper import READY, lock_path, try_lock
+from orchestrator.runs.postgres_record import is_on_network, read_record, write_record
+from orchestrator.runs.postgres_socket import is_served, remove_link, socket_folder
 from shared.errors import TagsweepError
 
 START_TIMEOUT_S = 60

@@ -1,0 +1,1 @@
+"""Keep runs: their files, database, locks and secrets, and their jobs on a cluster."""
