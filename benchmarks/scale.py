@@ -171,7 +171,7 @@ def _measure_driver(run: Run) -> dict[str, float]:
 
 
 def _poll(study: Study, tally: TrialTally, follower: Follower) -> None:
-    """Do with the study what `orchestrator.supervise.supervise` does between two sleeps."""
+    """Do with the study what `orchestrator.search.supervise.supervise` does between two sleeps."""
     progress = read_progress(study, tally)
     study.set_user_attr(SEARCH_S, 1.0)
     follower.look(PoolState(1), progress, 1.0)

@@ -30,7 +30,7 @@ from orchestrator.runs.run import (
     require_reach,
     storage_of_workers,
 )
-from orchestrator.supervise import DRIVER_DIED, Driver, hand_back, supervise
+from orchestrator.search.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal import quiet_keras
 from shared.config import load_config
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS

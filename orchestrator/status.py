@@ -24,8 +24,8 @@ from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.runs.locks import Lock, is_held
 from orchestrator.runs.ray_job import JobStatus
 from orchestrator.runs.run import Run, database_of
+from orchestrator.search.supervise import pace
 from orchestrator.stage import Stage, stage_of
-from orchestrator.supervise import pace
 from orchestrator.values import describe_s, say_values
 from shared.config import parse_config
 from shared.errors import TagsweepError

@@ -7,7 +7,7 @@ from operator import eq
 from optuna.study import Study
 
 from orchestrator.runs.locks import Lock, locked
-from orchestrator.supervise import DRIVER_DIED, WORKER_DIED, hand_back
+from orchestrator.search.supervise import DRIVER_DIED, WORKER_DIED, hand_back
 from shared.config import SweepConfig
 from shared.search.attributes import Owner
 from shared.search.budget import enqueue_first

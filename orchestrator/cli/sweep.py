@@ -95,7 +95,7 @@ def worker(
         from orchestrator.terminal import quiet_keras
 
         quiet_keras()
-        from orchestrator.attach import attach
+        from orchestrator.search.attach import attach
 
         open_terminal(None, LogLevel.WARNING, quiet=True)
         if not attach(storage, study_name):

@@ -11,7 +11,7 @@ from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
 from orchestrator.progress import Update
 from orchestrator.runs.locks import LockedError
-from orchestrator.supervise import Driver, pace, supervise
+from orchestrator.search.supervise import Driver, pace, supervise
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner
@@ -220,7 +220,7 @@ def test_what_ended_the_search_is_raised_whatever_comes_after_it(
 ) -> None:
     pool = ScriptedPool(TagsweepError("boom"))
     away = Mock(side_effect=OutageError("away"))
-    monkeypatch.setattr("orchestrator.supervise.hand_back", away)
+    monkeypatch.setattr("orchestrator.search.supervise.hand_back", away)
     with pytest.raises(TagsweepError, match="boom"):
         _supervise(study, storage, follower, pool)
     assert away.called
