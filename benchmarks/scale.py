@@ -28,7 +28,7 @@ from orchestrator.events.prometheus import Exposition
 from orchestrator.runs.database import embedded_postgres
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config, load_run
-from orchestrator.status import read_status
+from orchestrator.status.status import read_status
 from shared.search.attributes import SEARCH_S, Owner
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import id_of

@@ -21,8 +21,8 @@ from benchmarks.results import publish
 from orchestrator.runs.database import embedded_postgres
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from orchestrator.status import Status, opened_status
-from orchestrator.view import Screen, view
+from orchestrator.status.status import Status, opened_status
+from orchestrator.status.view import Screen, view
 from shared.config import SweepConfig, with_values
 from shared.search.attributes import NODE, WORKER
 from shared.search.bulk_count import TrialTally

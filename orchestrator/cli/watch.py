@@ -29,13 +29,13 @@ def status(
         raise typer.BadParameter("Choose one of --watch and --json.")
     with exit_codes():
         from orchestrator.runs.run import load_run
-        from orchestrator.status import describe_job, describe_status, read_status
+        from orchestrator.status.status import describe_job, describe_status, read_status
 
         current = load_run(run_dir, storage, {})
         if watch:
             from rich.console import Console
 
-            from orchestrator.watch import watch as show
+            from orchestrator.status.live import watch as show
 
             show(current, Console())
             return

@@ -16,6 +16,7 @@ from orchestrator.events.events import read_events
 from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.runs.run import Run
+from orchestrator.status.study_reader import FrontTrial
 from shared.config import SweepConfig
 from shared.search.attributes import (
     DATA,
@@ -27,7 +28,6 @@ from shared.search.attributes import (
     VERSIONS,
     WORKER,
 )
-from shared.search.following import FrontTrial
 from shared.search.objectives import rank
 from shared.search.study import progress_of
 from shared.sections import Objective

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-IMPORTED = ("orchestrator.pipeline", "orchestrator.status", "orchestrator.bundle.predict")
+IMPORTED = ("orchestrator.pipeline", "orchestrator.status.status", "orchestrator.bundle.predict")
 
 
 class Forks:

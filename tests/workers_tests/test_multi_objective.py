@@ -5,8 +5,8 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from orchestrator.status.study_reader import StudyReader
 from shared.search.attributes import AP_MACRO
-from shared.search.following import StudyReader
 from shared.search.study import load_study, read_progress
 from shared.search.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec

@@ -7,7 +7,7 @@ from rich.console import Console
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.ray_job import Job, JobStatus, _Screen, launch, read_job, require_job
 from orchestrator.runs.run import Run
-from orchestrator.status import describe_job
+from orchestrator.status.status import describe_job
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 

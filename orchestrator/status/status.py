@@ -20,18 +20,14 @@ from orchestrator.ensemble.progress import (
 )
 from orchestrator.evaluation.headline import headline
 from orchestrator.events.events import read_failure
-from orchestrator.nodes import NodeStatus, nodes_of
 from orchestrator.runs.locks import Lock, is_held
 from orchestrator.runs.ray_job import JobStatus
 from orchestrator.runs.run import Run, database_of
 from orchestrator.search.supervise import pace
 from orchestrator.stage import Stage, stage_of
-from orchestrator.values import describe_s, say_values
-from shared.config import parse_config
-from shared.errors import TagsweepError
-from shared.search.attributes import CONFIG, SEARCH_S
-from shared.search.bulk_read import id_of
-from shared.search.following import (
+from orchestrator.status.forecast import forecast
+from orchestrator.status.nodes import NodeStatus, nodes_of
+from orchestrator.status.study_reader import (
     Failure,
     Followed,
     FrontTrial,
@@ -39,7 +35,11 @@ from shared.search.following import (
     RunningTrial,
     StudyReader,
 )
-from shared.search.forecast import forecast
+from orchestrator.values import describe_s, say_values
+from shared.config import parse_config
+from shared.errors import TagsweepError
+from shared.search.attributes import CONFIG, SEARCH_S
+from shared.search.bulk_read import id_of
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage, redact
 from shared.search.study import StudyProgress, read_config
@@ -57,12 +57,12 @@ class Status:
     """Hold what `tagsweep status --json` prints; `test` and what follows need the bundle.
 
     `trials_per_min` and `seconds_left` are what the latest trials let expect, `seconds_left_range`
-    is its range (see `shared.search.forecast`); while there are too few, they are what the whole
-    search lets expect, without a range. `best_values` are the best trial's by objective, of which
-    `best_value` is the first; the Pareto front is empty with one objective. `improvements` end with
-    the latest, `failures` begin with it. `headline` is the result in lines, empty before it.
-    `ensemble` is known while one is made, `failure` is why the last command failed, where none is
-    at work.
+    is its range (see `orchestrator.status.forecast`); while there are too few, they are what the
+    whole search lets expect, without a range. `best_values` are the best trial's by objective, of
+    which `best_value` is the first; the Pareto front is empty with one objective. `improvements`
+    end with the latest, `failures` begin with it. `headline` is the result in lines, empty before
+    it. `ensemble` is known while one is made, `failure` is why the last command failed, where none
+    is at work.
     """
 
     study: str

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from orchestrator.nodes import nodes_of
-from shared.search.following import Followed, RunningTrial, Training
+from orchestrator.status.nodes import nodes_of
+from orchestrator.status.study_reader import Followed, RunningTrial, Training
 
 NOW_S = 10_000.0
 GRACE_S = 30.0

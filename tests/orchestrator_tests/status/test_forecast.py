@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shared.search.forecast import busy_share, forecast, union
+from orchestrator.status.forecast import busy_share, forecast, union
 
 
 def _finished(gaps: list[float], length: float = 1.0) -> list[tuple[float, float]]:

@@ -5,9 +5,9 @@ import pytest
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
+from orchestrator.status.study_reader import Failure, Improvement, StudyReader
 from shared.config import SweepConfig
 from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
-from shared.search.following import Failure, Improvement, StudyReader
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 from tests.rows import rows_read
@@ -48,7 +48,7 @@ def test_a_reading_that_failed_is_made_up_for(
 ) -> None:
     study.tell(_ask(study), 0.5)
     with monkeypatch.context() as broken:
-        broken.setattr("shared.search.following.read_values", lambda *_: 1 / 0)
+        broken.setattr("orchestrator.status.study_reader.read_values", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             follower.read(storage)
     assert follower.read(storage).improvements == (Improvement(1, 0, 0.5),)
@@ -167,8 +167,8 @@ def _end(study: Study, rng: random.Random, trials: list[Trial]) -> None:
 def test_whoever_comes_late_sees_what_was_seen_all_along(
     storage: StudyStorage, study_name: str, objective: tuple[str, ...], monkeypatch
 ) -> None:
-    monkeypatch.setattr("shared.search.following.MAX_GAPS", 4)
-    monkeypatch.setattr("shared.search.following.N_FAILURES", 3)
+    monkeypatch.setattr("orchestrator.status.study_reader.MAX_GAPS", 4)
+    monkeypatch.setattr("orchestrator.status.study_reader.N_FAILURES", 3)
     config = SweepConfig.model_validate({"study": {"objective": objective}})
     study, rng = open_study(storage, study_name, config, "f"), random.Random(len(objective))
     follower = StudyReader(study._study_id, study.directions)
@@ -189,7 +189,7 @@ def test_a_first_reading_is_bounded_however_many_trials_have_ended(
     storage: StudyStorage, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("MAX_GAPS", 4), ("N_FAILURES", 3), ("WINDOW_S", 0.0)):
-        monkeypatch.setattr(f"shared.search.following.{name}", value)
+        monkeypatch.setattr(f"orchestrator.status.study_reader.{name}", value)
     read = []
     for _ in range(2):
         for number in range(30):

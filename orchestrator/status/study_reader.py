@@ -10,6 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
+from orchestrator.status.forecast import MAX_GAPS, Span
 from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
 from shared.search.bulk_read import (
     Changes,
@@ -20,7 +21,6 @@ from shared.search.bulk_read import (
     read_trial_attrs,
     read_values,
 )
-from shared.search.forecast import MAX_GAPS, Span
 from shared.search.objectives import dominates, rank
 from shared.search.standing import (
     count_ended,

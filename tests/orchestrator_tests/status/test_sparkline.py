@@ -1,5 +1,5 @@
-from orchestrator.sparkline import BLOCKS, best_so_far, spark
-from shared.search.following import Improvement
+from orchestrator.status.sparkline import BLOCKS, best_so_far, spark
+from orchestrator.status.study_reader import Improvement
 
 IMPROVEMENTS = (Improvement(1, 0, 0.75), Improvement(50, 49, 0.25))
 

@@ -19,8 +19,8 @@ from orchestrator.events.events import recording
 from orchestrator.runs.locks import Lock, locked
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from orchestrator.status import describe_status, read_status
-from orchestrator.view import Screen, view
+from orchestrator.status.status import describe_status, read_status
+from orchestrator.status.view import Screen, view
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE

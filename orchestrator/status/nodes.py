@@ -3,8 +3,8 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from shared.search.following import WINDOW_S, Followed
-from shared.search.forecast import Span, busy_share
+from orchestrator.status.forecast import Span, busy_share
+from orchestrator.status.study_reader import WINDOW_S, Followed
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class NodeStatus:
 
     `workers` have a running trial; `training` are the trials that have been through an epoch at
     least, `starting` those that wait for a slot or are in their first. `utilisation`, 0 to 1, is
-    the share of the last minutes (`shared.search.following.WINDOW_S`) in which a worker had a trial
+    the share of the last minutes (`WINDOW_S` of the study's reader) in which a worker had a trial
     in training, on average over the node's workers; `silent_s` is since the last heartbeat of any.
     """
 

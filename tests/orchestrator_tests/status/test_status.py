@@ -3,15 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.nodes import NodeStatus
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
-from orchestrator.status import Status, describe_status, read_status
+from orchestrator.status.nodes import NodeStatus
+from orchestrator.status.status import Status, describe_status, read_status
+from orchestrator.status.study_reader import Failure
 from shared.config import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.search.attributes import SEARCH_S
-from shared.search.following import Failure
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 

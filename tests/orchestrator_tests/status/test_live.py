@@ -14,8 +14,8 @@ from orchestrator.runs.database import embedded_postgres
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
-from orchestrator.status import Status, opened_status
-from orchestrator.watch import is_over, readings, watch
+from orchestrator.status.live import is_over, readings, watch
+from orchestrator.status.status import Status, opened_status
 from shared.config import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FAILURE, NODE, WORKER
@@ -135,7 +135,7 @@ def _watched(run: Run, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, **
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.watch.time.sleep", interrupt)
+    monkeypatch.setattr("orchestrator.status.live.time.sleep", interrupt)
     file = io.StringIO()
     watch(run, Console(file=file, width=80, height=24, force_terminal=is_terminal, _environ=env))
     return file.getvalue()

@@ -10,13 +10,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.nodes import NodeStatus
-from orchestrator.sparkline import BLOCKS, PLAIN_BLOCKS, best_so_far, spark
 from orchestrator.stage import Stage
-from orchestrator.status import Status, describe_budget, describe_ensemble, describe_stage
+from orchestrator.status.forecast import CONFIDENCE
+from orchestrator.status.nodes import NodeStatus
+from orchestrator.status.sparkline import BLOCKS, PLAIN_BLOCKS, best_so_far, spark
+from orchestrator.status.status import Status, describe_budget, describe_ensemble, describe_stage
+from orchestrator.status.study_reader import RunningTrial
 from orchestrator.values import describe_s, say_values
-from shared.search.following import RunningTrial
-from shared.search.forecast import CONFIDENCE
 
 WIDE = 120
 """The width from which on less important columns are shown too."""

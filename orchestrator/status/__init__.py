@@ -1,0 +1,1 @@
+"""Say how far a run is, once or for as long as it lasts."""
