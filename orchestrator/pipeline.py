@@ -19,7 +19,6 @@ from orchestrator.data.stored import keep_data, keep_revisions
 from orchestrator.ensemble.candidates import choose
 from orchestrator.events.events import Events, read_events, recorded
 from orchestrator.events.follower import Follower
-from orchestrator.progress import show_lines, show_progress, show_wait
 from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.runs.locks import Lock, locked, require_free
 from orchestrator.runs.run import (
@@ -31,7 +30,8 @@ from orchestrator.runs.run import (
     storage_of_workers,
 )
 from orchestrator.search.supervise import DRIVER_DIED, Driver, hand_back, supervise
-from orchestrator.terminal import quiet_keras
+from orchestrator.terminal.console import quiet_keras
+from orchestrator.terminal.progress import show_lines, show_progress, show_wait
 from shared.config import load_config
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.budget import enqueue_first

@@ -26,9 +26,9 @@ from orchestrator.evaluation.bootstrap import compare, intervals
 from orchestrator.evaluation.headline import figure_of
 from orchestrator.evaluation.scores import write_scores
 from orchestrator.events.events import Events
-from orchestrator.progress import show_lines
 from orchestrator.runs.run import Run
-from orchestrator.terminal import quiet_keras
+from orchestrator.terminal.console import quiet_keras
+from orchestrator.terminal.progress import show_lines
 from shared.search.attributes import SEARCH_S
 from shared.search.space import default_params
 from shared.search.study import progress_of

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from orchestrator.cli.options import Quiet
 from orchestrator.cli.texts import read_input, texts_in, written
-from orchestrator.terminal import exit_codes
+from orchestrator.terminal.console import exit_codes
 
 if TYPE_CHECKING:
     from orchestrator.bundle.bundle import Bundle
@@ -51,7 +51,7 @@ def predict(
             predictor = _load_predictor(folder, texts, console)
         from orchestrator.bundle.predict import predict, predict_in_chunks
         from orchestrator.bundle.predictions import write_predictions
-        from orchestrator.progress import show_progress, with_rate
+        from orchestrator.terminal.progress import show_progress, with_rate
 
         names, class_column = manifest.label_names, manifest.class_column
         if text is not None and output is None:
@@ -79,7 +79,7 @@ def evaluate(
     """Measure a bundle on new labelled texts, and say whether they differ from its own."""
     with exit_codes():
         from orchestrator.data.dataset import load_labelled
-        from orchestrator.progress import show_wait
+        from orchestrator.terminal.progress import show_wait
 
         console = Console(stderr=True, quiet=quiet)
         with _opened(bundle) as (folder, manifest):
@@ -146,8 +146,8 @@ def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
 def _load(folder: Path, console: Console) -> "Bundle":
     """Read what is known to be a bundle: for its model, TensorFlow is imported."""
     from orchestrator.bundle.bundle import read_bundle
-    from orchestrator.progress import show_wait
-    from orchestrator.terminal import quiet_keras
+    from orchestrator.terminal.console import quiet_keras
+    from orchestrator.terminal.progress import show_wait
 
     with show_wait(console, "Loading the model"):
         quiet_keras()
@@ -155,7 +155,7 @@ def _load(folder: Path, console: Console) -> "Bundle":
 
 
 def _load_predictor(folder: Path, texts: Sequence[str], console: Console) -> "Predictor":
-    from orchestrator.progress import show_wait
+    from orchestrator.terminal.progress import show_wait
 
     loaded = _load(folder, console)
     with show_wait(console, "Loading the encoder"):

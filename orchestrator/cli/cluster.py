@@ -18,7 +18,7 @@ from orchestrator.cli.options import (
     Timeout,
     overrides,
 )
-from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

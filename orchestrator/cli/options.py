@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.runs.secrets import read_secret
-from orchestrator.terminal import LogLevel, exit_codes
+from orchestrator.terminal.console import LogLevel, exit_codes
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]

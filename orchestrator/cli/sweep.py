@@ -27,7 +27,7 @@ from orchestrator.cli.options import (
     Timeout,
     overrides,
 )
-from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
     from orchestrator.result import Result
@@ -92,7 +92,7 @@ def worker(
 ) -> None:
     """Attach this machine to a study as one more worker, without Ray."""
     with exit_codes():
-        from orchestrator.terminal import quiet_keras
+        from orchestrator.terminal.console import quiet_keras
 
         quiet_keras()
         from orchestrator.search.attach import attach

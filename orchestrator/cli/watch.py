@@ -12,7 +12,7 @@ from orchestrator.cli.options import (
     ServerStorage,
     Storage,
 )
-from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
 
 
 def status(

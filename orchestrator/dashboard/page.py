@@ -19,8 +19,8 @@ from orchestrator.dashboard.artifacts import StoredArtifacts
 from orchestrator.dashboard.note import describe_result, describe_search
 from orchestrator.data.prepare import Prepared
 from orchestrator.evaluation.scores import Scores
-from orchestrator.progress import Update
 from orchestrator.runs.run import Run
+from orchestrator.terminal.progress import Update
 from shared.store import MissingError
 
 REFRESH_S = 60.0

@@ -15,7 +15,7 @@ from rich.console import Console
 from orchestrator.dashboard.read_only import serve_read_only
 from orchestrator.listening import address_of, listen, require_loopback
 from orchestrator.runs.run import Run, database_of
-from orchestrator.terminal import LogLevel, open_terminal
+from orchestrator.terminal.console import LogLevel, open_terminal
 from shared.errors import InputError
 from shared.search.patience import Patience
 from shared.search.storage import opened_storage

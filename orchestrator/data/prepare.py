@@ -19,8 +19,8 @@ from orchestrator.data.embeddings import Embeddings, embed, embeddings_key
 from orchestrator.data.splits import Split, make_split, make_trial_folds
 from orchestrator.data.stored import Restored, known_revisions, part_of, restore
 from orchestrator.data.summary import describe_data, describe_split
-from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
 from orchestrator.runs.run import Run
+from orchestrator.terminal.progress import show_lines, show_progress, show_wait, with_rate
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.training.inputs import Fold

@@ -16,8 +16,8 @@ from orchestrator.ensemble.selection import Choice
 from orchestrator.ensemble.strategies import choose_each, measure_each
 from orchestrator.evaluation.headline import Figure
 from orchestrator.events.events import Events
-from orchestrator.progress import show_progress, show_wait
 from orchestrator.runs.run import Run
+from orchestrator.terminal.progress import show_progress, show_wait
 from shared.training.inputs import columns_of
 
 

@@ -22,7 +22,7 @@ from orchestrator.report.images import write_images
 from orchestrator.report.outcome import tell_outcome
 from orchestrator.report.panels import MARGINS_PX, PANEL_PX
 from orchestrator.runs.run import Run
-from orchestrator.values import say_value
+from orchestrator.terminal.words import say_value
 from shared.files import writing
 from shared.search.attributes import FINGERPRINT
 from shared.search.study import progress_of

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from orchestrator.progress import Update, show_progress
 from orchestrator.runs.run import Run
+from orchestrator.terminal.progress import Update, show_progress
 from shared.config import dump_config, with_values
 from shared.errors import InputError, TagsweepError
 from shared.files import writing

@@ -9,7 +9,7 @@ from uuid import uuid4
 import optuna
 
 from orchestrator.runs.locks import is_driven
-from orchestrator.signals import on_leaving
+from orchestrator.terminal.signals import on_leaving
 from shared.errors import InputError
 from shared.search.attributes import (
     FINGERPRINT,

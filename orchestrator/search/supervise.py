@@ -11,9 +11,9 @@ from operator import eq
 from optuna.study import Study
 
 from orchestrator.events.follower import Follower
-from orchestrator.progress import Update
 from orchestrator.runs.locks import LockedError
-from orchestrator.values import say_value
+from orchestrator.terminal.progress import Update
+from orchestrator.terminal.words import say_value
 from shared.errors import TagsweepError
 from shared.search.attributes import SEARCH_S, Failure, FailureKind, Limits, Owner
 from shared.search.budget import is_out_of_time

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.progress import LINE_EVERY_S
 from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
 from orchestrator.status.status import Status, describe_status, opened_status
 from orchestrator.status.view import Screen, view
-from orchestrator.values import describe_s
+from orchestrator.terminal.progress import LINE_EVERY_S
+from orchestrator.terminal.words import describe_s
 from shared.errors import InputError
 from shared.search.patience import is_outage
 

@@ -35,7 +35,7 @@ from orchestrator.status.study_reader import (
     RunningTrial,
     StudyReader,
 )
-from orchestrator.values import describe_s, say_values
+from orchestrator.terminal.words import describe_s, say_values
 from shared.config import parse_config
 from shared.errors import TagsweepError
 from shared.search.attributes import CONFIG, SEARCH_S

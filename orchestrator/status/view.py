@@ -16,7 +16,7 @@ from orchestrator.status.nodes import NodeStatus
 from orchestrator.status.sparkline import BLOCKS, PLAIN_BLOCKS, best_so_far, spark
 from orchestrator.status.status import Status, describe_budget, describe_ensemble, describe_stage
 from orchestrator.status.study_reader import RunningTrial
-from orchestrator.values import describe_s, say_values
+from orchestrator.terminal.words import describe_s, say_values
 
 WIDE = 120
 """The width from which on less important columns are shown too."""

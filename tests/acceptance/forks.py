@@ -59,7 +59,7 @@ class Forks:
 
 
 def _serve() -> None:
-    from orchestrator.terminal import quiet_keras
+    from orchestrator.terminal.console import quiet_keras
 
     for name in IMPORTED:
         importlib.import_module(name)

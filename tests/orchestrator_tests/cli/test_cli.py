@@ -43,7 +43,7 @@ def test_a_shell_completes_commands_and_options() -> None:
 @pytest.mark.parametrize("key", ["\x03", "\x04"])
 def test_ctrl_c_and_ctrl_d_at_a_prompt_stop_the_command_and_are_no_bug(key: str) -> None:
     code = (
-        "import typer; from orchestrator.terminal import exit_codes\n"
+        "import typer; from orchestrator.terminal.console import exit_codes\n"
         "def ask():\n"
         "    with exit_codes(): typer.confirm('Delete?')\n"
         "typer.run(ask)"

@@ -9,9 +9,9 @@ from optuna.trial import TrialState
 from orchestrator.events.events import Events, read_events
 from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
-from orchestrator.progress import Update
 from orchestrator.runs.locks import LockedError
 from orchestrator.search.supervise import Driver, pace, supervise
+from orchestrator.terminal.progress import Update
 from shared.config import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner

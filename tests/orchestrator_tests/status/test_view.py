@@ -10,7 +10,7 @@ from orchestrator.status.nodes import NodeStatus
 from orchestrator.status.status import Status, describe_status
 from orchestrator.status.study_reader import Failure, FrontTrial, Improvement, RunningTrial
 from orchestrator.status.view import Screen, view
-from orchestrator.values import describe_s
+from orchestrator.terminal.words import describe_s
 
 RUNNING = tuple(
     RunningTrial(100 + i, f"worker-{i}", "a-node", 4 if i else None, 0.375, 2.0, 1.0, 15.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from orchestrator.signals import LEAVE
-from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.signals import LEAVE
 from shared.errors import InputError, TagsweepError
 
 
@@ -108,7 +108,7 @@ def test_a_command_without_a_run_shows_warnings_only(capsys: pytest.CaptureFixtu
 
 RETRYING = """
 import logging
-from orchestrator.terminal import LogLevel, open_terminal
+from orchestrator.terminal.console import LogLevel, open_terminal
 open_terminal(None, LogLevel.WARNING, quiet=True)
 from huggingface_hub import hf_hub_download
 logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
@@ -122,8 +122,8 @@ def test_a_librarys_tries_to_reach_the_hub_are_not_told_one_by_one() -> None:
 
 SPEAK = """
 import logging, sys
-from orchestrator.progress import show_progress
-from orchestrator.terminal import LogLevel, exit_codes, open_terminal
+from orchestrator.terminal.progress import show_progress
+from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
 with exit_codes():
     console = open_terminal(None, LogLevel.WARNING, quiet=False)
     with show_progress(console, "Search", 3) as update:

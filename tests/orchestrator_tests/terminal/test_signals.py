@@ -3,7 +3,7 @@ import sys
 
 HEAR = """
 import os, signal
-from orchestrator.signals import on_leaving
+from orchestrator.terminal.signals import on_leaving
 heard = []
 {before}
 on_leaving(lambda number, _frame: heard.append(signal.Signals(number).name))

@@ -4,7 +4,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from orchestrator.progress import show_lines, show_progress, show_wait, with_rate
+from orchestrator.terminal.progress import show_lines, show_progress, show_wait, with_rate
 
 
 def _shown(*, terminal: bool, quiet: bool = False) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TextIO, cast
 import typer
 from rich.console import Console
 
-from orchestrator.signals import on_leaving
+from orchestrator.terminal.signals import on_leaving
 from shared.errors import TagsweepError
 from shared.gpu_memory import bound_memory
 

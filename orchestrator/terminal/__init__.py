@@ -1,0 +1,1 @@
+"""Meet the user at a terminal: errors, signals, progress and words."""
