@@ -11,6 +11,7 @@ from rich.console import Console
 
 from orchestrator.bundle.location import share_bundle
 from orchestrator.bundle.manifest import read_metrics
+from orchestrator.conclude import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.dashboard.page import show_making, show_search
 from orchestrator.dashboard.server import dashboard_beside
 from orchestrator.data.prepare import Prepared, prepare
@@ -19,7 +20,6 @@ from orchestrator.data.stored import keep_data, keep_revisions
 from orchestrator.ensemble.candidates import choose
 from orchestrator.events.events import Events, read_events, recorded
 from orchestrator.events.follower import Follower
-from orchestrator.result import Result, describe_replaced, ensemble, is_bundled
 from orchestrator.runs.locks import Lock, locked, require_free
 from orchestrator.runs.run import (
     Run,

@@ -22,6 +22,6 @@ def stage_of(run: Run, study: Study, storage: StudyStorage) -> Stage:
         return Stage.SEARCH
     if not run.paths.bundle.exists():
         return Stage.ENSEMBLE
-    from orchestrator.result import is_bundled  # which imports scikit-learn and takes a second
+    from orchestrator.conclude import is_bundled  # which imports scikit-learn and takes a second
 
     return Stage.DONE if is_bundled(run, study) else Stage.ENSEMBLE

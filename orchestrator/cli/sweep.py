@@ -30,7 +30,7 @@ from orchestrator.cli.options import (
 from orchestrator.terminal.console import LogLevel, exit_codes, open_terminal
 
 if TYPE_CHECKING:
-    from orchestrator.result import Result
+    from orchestrator.conclude import Result
     from orchestrator.runs.run import Run
 
 

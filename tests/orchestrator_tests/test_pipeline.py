@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import text
 
-from orchestrator import result
+from orchestrator import conclude
 from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.predict import embed_texts, load_predictor, predict
 from orchestrator.data.splits import make_folds
@@ -88,7 +88,7 @@ def test_a_result_whose_making_was_interrupted_is_made_again(
 ) -> None:
     other = replace(run, config=with_values(run.config, {"decisions": {"threshold": "half"}}))
     with monkeypatch.context() as patch:
-        patch.setattr(result, "share_bundle", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(conclude, "share_bundle", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run_all(other, CONSOLE)
     assert run_all(other, CONSOLE).is_new

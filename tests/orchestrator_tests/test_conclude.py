@@ -6,9 +6,9 @@ from typing import Any
 import optuna
 import pytest
 
+from orchestrator.conclude import _report, describe_replaced, ensemble_key, is_bundled
 from orchestrator.ensemble.candidates import choose
 from orchestrator.report import page
-from orchestrator.result import _report, describe_replaced, ensemble_key, is_bundled
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
