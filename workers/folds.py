@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from shared.training.metrics import AveragePrecision
+from shared.metrics import AveragePrecision
 
 VALIDATION_LOSS = "validation_loss"
 

@@ -16,6 +16,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from shared.metrics import average_precision, scores_of
 from shared.search.attributes import (
     AP_MACRO,
     AP_WEIGHTED,
@@ -33,7 +34,6 @@ from shared.search.pruning import Medians
 from shared.search.study_storage import StudyStorage
 from shared.sections import QUALITIES, Objective
 from shared.training.latency import latency_ms
-from shared.training.metrics import average_precision, scores_of
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer
 from workers.asking import Asked, Asker

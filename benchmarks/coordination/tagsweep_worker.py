@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
+from shared.metrics import AveragePrecision
 from shared.search import budget, bulk_write
 from shared.search.attributes import Owner
 from shared.search.storage import opened_storage
 from shared.search.study import load_study
 from shared.store import Store
-from shared.training.metrics import AveragePrecision
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch
 from workers import SearchArrays, WorkerSpec, asking, objective, reporting

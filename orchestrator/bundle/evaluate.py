@@ -12,7 +12,7 @@ from orchestrator.bundle.predict import Prediction, Predictor, embed_texts, pred
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.duplicates import first_rows, group_texts, hash_texts
 from shared.errors import InputError
-from shared.training.metrics import average_precision
+from shared.metrics import average_precision
 
 LEVEL = 0.01
 """The p-value below which a difference is called drift."""

@@ -13,10 +13,10 @@ from orchestrator.ensemble.baselines import Regularisation, logistic_regression
 from orchestrator.ensemble.fit import Job, fit
 from orchestrator.ensemble.members import Ensemble
 from orchestrator.evaluation.scores import Scores
+from shared.metrics import average_precision, class_quality
 from shared.sections import TrainingConfig
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
-from shared.training.metrics import average_precision, class_quality
 from shared.training.params import HeadParams, Task
 from shared.training.trainer import Trainer
 

@@ -14,7 +14,7 @@ from orchestrator.evaluation.bootstrap import (
 )
 from orchestrator.evaluation.resamples import left_out, measure_all
 from orchestrator.evaluation.scores import Scores
-from shared.training.metrics import AveragePrecision, average_precision
+from shared.metrics import AveragePrecision, average_precision
 
 
 def _scores(n: int, n_labels: int, noise: float = 0.3, seed: int = 0) -> Scores:

@@ -6,7 +6,7 @@ import pytest
 from orchestrator.ensemble.scoring import evaluate
 from orchestrator.evaluation.scores import Scores
 from orchestrator.report.outcome import N_MISTAKES, Outcome, _remark, tell_outcome, tell_ways
-from shared.training.metrics import average_precision
+from shared.metrics import average_precision
 from tests.tiny_bundle import comparison_of, decisions_of
 
 NAMES = ("a", "b")

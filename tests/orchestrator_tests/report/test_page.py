@@ -19,8 +19,8 @@ from orchestrator.report.page import write_report
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config import SweepConfig, with_values
+from shared.metrics import average_precision
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
-from shared.training.metrics import average_precision
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import comparison_of, decisions_of
 from workers import SearchArrays
