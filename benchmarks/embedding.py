@@ -17,10 +17,10 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from benchmarks.results import publish
 from orchestrator.data.dataset import Dataset, load_dataset
+from shared.config.sections import QUANTISED, DataConfig, EncoderConfig
 from shared.data.backends import LOSSLESS_COSINE, available, least_cosine
 from shared.data.encoder import count_tokens, encode, load_encoder, resolve_encoder
 from shared.data.openvino_backend import has_openvino
-from shared.sections import QUANTISED, DataConfig, EncoderConfig
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
 DEFAULT = "sentence-transformers"

@@ -23,14 +23,14 @@ from orchestrator.data.dataset import load_dataset
 from orchestrator.data.duplicates import group_texts
 from orchestrator.data.embeddings import embed
 from orchestrator.data.splits import make_split
-from shared.config import SweepConfig
+from shared.config.sections import DataConfig, EncoderConfig
+from shared.config.space import SpaceConfig
+from shared.config.sweep import SweepConfig
 from shared.data.encoder import resolve_encoder
 from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import FastTPESampler
-from shared.sections import DataConfig, EncoderConfig
-from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

@@ -23,7 +23,7 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from orchestrator.status.status import Status, opened_status
 from orchestrator.status.view import Screen, view
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.search.attributes import NODE, WORKER
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import id_of

@@ -32,7 +32,7 @@ from orchestrator.runs.run import (
 from orchestrator.search.supervise import DRIVER_DIED, Driver, hand_back, supervise
 from orchestrator.terminal.console import quiet_keras
 from orchestrator.terminal.progress import show_lines, show_progress, show_wait
-from shared.config import load_config
+from shared.config.sweep import load_config
 from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of

@@ -10,8 +10,8 @@ from orchestrator.bundle.bundle import write_bundle
 from orchestrator.bundle.reference import Reference
 from orchestrator.data.duplicates import hash_texts
 from orchestrator.ensemble.fused import fuse
+from shared.config.sections import DecisionsConfig, EncoderConfig
 from shared.data.encoder import resolve_encoder
-from shared.sections import DecisionsConfig, EncoderConfig
 
 WIDTH = 384
 LABELS = ("a", "b")

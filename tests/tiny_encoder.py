@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from shared.config.sections import EncoderConfig
 from shared.data.encoder import resolve_encoder
-from shared.sections import EncoderConfig
 
 N_TOKENS = 30522
 

@@ -4,11 +4,11 @@ import logging
 import threading
 from collections.abc import Callable
 
+from shared.config.sections import WorkersConfig
 from shared.search.bulk_write import beat
 from shared.search.liveness import Reaper
 from shared.search.patience import is_outage, reason_of
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.config.sections import WorkersConfig
 from shared.data.encoder import Encoder
 from shared.data.encoding import Chunk, Encoding, encoding_here
 from shared.errors import TagsweepError
-from shared.sections import WorkersConfig
 from shared.store import StoreError, TornError
 from workers.spec import SearchArrays, WorkerSpec
 

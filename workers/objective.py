@@ -16,6 +16,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from shared.config.sections import QUALITIES, Objective
 from shared.metrics import average_precision, scores_of
 from shared.search.attributes import (
     AP_MACRO,
@@ -32,7 +33,6 @@ from shared.search.bulk_read import id_of
 from shared.search.bulk_write import Ended
 from shared.search.pruning import Medians
 from shared.search.study_storage import StudyStorage
-from shared.sections import QUALITIES, Objective
 from shared.training.latency import latency_ms
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer

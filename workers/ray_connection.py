@@ -14,9 +14,9 @@ import ray
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
+from shared.config.sections import WorkersConfig
 from shared.cores import usable_cores
 from shared.errors import TagsweepError
-from shared.sections import WorkersConfig
 from shared.versions import PACKAGES
 from workers.watchdog import watching
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from shared.config.sections import WorkersConfig
 from shared.errors import TagsweepError
 from shared.gpu_memory import bound_memory
-from shared.sections import WorkersConfig
 from workers.launch import PoolState
 from workers.ray_session import (
     RaySession,

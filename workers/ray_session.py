@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import ray
 from ray.exceptions import RayError
 
+from shared.config.sections import WorkersConfig
 from shared.errors import InputError, TagsweepError
-from shared.sections import WorkersConfig
 from workers.ray_connection import StartError, connected, ended_processes, own_ray
 
 START_TRIES = 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.store import Store
 from shared.versions import versions
 

@@ -10,7 +10,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.search.bulk_trials import begin_trials
 from shared.search.bulk_write import Ended, Report, write_params, write_reports
 from shared.search.history import History

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.config.sections import EncoderConfig
 from shared.data.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
-from shared.sections import EncoderConfig
 
 N_TEXTS = 8_000
 BUDGETS = (16_384, 65_536, 262_144)

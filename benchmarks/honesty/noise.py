@@ -12,7 +12,7 @@ from orchestrator.ensemble.members import Fold, Team, kernel_team, train_teams
 from orchestrator.ensemble.strategies import choose_each
 from orchestrator.evaluation.bootstrap import compare, measure
 from orchestrator.evaluation.scores import Scores
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.store import Store
 from shared.training.params import HeadParams, LayerParams, Task
 

@@ -13,7 +13,7 @@ from orchestrator.data.splits import make_folds, make_split
 from orchestrator.ensemble.members import kernel_team
 from orchestrator.evaluation.bootstrap import measure
 from orchestrator.evaluation.scores import Scores
-from shared.sections import DataConfig
+from shared.config.sections import DataConfig
 
 N_TWINS = 1400
 N_FOLDS = 5

@@ -8,7 +8,7 @@ from optuna.study import Study
 
 from orchestrator.runs.locks import Lock, locked
 from orchestrator.search.supervise import DRIVER_DIED, WORKER_DIED, hand_back
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import Owner
 from shared.search.budget import enqueue_first
 from shared.search.bulk_read import id_of

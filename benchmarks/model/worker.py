@@ -9,13 +9,13 @@ from optuna.trial import TrialState
 
 from benchmarks.model.clock import NEVER_S, SimulatedTime
 from benchmarks.model.line import Died, Line
+from shared.config.sections import WorkersConfig
 from shared.search.attributes import Failure, FailureKind, Owner
 from shared.search.budget import ask
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_write import Ended, Report, beat, write_params, write_reports
 from shared.search.liveness import Reaper, retry
 from shared.search.patience import is_outage
-from shared.sections import WorkersConfig
 
 N_SLOTS = 2
 BACK = Failure(FailureKind.HANDED_BACK, "interrupted: the worker was told to stop")

@@ -8,11 +8,11 @@ from benchmarks.model.database import Database
 from benchmarks.model.driver import SimulatedDriver
 from benchmarks.model.worker import SimulatedWorker
 from orchestrator.runs.locks import Lock, LockedError
-from shared.config import SweepConfig
+from shared.config.sections import StudyConfig, WorkersConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import Owner
 from shared.search.bulk_read import id_of
 from shared.search.study import open_study
-from shared.sections import StudyConfig, WorkersConfig
 
 INTERVAL_S, SLOW_INTERVAL_S, GRACE_S = 10.0, 20.0, 30.0
 """A slow worker is too slow to watch others, and still quick enough to be heard."""

@@ -12,7 +12,7 @@ from shared.training.params import HeadParams, LayerParams
 
 Floats = npt.NDArray[np.float32]
 MAX_BATCH, MAX_LAYERS = 128, 3
-# Stands in for shared.config.TrainingConfig, which needs pydantic.
+# Stands in for shared.config.sections.TrainingConfig, which needs pydantic.
 TRAINING: Any = SimpleNamespace(
     max_epochs=200,
     early_stopping_patience=5,

@@ -9,8 +9,8 @@ from orchestrator.decisions.decide import decide
 from orchestrator.evaluation.bootstrap import drawn_differences, p_value_of
 from orchestrator.evaluation.quality import f1
 from orchestrator.evaluation.scores import Scores
+from shared.config.sections import DecisionsConfig
 from shared.metrics import average_precision
-from shared.sections import DecisionsConfig
 
 HALF = 0.5
 

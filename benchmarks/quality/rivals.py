@@ -15,7 +15,7 @@ from orchestrator.data.splits import Split
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.fit import Job, fit
 from orchestrator.ensemble.members import Fold, train_teams
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.space import suggest
 from shared.store import Store
 from shared.training.matrix import Matrix

@@ -20,10 +20,10 @@ from orchestrator.bundle.manifest import (
     read_metrics,
 )
 from orchestrator.bundle.reference import Reference, read_reference, write_reference
+from shared.config.sections import EncoderConfig
 from shared.data.encoder import Encoder
 from shared.errors import InputError
 from shared.files import replacing
-from shared.sections import EncoderConfig
 
 if TYPE_CHECKING:
     import keras

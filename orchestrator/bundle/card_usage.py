@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.bundle.manifest import BundledEncoder, Manifest
+from shared.config.sections import QUANTISED
 from shared.data.encoder import PACKAGE, PACKAGE_FOLDER, is_commit, is_packaged
-from shared.sections import QUANTISED
 
 
 def describe_usage(manifest: Manifest) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from shared.config.sections import EncoderConfig
+from shared.config.space import Section
 from shared.errors import InputError
-from shared.sections import EncoderConfig
-from shared.space_section import Section
 from shared.training.params import Task
 
 SCHEMA = 5

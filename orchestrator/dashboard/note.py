@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.data.prepare import Prepared
 from orchestrator.evaluation.headline import headline
 from orchestrator.runs.run import Run
-from shared.sections import EnsembleConfig
+from shared.config.sections import EnsembleConfig
 
 FIGURES = {
     "accuracy": "accuracy",

@@ -13,8 +13,8 @@ from orchestrator.data.class_column import class_names, one_hot
 from orchestrator.data.columns import BINARY, LeftOut, find_labels, require_binary
 from orchestrator.data.formulas import inert
 from orchestrator.data.tables import read_table, require_closed_quotes, require_column
+from shared.config.sections import DataConfig
 from shared.errors import InputError
-from shared.sections import DataConfig
 from shared.training.params import Task
 
 

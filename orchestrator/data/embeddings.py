@@ -26,10 +26,10 @@ from orchestrator.data.vectors import (
     write_json,
     write_vectors,
 )
+from shared.config.sections import QUANTISED
 from shared.data.encoder import Encoder, encode
 from shared.data.encoding import Loaded, OpenEncoding, encoding_here
 from shared.errors import TagsweepError
-from shared.sections import QUANTISED
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

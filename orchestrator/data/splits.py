@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.data.dataset import Dataset
+from shared.config.sections import DataConfig, StudyConfig
 from shared.files import writing
-from shared.sections import DataConfig, StudyConfig
 from shared.training.inputs import Fold, Rows
 
 Groups = npt.NDArray[np.int64]

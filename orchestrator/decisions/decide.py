@@ -25,7 +25,7 @@ from orchestrator.decisions.thresholds import (
     most_precision,
     most_recall,
 )
-from shared.sections import DecisionsConfig
+from shared.config.sections import DecisionsConfig
 from shared.training.params import Task
 
 MIN_EXAMPLES = 10

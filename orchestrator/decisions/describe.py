@@ -8,7 +8,7 @@ import numpy as np
 from orchestrator.decisions.decide import HALF, Decisions
 from orchestrator.evaluation.quality import f1, trueness
 from orchestrator.evaluation.scores import Scores
-from shared.sections import DecisionsConfig
+from shared.config.sections import DecisionsConfig
 from shared.training.params import Task
 
 AIMS = {

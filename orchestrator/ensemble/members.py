@@ -15,8 +15,8 @@ from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.fit import FitResult, Job, fit
 from orchestrator.ensemble.fused import fuse
 from orchestrator.ensemble.kernel import fit_kernel_machine
+from shared.config.sections import TrainingConfig
 from shared.errors import TagsweepError
-from shared.sections import TrainingConfig
 from shared.store import MissingError, Store, TornError
 from shared.training.head import build_head, from_embeddings, with_probabilities
 from shared.training.inputs import Widths, blocks_of, columns_of

@@ -13,8 +13,8 @@ from orchestrator.ensemble.baselines import Regularisation, logistic_regression
 from orchestrator.ensemble.fit import Job, fit
 from orchestrator.ensemble.members import Ensemble
 from orchestrator.evaluation.scores import Scores
+from shared.config.sections import TrainingConfig
 from shared.metrics import average_precision, class_quality
-from shared.sections import TrainingConfig
 from shared.training.head import build_head, with_probabilities
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams, Task

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared.sections import Objective
+from shared.config.sections import Objective
 from shared.training.params import Task
 
 Figure = Literal["ap_weighted", "ap_macro", "accuracy"]

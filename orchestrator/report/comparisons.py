@@ -19,7 +19,7 @@ from plotly.colors import sample_colorscale
 
 from orchestrator.report.figures import COLOURS, FAINT, TEMPLATE
 from orchestrator.report.panels import beside_each_other
-from shared.sections import Objective
+from shared.config.sections import Objective
 
 NAMES: Mapping[Objective, str] = {
     "validation_loss": "validation loss",

@@ -27,8 +27,8 @@ from orchestrator.report.figures import (
     learning_curves,
     precision_recall,
 )
+from shared.config.sections import Objective
 from shared.search.objectives import direction_of
-from shared.sections import Objective
 from shared.training.params import Task
 
 INK = "#2b3037"

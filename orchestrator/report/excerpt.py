@@ -8,8 +8,8 @@ import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from shared.config.sections import Objective
 from shared.search.objectives import direction_of
-from shared.sections import Objective
 
 
 def completed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

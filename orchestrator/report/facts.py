@@ -17,7 +17,8 @@ from orchestrator.report.comparisons import NAMES
 from orchestrator.report.outcome import Outcome
 from orchestrator.runs.run import Run
 from orchestrator.status.study_reader import FrontTrial
-from shared.config import SweepConfig
+from shared.config.sections import Objective
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import (
     DATA,
     EPOCHS,
@@ -30,7 +31,6 @@ from shared.search.attributes import (
 )
 from shared.search.objectives import rank
 from shared.search.study import progress_of
-from shared.sections import Objective
 from shared.store import Store
 from shared.training.params import Task
 

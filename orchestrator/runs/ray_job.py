@@ -17,7 +17,7 @@ from rich.console import Console
 
 from orchestrator.runs.run import Run
 from orchestrator.terminal.progress import Update, show_progress
-from shared.config import dump_config, with_values
+from shared.config.sweep import dump_config, with_values
 from shared.errors import InputError, TagsweepError
 from shared.files import writing
 

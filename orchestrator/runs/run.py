@@ -10,7 +10,7 @@ from optuna.study import Study
 
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.secrets import read_secret
-from shared.config import SweepConfig, dump_config, load_config, with_values
+from shared.config.sweep import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.files import writing
 from shared.search.attributes import SEARCH_S, STORE

@@ -36,7 +36,8 @@ from orchestrator.status.study_reader import (
     StudyReader,
 )
 from orchestrator.terminal.words import describe_s, say_values
-from shared.config import parse_config
+from shared.config.sections import StudyConfig
+from shared.config.sweep import parse_config
 from shared.errors import TagsweepError
 from shared.search.attributes import CONFIG, SEARCH_S
 from shared.search.bulk_read import id_of
@@ -44,7 +45,6 @@ from shared.search.patience import Patience
 from shared.search.storage import opened_storage, redact
 from shared.search.study import StudyProgress, read_config
 from shared.search.study_storage import StudyStorage
-from shared.sections import StudyConfig
 
 SHOWN_FAILURES = 3
 SHOWN_FRONT = 10

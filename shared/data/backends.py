@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from shared.config.sections import QUANTISED
 from shared.data.encoder import Encoder, encode, is_transformer, load_encoder
 from shared.data.openvino_backend import has_openvino
 from shared.errors import InputError
-from shared.sections import QUANTISED
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from shared.config.sections import EncoderConfig
 from shared.errors import InputError
 from shared.extras import way_to_install
-from shared.sections import EncoderConfig
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from shared.config.sections import WorkersConfig
 from shared.search.attributes import (
     CHECKPOINTS,
     DRIVER,
@@ -36,7 +37,6 @@ from shared.search.bulk_trials import (
 )
 from shared.search.leases import Leases
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 
 _TURN = threading.Lock()
 _REAPER = "reaper"

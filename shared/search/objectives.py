@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from optuna.study import StudyDirection
 
-from shared.sections import Objective
+from shared.config.sections import Objective
 
 MAXIMISED = ("ap_weighted", "ap_macro")
 """The objectives that are the better the greater they are."""

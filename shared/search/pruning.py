@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 from optuna.pruners import MedianPruner
 
-from shared.sections import PrunerConfig
+from shared.config.sections import PrunerConfig
 
 LATEST = 1000
 """So many complete trials decide on the median: as a sample of all, its rank would be within 3 % of

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 
-from shared.space_section import Range, SpaceConfig
+from shared.config.space import Range, SpaceConfig
 from shared.training.params import (
     Activation,
     HeadParams,

@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, select
 
-from shared.config import SweepConfig, parse_config
+from shared.config.sweep import SweepConfig, parse_config
 from shared.errors import InputError
 from shared.search.attributes import CONFIG, DATA, FINGERPRINT, LIMITS, SEARCH_S, UUID, Limits
 from shared.search.bulk_count import BestTrial, TrialTally

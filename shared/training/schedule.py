@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:  # training needs no pydantic, so that it runs where only Keras is
-    from shared.sections import TrainingConfig
+    from shared.config.sections import TrainingConfig
 
 MIN_DELTA = 1e-4
 """What Keras's ReduceLROnPlateau counts as an improvement."""

@@ -21,7 +21,7 @@ from shared.training.slot import Head
 from shared.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from shared.sections import TrainingConfig
+    from shared.config.sections import TrainingConfig
 
 MIN_STEPS = 16
 """Steps between two looks at a pack: heads whose pass ends meanwhile wait for the others."""

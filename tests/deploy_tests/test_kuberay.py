@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ray.scripts.scripts import cli
 
-from shared.sections import WorkersConfig
+from shared.config.sections import WorkersConfig
 from tests.deploy_tests.manifests import Manifest, Pod, pods, ray_cluster, selects
 
 SPOT_NODES = (

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from benchmarks.coordination.pgbouncer import pgbouncer
 from orchestrator.runs.locks import Lock, locked
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
 from shared.search.attributes import RETRY_OF, Owner
 from shared.search.budget import ask

@@ -9,7 +9,7 @@ import typer.main
 import yaml
 
 from orchestrator.cli import app
-from shared.config import load_config
+from shared.config.sweep import load_config
 
 LIMIT = 10
 """The commands from nothing to a running sweep on Kubernetes must be fewer."""

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.data.dataset import load_dataset
-from shared.sections import DataConfig
+from shared.config.sections import DataConfig
 
 
 def test_the_generator_writes_the_shipped_files(checkout: Path, tmp_path: Path) -> None:

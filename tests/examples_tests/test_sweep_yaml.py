@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from shared.config import SweepConfig, load_config, with_values
+from shared.config.sweep import SweepConfig, load_config, with_values
 
 
 def _keys(values: Any, prefix: str = "") -> set[str]:

@@ -12,7 +12,7 @@ from orchestrator.data.splits import Split
 from orchestrator.evaluation.scores import Scores
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.data.encoder import Encoder
 from tests.tiny_bundle import comparison_of
 

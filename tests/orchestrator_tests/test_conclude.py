@@ -11,7 +11,7 @@ from orchestrator.ensemble.candidates import choose
 from orchestrator.report import page
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.search.attributes import FINGERPRINT
 
 

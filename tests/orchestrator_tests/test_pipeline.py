@@ -21,7 +21,7 @@ from orchestrator.data.splits import make_folds
 from orchestrator.pipeline import run_all, run_prepare, run_search
 from orchestrator.runs.locks import Lock, LockedError, locked
 from orchestrator.runs.run import Run, define_run
-from shared.config import dump_config, parse_config, with_values
+from shared.config.sweep import dump_config, parse_config, with_values
 from shared.errors import InputError
 from shared.search.budget import is_spent
 from shared.search.study_storage import StudyStorage

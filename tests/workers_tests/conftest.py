@@ -6,13 +6,13 @@ import pytest
 from optuna.study import Study
 from optuna.trial import FixedTrial
 
-from shared.config import SweepConfig, with_values
+from shared.config.sections import WorkersConfig
+from shared.config.space import SpaceConfig
+from shared.config.sweep import SweepConfig, with_values
 from shared.search.attributes import UUID
 from shared.search.space import suggest
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
-from shared.space_section import SpaceConfig
 from shared.store import Store
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from benchmarks.outages import outage
 from orchestrator.runs.database import embedded_postgres
-from shared.config import with_values
+from shared.config.sweep import with_values
 from shared.search.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
 from shared.search.budget import ask
 from shared.search.liveness import owners_of_running

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from shared.config.sections import WorkersConfig
 from shared.errors import TagsweepError
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 from workers import SearchArrays, inline_pool, launch_workers
 
 INLINE = {"pool": "inline"}

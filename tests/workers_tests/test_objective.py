@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.config import with_values
+from shared.config.sweep import with_values
 from shared.search.attributes import (
     AP_MACRO,
     AP_WEIGHTED,

@@ -17,12 +17,12 @@ from tokenizers import Tokenizer
 
 from orchestrator.data import embeddings
 from orchestrator.data.embeddings import embed
+from shared.config.sections import EncoderConfig, WorkersConfig
 from shared.data import backends
 from shared.data.backends import Choice
 from shared.data.encoder import Encoder, find_again, resolve_encoder
 from shared.data.encoding import Encoded, Loaded
 from shared.errors import InputError, TagsweepError
-from shared.sections import EncoderConfig, WorkersConfig
 from shared.versions import versions
 from tests.processes import living_children
 from workers import launch_encoders, ray_encoders

@@ -15,12 +15,12 @@ from ray._raylet import GcsClient
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.exceptions import RayError, RayTaskError
 
+from shared.config.sections import WorkersConfig
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FAILURE, RETRY_OF, WORKER
 from shared.search.liveness import owners_of_running
 from shared.search.study import load_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 from tests.processes import living_children
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers, ray_pool
 from workers.ray_pool import require_lost

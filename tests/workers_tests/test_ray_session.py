@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 import ray
 
+from shared.config.sections import WorkersConfig
 from shared.errors import TagsweepError
 from shared.gpu_memory import USABLE, memory_share
-from shared.sections import WorkersConfig
 from tests.foreign import enter_foreign_folder
 from workers.ray_connection import PLACE
 from workers.ray_pool import Worker

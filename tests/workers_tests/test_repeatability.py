@@ -3,7 +3,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.config import with_values
+from shared.config.sweep import with_values
 from shared.search.study import accept_config, load_study
 from shared.search.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.search.attributes import RESUMED_AT, RETRY_OF, UUID, Failure, FailureKind, Owner
 from shared.search.budget import ask

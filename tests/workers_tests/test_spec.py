@@ -1,4 +1,4 @@
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.store import Store
 from workers import WorkerSpec
 

@@ -12,7 +12,7 @@ from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.card import model_card
 from orchestrator.bundle.manifest import BundledEncoder, read_manifest
 from orchestrator.bundle.predict import load_predictor, predict
-from shared.sections import EncoderConfig
+from shared.config.sections import EncoderConfig
 from tests.tiny_bundle import CLASSES, METRICS, metrics_of, write_tiny_bundle
 
 

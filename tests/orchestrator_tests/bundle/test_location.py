@@ -18,7 +18,7 @@ from orchestrator.data.vectors import (
 )
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
 
 KEY = "0123"

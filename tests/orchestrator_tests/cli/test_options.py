@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from orchestrator.cli.options import OPTIONS, overrides
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 
 
 def test_options_are_laid_out_as_sections_and_absent_ones_stay_absent() -> None:

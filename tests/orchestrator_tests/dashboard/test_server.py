@@ -19,7 +19,7 @@ from orchestrator.dashboard.server import _listen_at_a_free_port, dashboard_besi
 from orchestrator.listening import address_of
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.errors import InputError
 from tests.acceptance.commands import TAGSWEEP
 

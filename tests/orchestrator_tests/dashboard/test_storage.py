@@ -3,7 +3,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.dashboard.storage import MAX_CURVES, DashboardStorage, with_fewer_curves
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
 

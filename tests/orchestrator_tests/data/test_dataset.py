@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.data.dataset import Dataset, load_dataset, load_labelled, require_rows, texts_of
 from orchestrator.data.tables import read_table
+from shared.config.sections import DataConfig
 from shared.errors import InputError
-from shared.sections import DataConfig
 
 GOOD = "text,a,b\nfirst,0,1\nsecond,1,0\n"
 CLASSES = "id,text,topic\n7,x,tea\n8,y,sea\n9,z,tea \n5,w,sea\n"

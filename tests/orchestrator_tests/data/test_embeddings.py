@@ -14,11 +14,11 @@ from sentence_transformers import SentenceTransformer
 
 from orchestrator.data import embeddings
 from orchestrator.data.embeddings import Embeddings, embed, embeddings_key, encode_texts
+from shared.config.sections import EncoderConfig
 from shared.data import encoding
 from shared.data.backends import Choice
 from shared.data.encoder import Encoder, load_encoder, resolve_encoder
 from shared.data.encoding import Chunk, Encoded, Encoding, encode_chunk, encoding_here
-from shared.sections import EncoderConfig
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
 
@@ -79,7 +79,7 @@ def test_what_is_cached_is_not_made_again(
 def test_a_full_cache_loads_no_library(tmp_path: Path, encoder: Encoder) -> None:
     embed(["a"], encoder, tmp_path, ignore)
     code = (
-        "import sys; from pathlib import Path; from shared.sections import EncoderConfig;"
+        "import sys; from pathlib import Path; from shared.config.sections import EncoderConfig;"
         "from orchestrator.data.embeddings import embed;"
         "from shared.data.encoder import resolve_encoder;"
         "embed(['a'], resolve_encoder(EncoderConfig()), Path(sys.argv[1]), lambda *_: 1 / 0);"

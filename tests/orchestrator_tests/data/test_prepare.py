@@ -10,7 +10,7 @@ from rich.console import Console
 from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, define_run
-from shared.config import with_values
+from shared.config.sweep import with_values
 from shared.errors import InputError
 from tests.tiny_encoder import write_tiny_encoder
 

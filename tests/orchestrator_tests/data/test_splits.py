@@ -14,7 +14,7 @@ from orchestrator.data.splits import (
     read_split,
     write_split,
 )
-from shared.sections import DataConfig, StudyConfig
+from shared.config.sections import DataConfig, StudyConfig
 
 
 @st.composite

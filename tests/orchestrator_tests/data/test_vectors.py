@@ -18,10 +18,10 @@ from orchestrator.data.vectors import (
     vectors_path,
     write_facts,
 )
+from shared.config.sections import EncoderConfig
 from shared.data.encoder import Encoder, resolve_encoder
 from shared.data.encoding import Chunk, Encoded, Encoding, encoding_here
 from shared.errors import TagsweepError
-from shared.sections import EncoderConfig
 from tests.tiny_encoder import write_tiny_encoder
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]

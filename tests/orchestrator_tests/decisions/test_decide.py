@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.decisions.decide import MIN_EXAMPLES, Decisions, decide, take
-from shared.sections import DecisionsConfig
+from shared.config.sections import DecisionsConfig
 
 N_ROWS = 1500
 FOLDS = [np.arange(i, N_ROWS, 5) for i in range(5)]

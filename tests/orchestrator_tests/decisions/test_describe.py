@@ -7,7 +7,7 @@ from orchestrator.decisions.calibration import Curve
 from orchestrator.decisions.decide import Decisions, LabelDecision
 from orchestrator.decisions.describe import describe_decisions
 from orchestrator.evaluation.scores import Scores
-from shared.sections import DecisionsConfig
+from shared.config.sections import DecisionsConfig
 
 LABELS = np.array([[1, 0], [0, 1], [1, 0], [0, 0]], dtype=np.float32)
 CALIBRATED = np.array([[0.4, 0.2], [0.1, 0.6], [0.3, 0.1], [0.2, 0.7]], dtype=np.float32)

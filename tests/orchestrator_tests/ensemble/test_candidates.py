@@ -16,7 +16,7 @@ from orchestrator.ensemble.candidates import (
 )
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FINGERPRINT
 

@@ -11,8 +11,8 @@ from orchestrator.ensemble.baselines import Regularisation
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.members import Ensemble, Team, join, kernel_team, train_teams
 from orchestrator.ensemble.scoring import default_head, evaluate, score
+from shared.config.sections import TrainingConfig
 from shared.errors import TagsweepError
-from shared.sections import TrainingConfig
 from shared.store import Store
 from shared.training.params import HeadParams, InputParams, LayerParams
 from workers import SearchArrays

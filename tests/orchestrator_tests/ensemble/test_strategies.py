@@ -4,8 +4,8 @@ import pytest
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.members import Team, kernel_team, train_teams
 from orchestrator.ensemble.strategies import choose_each, measure_each
+from shared.config.sections import TrainingConfig
 from shared.metrics import average_precision
-from shared.sections import TrainingConfig
 from shared.store import Store
 from shared.training.params import HeadParams, LayerParams
 from workers import SearchArrays

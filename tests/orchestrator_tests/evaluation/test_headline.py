@@ -8,7 +8,7 @@ from orchestrator.evaluation.headline import (
     read_comparison,
     verdict,
 )
-from shared.sections import Objective
+from shared.config.sections import Objective
 from shared.training.params import Task
 from tests.tiny_bundle import comparison_of
 

@@ -11,7 +11,7 @@ from orchestrator.events.events import Events, read_events, recorded, recording
 from orchestrator.events.prometheus import Exposition
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
 from shared.versions import versions
 from tests.ports import free_port

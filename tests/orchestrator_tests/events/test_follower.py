@@ -9,7 +9,7 @@ from sqlalchemy import event
 from orchestrator.events.events import Events, read_events
 from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import WORKER, Failure, FailureKind
 from shared.search.liveness import retry
 from shared.search.study import StudyProgress, open_study

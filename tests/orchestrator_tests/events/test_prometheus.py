@@ -5,8 +5,8 @@ from optuna.trial import TrialState, create_trial
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.events.prometheus import Exposition, served
+from shared.config.sections import WatchConfig
 from shared.search.study import StudyProgress
-from shared.sections import WatchConfig
 from tests.ports import free_port
 
 

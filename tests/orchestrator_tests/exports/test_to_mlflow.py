@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from orchestrator.exports.to_mlflow import KEY, export_to_mlflow
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FAILURE
 from shared.search.study import open_study

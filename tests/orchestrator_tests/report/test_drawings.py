@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 
 from orchestrator.report.drawings import MAX_COMPARED, Drawing, draw_search
-from shared.sections import Objective
+from shared.config.sections import Objective
 from tests.orchestrator_tests.report.contrast import worst_contrast
 from tests.orchestrator_tests.report.trials import make_trial
 

@@ -18,7 +18,7 @@ from orchestrator.report import page
 from orchestrator.report.page import write_report
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.metrics import average_precision
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from tests.orchestrator_tests.report.trials import make_trial

@@ -15,7 +15,7 @@ from orchestrator.runs.housekeeping import (
 from orchestrator.runs.locks import Lock, locked
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage

@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.runs.locks import Lock, LockedError, is_driven, locked, require_free
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.patience import patiently
 from shared.search.storage import open_storage

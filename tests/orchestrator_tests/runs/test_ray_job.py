@@ -8,7 +8,7 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.ray_job import Job, JobStatus, _Screen, launch, read_job, require_job
 from orchestrator.runs.run import Run
 from orchestrator.status.status import describe_job
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 
 NOWHERE = "http://127.0.0.1:1"

@@ -13,7 +13,7 @@ from orchestrator.runs.run import (
     require_reach,
     storage_of_workers,
 )
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage

@@ -12,7 +12,7 @@ from orchestrator.events.prometheus import Exposition
 from orchestrator.runs.locks import LockedError
 from orchestrator.search.supervise import Driver, pace, supervise
 from orchestrator.terminal.progress import Update
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner
 from shared.search.budget import ask

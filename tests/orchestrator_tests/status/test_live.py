@@ -16,7 +16,7 @@ from orchestrator.runs.run import Run
 from orchestrator.stage import Stage
 from orchestrator.status.live import is_over, readings, watch
 from orchestrator.status.status import Status, opened_status
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
 from shared.search.attributes import FAILURE, NODE, WORKER
 from shared.search.patience import is_outage

@@ -9,7 +9,7 @@ from orchestrator.stage import Stage
 from orchestrator.status.nodes import NodeStatus
 from orchestrator.status.status import Status, describe_status, read_status
 from orchestrator.status.study_reader import Failure
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.search.attributes import SEARCH_S
 from shared.search.study import open_study

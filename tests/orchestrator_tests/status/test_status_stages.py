@@ -21,7 +21,7 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from orchestrator.status.status import describe_status, read_status
 from orchestrator.status.view import Screen, view
-from shared.config import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
 from shared.search.attributes import FAILURE
 from shared.search.study import open_study

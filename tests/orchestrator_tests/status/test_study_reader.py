@@ -6,7 +6,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from orchestrator.status.study_reader import Failure, Improvement, StudyReader
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage

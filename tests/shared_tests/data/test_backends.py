@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from shared.config.sections import EncoderConfig
 from shared.data import backends
 from shared.data.backends import Choice, available, choose_backend, least_cosine
 from shared.data.encoder import Encoder, encode, load_encoder, resolve_encoder
 from shared.errors import InputError
-from shared.sections import EncoderConfig
 
 TEXTS = [f"text {i} has " + "many " * (i % 7) + "words" for i in range(48)]
 

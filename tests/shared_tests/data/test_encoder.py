@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from shared.config.sections import EncoderConfig
 from shared.data.backends import available
 from shared.data.encoder import (
     count_tokens,
@@ -20,7 +21,6 @@ from shared.data.encoder import (
     resolve_encoder,
 )
 from shared.errors import InputError
-from shared.sections import EncoderConfig
 from tests.tiny_encoder import write_tiny_encoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -35,7 +35,7 @@ def test_the_packaged_encoder_is_found_by_both_its_names() -> None:
 
 def test_finding_an_encoder_loads_no_library() -> None:
     code = (
-        "import sys; from shared.sections import EncoderConfig;"
+        "import sys; from shared.config.sections import EncoderConfig;"
         "from shared.data.encoder import resolve_encoder; resolve_encoder(EncoderConfig());"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )

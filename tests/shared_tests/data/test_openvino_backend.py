@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pytest
 
+from shared.config.sections import EncoderConfig
 from shared.data import openvino_backend
 from shared.data.backends import least_cosine
 from shared.data.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
-from shared.sections import EncoderConfig
 
 TEXTS = ["a text", "another text that is longer", "text three, with more words than all the others"]
 
@@ -52,7 +52,7 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
 SIGNAL = """
 import gc, os, signal, threading
 from shared.data.encoder import encode, load_encoder, resolve_encoder
-from shared.sections import EncoderConfig
+from shared.config.sections import EncoderConfig
 encoder = resolve_encoder(EncoderConfig(backend="openvino"))
 models = [load_encoder(encoder)]
 encode(models[0], encoder, ["a text"])

@@ -6,7 +6,7 @@ import time
 
 from optuna.trial import TrialState
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.budget import ask, is_spent
 from shared.search.storage import open_storage
 from shared.search.study import load_study

@@ -12,14 +12,14 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from sqlalchemy import event, text
 
-from shared.config import SweepConfig
+from shared.config.sections import StudyConfig
+from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.attributes import Failure, FailureKind, Limits
 from shared.search.budget import ask, enqueue_first, is_spent
 from shared.search.bulk_count import TrialTally
 from shared.search.study import accept_config, load_study, open_study, read_progress
 from shared.search.study_storage import StudyStorage
-from shared.sections import StudyConfig
 
 CONFIG = SweepConfig()
 

@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import Connection, event
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import FAILURE_KIND
 from shared.search.bulk_count import BestTrial, TrialTally, count_failed
 from shared.search.study import open_study

@@ -5,7 +5,7 @@ import pytest
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import FAILURE, WORKER
 from shared.search.bulk_read import (
     Changes,

@@ -6,7 +6,8 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from shared.config import SweepConfig
+from shared.config.sections import WorkersConfig
+from shared.config.sweep import SweepConfig
 from shared.search.budget import ask
 from shared.search.bulk_read import read_sequences
 from shared.search.bulk_write import Ended, Report, beat, write_params, write_reports
@@ -14,7 +15,6 @@ from shared.search.liveness import Reaper
 from shared.search.storage import warn_of_spent_sequences
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 
 LAST = text("SELECT pg_sequence_last_value(CAST(:name AS regclass))")
 SET = text("SELECT setval(:name, :value)")

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.attributes import WORKER
 from shared.search.bulk_count import TrialTally
 from shared.search.bulk_read import Params

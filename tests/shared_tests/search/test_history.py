@@ -8,7 +8,8 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma_multiobjec
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from shared.config import SweepConfig
+from shared.config.sections import StudyConfig
+from shared.config.sweep import SweepConfig
 from shared.search import history as history_module
 from shared.search.attributes import Failure, FailureKind
 from shared.search.budget import ask
@@ -17,7 +18,6 @@ from shared.search.history import History
 from shared.search.liveness import retry
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import StudyConfig
 from tests.rows import rows_read
 
 LOST = Failure(FailureKind.LOST, "lost")

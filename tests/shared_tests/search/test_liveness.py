@@ -10,7 +10,8 @@ from optuna.trial import Trial, TrialState
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from shared.config import SweepConfig
+from shared.config.sections import WorkersConfig
+from shared.config.sweep import SweepConfig
 from shared.search import liveness
 from shared.search.attributes import (
     CHECKPOINTS,
@@ -28,7 +29,6 @@ from shared.search.liveness import Reaper, owners_of_running, retry
 from shared.search.storage import open_storage, opened_storage
 from shared.search.study import open_study
 from shared.search.study_storage import StudyStorage
-from shared.sections import WorkersConfig
 
 CONFIG = SweepConfig()
 WORKERS = WorkersConfig(heartbeat_interval_s=5, heartbeat_grace_s=30, max_retries=1)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, PendingRollbackError, ProgrammingError
 
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
 from shared.search.budget import ask
 from shared.search.bulk_study import lock_study

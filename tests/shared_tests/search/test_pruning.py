@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
+from shared.config.sections import PrunerConfig
 from shared.search.pruning import Medians, build_pruner
-from shared.sections import PrunerConfig
 
 
 def _worse_than_median_is_pruned(config: PrunerConfig, step: int) -> bool:

@@ -2,8 +2,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
+from shared.config.space import Range, SpaceConfig
 from shared.search.space import all_inputs, default_params, first_params, params_of, suggest
-from shared.space_section import Range, SpaceConfig
 from shared.training.params import InputParams, LayerParams
 
 WIDTHS = {"encoder": 384}

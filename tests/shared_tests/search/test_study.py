@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from shared.config import SweepConfig, parse_config, with_values
+from shared.config.sweep import SweepConfig, parse_config, with_values
 from shared.errors import InputError
 from shared.search.attributes import UUID
 from shared.search.storage import opened_storage
@@ -74,7 +74,7 @@ def test_processes_that_create_a_study_at_once_all_get_the_same(
 DYING = """
 import os, sys
 from optuna.study import Study
-from shared.config import SweepConfig
+from shared.config.sweep import SweepConfig
 from shared.search.storage import open_storage
 from shared.search.study import open_study
 

@@ -18,12 +18,12 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from shared.config.space import SpaceConfig
 from shared.search import tpe
 from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest
 from shared.search.tpe import Densities, FastTPESampler, reseed
-from shared.space_section import SpaceConfig
 from shared.training.params import HeadParams
 
 WIDTHS = {"encoder": 384}

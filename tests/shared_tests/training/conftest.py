@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.sections import TrainingConfig
+from shared.config.sections import TrainingConfig
 from shared.training.backends import current_backend
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams, LayerParams

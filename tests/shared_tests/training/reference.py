@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from shared.sections import TrainingConfig
+from shared.config.sections import TrainingConfig
 from shared.training.head import build_head, initial_weights
 from shared.training.params import HeadParams, LayerParams, Task
 from shared.training.slot import SHUFFLING

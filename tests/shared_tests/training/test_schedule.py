@@ -4,7 +4,7 @@ import keras
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sections import TrainingConfig
+from shared.config.sections import TrainingConfig
 from shared.training.schedule import Ending, Progress, advance
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.49995, 0.49, 0.4, 0.3, 0.30005, 0.6]), min_size=1)

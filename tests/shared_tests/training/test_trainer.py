@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shared.sections import TrainingConfig
+from shared.config.sections import TrainingConfig
 from shared.training.backends import current_backend
 from shared.training.head import build_head
 from shared.training.matrix import Matrix

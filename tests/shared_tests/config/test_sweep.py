@@ -7,9 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from shared.config import SweepConfig, dump_config, load_config, parse_config, with_values
+from shared.config.space import Range, Section
+from shared.config.sweep import SweepConfig, dump_config, load_config, parse_config, with_values
 from shared.errors import InputError
-from shared.space_section import Range, Section
 
 
 def _fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:

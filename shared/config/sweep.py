@@ -9,8 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError, model_validator
 
-from shared.errors import InputError
-from shared.sections import (
+from shared.config.sections import (
     DataConfig,
     DecisionsConfig,
     EncoderConfig,
@@ -20,7 +19,8 @@ from shared.sections import (
     WatchConfig,
     WorkersConfig,
 )
-from shared.space_section import Section, SpaceConfig
+from shared.config.space import Section, SpaceConfig
+from shared.errors import InputError
 
 
 class SweepConfig(Section):

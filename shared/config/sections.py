@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from shared.space_section import Choices, Section, as_list, require_distinct
+from shared.config.space import Choices, Section, as_list, require_distinct
 from shared.training.params import Task
 
 

@@ -1,0 +1,1 @@
+"""Define a sweep's configuration: its file, its sections and its search space."""
