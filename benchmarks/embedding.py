@@ -18,9 +18,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from benchmarks.results import publish
 from orchestrator.data.dataset import Dataset, load_dataset
 from shared.config.sections import QUANTISED, DataConfig, EncoderConfig
-from shared.data.backends import LOSSLESS_COSINE, available, least_cosine
-from shared.data.encoder import count_tokens, encode, load_encoder, resolve_encoder
-from shared.data.openvino_backend import has_openvino
+from shared.encoding.backends import LOSSLESS_COSINE, available, least_cosine
+from shared.encoding.encoder import count_tokens, encode, load_encoder, resolve_encoder
+from shared.encoding.openvino_backend import has_openvino
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
 DEFAULT = "sentence-transformers"

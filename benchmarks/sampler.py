@@ -26,7 +26,7 @@ from orchestrator.data.splits import make_split
 from shared.config.sections import DataConfig, EncoderConfig
 from shared.config.space import SpaceConfig
 from shared.config.sweep import SweepConfig
-from shared.data.encoder import resolve_encoder
+from shared.encoding.encoder import resolve_encoder
 from shared.search.bulk_trials import Begun
 from shared.search.history import History
 from shared.search.space import suggest

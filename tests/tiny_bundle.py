@@ -11,7 +11,7 @@ from orchestrator.bundle.reference import Reference
 from orchestrator.data.duplicates import hash_texts
 from orchestrator.ensemble.fused import fuse
 from shared.config.sections import DecisionsConfig, EncoderConfig
-from shared.data.encoder import resolve_encoder
+from shared.encoding.encoder import resolve_encoder
 
 WIDTH = 384
 LABELS = ("a", "b")

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from shared.config.sections import EncoderConfig
-from shared.data.encoder import resolve_encoder
+from shared.encoding.encoder import resolve_encoder
 
 N_TOKENS = 30522
 

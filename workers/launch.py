@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.config.sections import WorkersConfig
-from shared.data.encoder import Encoder
-from shared.data.encoding import Chunk, Encoding, encoding_here
+from shared.encoding.chunks import Chunk, Encoding, encoding_here
+from shared.encoding.encoder import Encoder
 from shared.errors import TagsweepError
 from shared.store import StoreError, TornError
 from workers.spec import SearchArrays, WorkerSpec

@@ -17,9 +17,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from shared.config.sections import WorkersConfig
-from shared.data.backends import choose_by_sample, load_chosen, sample_of
-from shared.data.encoder import Encoder, find_again
-from shared.data.encoding import Chunk, Encoded, Encoding, Loaded, describe, encode_chunk
+from shared.encoding.backends import choose_by_sample, load_chosen, sample_of
+from shared.encoding.chunks import Chunk, Encoded, Encoding, Loaded, describe, encode_chunk
+from shared.encoding.encoder import Encoder, find_again
 from shared.errors import InputError, TagsweepError
 from shared.gpu_memory import USABLE
 from shared.versions import require_versions, versions

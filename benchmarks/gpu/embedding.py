@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.config.sections import EncoderConfig
-from shared.data.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
 
 N_TEXTS = 8_000

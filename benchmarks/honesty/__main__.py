@@ -21,7 +21,7 @@ from orchestrator.data.dataset import load_dataset
 from orchestrator.data.duplicates import first_rows, group_texts
 from orchestrator.data.embeddings import embed
 from shared.config.sections import DataConfig, EncoderConfig
-from shared.data.encoder import resolve_encoder
+from shared.encoding.encoder import resolve_encoder
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"
 REPEATED = 0.2

@@ -21,7 +21,7 @@ from orchestrator.bundle.manifest import (
 )
 from orchestrator.bundle.reference import Reference, read_reference, write_reference
 from shared.config.sections import EncoderConfig
-from shared.data.encoder import Encoder
+from shared.encoding.encoder import Encoder
 from shared.errors import InputError
 from shared.files import replacing
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator.bundle.manifest import BundledEncoder, Manifest
 from shared.config.sections import QUANTISED
-from shared.data.encoder import PACKAGE, PACKAGE_FOLDER, is_commit, is_packaged
+from shared.encoding.encoder import PACKAGE, PACKAGE_FOLDER, is_commit, is_packaged
 
 
 def describe_usage(manifest: Manifest) -> str:

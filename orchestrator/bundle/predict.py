@@ -12,8 +12,8 @@ from orchestrator.bundle.bundle import Bundle
 from orchestrator.bundle.manifest import BundledEncoder
 from orchestrator.data.embeddings import encode_texts
 from orchestrator.decisions.decide import take
-from shared.data.backends import choose_backend
-from shared.data.encoder import Encoder, load_encoder, resolve_encoder
+from shared.encoding.backends import choose_backend
+from shared.encoding.encoder import Encoder, load_encoder, resolve_encoder
 from shared.errors import InputError
 
 if TYPE_CHECKING:

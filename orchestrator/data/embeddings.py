@@ -27,8 +27,8 @@ from orchestrator.data.vectors import (
     write_vectors,
 )
 from shared.config.sections import QUANTISED
-from shared.data.encoder import Encoder, encode
-from shared.data.encoding import Loaded, OpenEncoding, encoding_here
+from shared.encoding.chunks import Loaded, OpenEncoding, encoding_here
+from shared.encoding.encoder import Encoder, encode
 from shared.errors import TagsweepError
 
 if TYPE_CHECKING:

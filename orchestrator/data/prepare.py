@@ -21,7 +21,7 @@ from orchestrator.data.stored import Restored, known_revisions, part_of, restore
 from orchestrator.data.summary import describe_data, describe_split
 from orchestrator.runs.run import Run
 from orchestrator.terminal.progress import show_lines, show_progress, show_wait, with_rate
-from shared.data.encoder import Encoder, resolve_encoder
+from shared.encoding.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.training.inputs import Fold
 from workers import launch_encoders

@@ -10,7 +10,7 @@ import numpy as np
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.embeddings import Embeddings, embeddings_key
 from orchestrator.runs.run import Run
-from shared.data.encoder import Encoder, resolve_encoder
+from shared.encoding.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.files import writing
 from shared.search.attributes import DATA, FINGERPRINT, LABELS, STORE

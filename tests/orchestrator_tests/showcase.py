@@ -13,7 +13,7 @@ from orchestrator.evaluation.scores import Scores
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config.sweep import SweepConfig, with_values
-from shared.data.encoder import Encoder
+from shared.encoding.encoder import Encoder
 from tests.tiny_bundle import comparison_of
 
 DECISIONS = {"test": {"f1_macro": {"half": 0.4, "tuned": 0.45}}}

@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 from orchestrator.data import embeddings
 from orchestrator.data.embeddings import embed
 from shared.config.sections import EncoderConfig, WorkersConfig
-from shared.data import backends
-from shared.data.backends import Choice
-from shared.data.encoder import Encoder, find_again, resolve_encoder
-from shared.data.encoding import Encoded, Loaded
+from shared.encoding import backends
+from shared.encoding.backends import Choice
+from shared.encoding.chunks import Encoded, Loaded
+from shared.encoding.encoder import Encoder, find_again, resolve_encoder
 from shared.errors import InputError, TagsweepError
 from shared.versions import versions
 from tests.processes import living_children

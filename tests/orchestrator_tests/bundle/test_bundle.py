@@ -15,7 +15,7 @@ import pytest
 from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.manifest import SCHEMA, read_manifest, read_metrics
 from shared.config.sections import EncoderConfig
-from shared.data.encoder import Encoder, resolve_encoder
+from shared.encoding.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from tests.tiny_bundle import METRICS, tiny_members, tiny_reference, write_tiny_bundle
 

@@ -15,10 +15,10 @@ from sentence_transformers import SentenceTransformer
 from orchestrator.data import embeddings
 from orchestrator.data.embeddings import Embeddings, embed, embeddings_key, encode_texts
 from shared.config.sections import EncoderConfig
-from shared.data import encoding
-from shared.data.backends import Choice
-from shared.data.encoder import Encoder, load_encoder, resolve_encoder
-from shared.data.encoding import Chunk, Encoded, Encoding, encode_chunk, encoding_here
+from shared.encoding import chunks
+from shared.encoding.backends import Choice
+from shared.encoding.chunks import Chunk, Encoded, Encoding, encode_chunk, encoding_here
+from shared.encoding.encoder import Encoder, load_encoder, resolve_encoder
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
 
@@ -37,7 +37,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.extend(chunk)
         return encode_chunk(model, encoder, chunk)
 
-    monkeypatch.setattr(encoding, "encode_chunk", record)
+    monkeypatch.setattr(chunks, "encode_chunk", record)
     monkeypatch.setattr(embeddings, "CHUNK", 2)
     return seen
 
@@ -81,7 +81,7 @@ def test_a_full_cache_loads_no_library(tmp_path: Path, encoder: Encoder) -> None
     code = (
         "import sys; from pathlib import Path; from shared.config.sections import EncoderConfig;"
         "from orchestrator.data.embeddings import embed;"
-        "from shared.data.encoder import resolve_encoder;"
+        "from shared.encoding.encoder import resolve_encoder;"
         "embed(['a'], resolve_encoder(EncoderConfig()), Path(sys.argv[1]), lambda *_: 1 / 0);"
         "sys.exit('torch' in sys.modules)"
     )
@@ -213,11 +213,11 @@ def test_the_cache_says_what_was_chosen_and_is_taken_whatever_is_chosen_later(
         chosen = replace(encoder, backend="torch-bf16")
         return Choice("torch-bf16", 2.5, 0.9999, 5), load_encoder(chosen)
 
-    monkeypatch.setattr(encoding, "choose_backend", choose)
+    monkeypatch.setattr(chunks, "choose_backend", choose)
     made = embed(TEXTS, encoder, tmp_path, ignore)
     facts = json.loads((tmp_path / f"{made.key}.json").read_text())
     assert (facts["backend"], facts["speedup"], facts["cosine_min"]) == ("torch-bf16", 2.5, 0.9999)
-    monkeypatch.delattr(encoding, "choose_backend")
+    monkeypatch.delattr(chunks, "choose_backend")
     np.testing.assert_array_equal(embed(TEXTS, encoder, tmp_path, ignore).vectors, made.vectors)
 
 

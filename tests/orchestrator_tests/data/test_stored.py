@@ -7,7 +7,7 @@ import pytest
 from orchestrator.data.stored import ENCODER, keep_data, restore
 from orchestrator.runs.run import Run, define_run
 from shared.config.sweep import SweepConfig, parse_config, with_values
-from shared.data.encoder import resolve_encoder
+from shared.encoding.encoder import resolve_encoder
 from shared.errors import InputError
 from shared.search.attributes import LABELS, STORE
 from shared.search.study import open_study

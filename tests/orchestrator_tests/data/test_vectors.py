@@ -19,8 +19,8 @@ from orchestrator.data.vectors import (
     write_facts,
 )
 from shared.config.sections import EncoderConfig
-from shared.data.encoder import Encoder, resolve_encoder
-from shared.data.encoding import Chunk, Encoded, Encoding, encoding_here
+from shared.encoding.chunks import Chunk, Encoded, Encoding, encoding_here
+from shared.encoding.encoder import Encoder, resolve_encoder
 from shared.errors import TagsweepError
 from tests.tiny_encoder import write_tiny_encoder
 

@@ -10,8 +10,8 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from shared.config.sections import EncoderConfig
-from shared.data.backends import available
-from shared.data.encoder import (
+from shared.encoding.backends import available
+from shared.encoding.encoder import (
     count_tokens,
     encode,
     encode_sorted,
@@ -36,7 +36,7 @@ def test_the_packaged_encoder_is_found_by_both_its_names() -> None:
 def test_finding_an_encoder_loads_no_library() -> None:
     code = (
         "import sys; from shared.config.sections import EncoderConfig;"
-        "from shared.data.encoder import resolve_encoder; resolve_encoder(EncoderConfig());"
+        "from shared.encoding.encoder import resolve_encoder; resolve_encoder(EncoderConfig());"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

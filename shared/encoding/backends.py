@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config.sections import QUANTISED
-from shared.data.encoder import Encoder, encode, is_transformer, load_encoder
-from shared.data.openvino_backend import has_openvino
+from shared.encoding.encoder import Encoder, encode, is_transformer, load_encoder
+from shared.encoding.openvino_backend import has_openvino
 from shared.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from shared.config.sections import EncoderConfig
-from shared.data import openvino_backend
-from shared.data.backends import least_cosine
-from shared.data.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding import openvino_backend
+from shared.encoding.backends import least_cosine
+from shared.encoding.encoder import encode, load_encoder, resolve_encoder
 from shared.errors import InputError
 
 TEXTS = ["a text", "another text that is longer", "text three, with more words than all the others"]
@@ -43,7 +43,7 @@ def test_a_transformer_that_openvino_cannot_compute_is_refused(
 
 def test_openvino_tells_nobody_that_it_is_used() -> None:
     code = (
-        "import sys; from shared.data.openvino_backend import _openvino; _openvino();"
+        "import sys; from shared.encoding.openvino_backend import _openvino; _openvino();"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -51,7 +51,7 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
 
 SIGNAL = """
 import gc, os, signal, threading
-from shared.data.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding.encoder import encode, load_encoder, resolve_encoder
 from shared.config.sections import EncoderConfig
 encoder = resolve_encoder(EncoderConfig(backend="openvino"))
 models = [load_encoder(encoder)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from shared.data.backends import Choice, choose_backend
-from shared.data.encoder import Encoder, encode_counted, length_limit
+from shared.encoding.backends import Choice, choose_backend
+from shared.encoding.encoder import Encoder, encode_counted, length_limit
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -130,7 +130,7 @@ def load_encoder(encoder: Encoder) -> "SentenceTransformer":
     if encoder.max_seq_length is not None:
         _limit_length(model, encoder.name, encoder.max_seq_length)
     if is_openvino:
-        from shared.data.openvino_backend import compute_with_openvino
+        from shared.encoding.openvino_backend import compute_with_openvino
 
         compute_with_openvino(model, encoder)
     return model.bfloat16() if encoder.backend == "torch-bf16" else model

@@ -1,1 +1,0 @@
-"""Turn a CSV into embeddings and splits."""

@@ -1,0 +1,1 @@
+"""Turn texts into vectors with a sentence encoder, on the fastest backend that agrees."""
