@@ -19,7 +19,9 @@ from benchmarks.results import publish
 from orchestrator.data.dataset import Dataset, load_dataset
 from shared.config.sections import QUANTISED, DataConfig, EncoderConfig
 from shared.encoding.backends import LOSSLESS_COSINE, available, least_cosine
-from shared.encoding.encoder import count_tokens, encode, load_encoder, resolve_encoder
+from shared.encoding.encode import count_tokens, encode
+from shared.encoding.encoder import resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.encoding.openvino_backend import has_openvino
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from shared.config.sections import EncoderConfig
-from shared.encoding.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding.encode import encode
+from shared.encoding.encoder import resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.errors import InputError
 
 N_TEXTS = 8_000

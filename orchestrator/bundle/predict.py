@@ -13,7 +13,8 @@ from orchestrator.bundle.manifest import BundledEncoder
 from orchestrator.data.embeddings import encode_texts
 from orchestrator.decisions.decide import take
 from shared.encoding.backends import choose_backend
-from shared.encoding.encoder import Encoder, load_encoder, resolve_encoder
+from shared.encoding.encoder import Encoder, resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.errors import InputError
 
 if TYPE_CHECKING:

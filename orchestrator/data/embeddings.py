@@ -28,7 +28,8 @@ from orchestrator.data.vectors import (
 )
 from shared.config.sections import QUANTISED
 from shared.encoding.chunks import Loaded, OpenEncoding, encoding_here
-from shared.encoding.encoder import Encoder, encode
+from shared.encoding.encode import encode
+from shared.encoding.encoder import Encoder
 from shared.errors import TagsweepError
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config.sections import QUANTISED
-from shared.encoding.encoder import Encoder, encode, is_transformer, load_encoder
+from shared.encoding.encode import encode, is_transformer
+from shared.encoding.encoder import Encoder
+from shared.encoding.load import load_encoder
 from shared.encoding.openvino_backend import has_openvino
 from shared.errors import InputError
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.encoding.backends import Choice, choose_backend
-from shared.encoding.encoder import Encoder, encode_counted, length_limit
+from shared.encoding.encode import encode_counted, length_limit
+from shared.encoding.encoder import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

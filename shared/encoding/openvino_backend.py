@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.encoding.encoder import Encoder, is_transformer
+from shared.encoding.encode import is_transformer
+from shared.encoding.encoder import Encoder
 from shared.errors import InputError
 from shared.extras import way_to_install
 

@@ -18,7 +18,8 @@ from shared.config.sections import EncoderConfig
 from shared.encoding import chunks
 from shared.encoding.backends import Choice
 from shared.encoding.chunks import Chunk, Encoded, Encoding, encode_chunk, encoding_here
-from shared.encoding.encoder import Encoder, load_encoder, resolve_encoder
+from shared.encoding.encoder import Encoder, resolve_encoder
+from shared.encoding.load import load_encoder
 
 TEXTS = ["b", "a longer text", "b", "one more", "the longest text of them all", "a"]
 

@@ -8,7 +8,9 @@ from sentence_transformers import SentenceTransformer
 from shared.config.sections import EncoderConfig
 from shared.encoding import backends
 from shared.encoding.backends import Choice, available, choose_backend, least_cosine
-from shared.encoding.encoder import Encoder, encode, load_encoder, resolve_encoder
+from shared.encoding.encode import encode
+from shared.encoding.encoder import Encoder, resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.errors import InputError
 
 TEXTS = [f"text {i} has " + "many " * (i % 7) + "words" for i in range(48)]

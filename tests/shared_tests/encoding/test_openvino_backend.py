@@ -7,7 +7,9 @@ import pytest
 from shared.config.sections import EncoderConfig
 from shared.encoding import openvino_backend
 from shared.encoding.backends import least_cosine
-from shared.encoding.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding.encode import encode
+from shared.encoding.encoder import resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.errors import InputError
 
 TEXTS = ["a text", "another text that is longer", "text three, with more words than all the others"]
@@ -51,7 +53,9 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
 
 SIGNAL = """
 import gc, os, signal, threading
-from shared.encoding.encoder import encode, load_encoder, resolve_encoder
+from shared.encoding.encode import encode
+from shared.encoding.encoder import resolve_encoder
+from shared.encoding.load import load_encoder
 from shared.config.sections import EncoderConfig
 encoder = resolve_encoder(EncoderConfig(backend="openvino"))
 models = [load_encoder(encoder)]
