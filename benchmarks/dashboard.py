@@ -27,7 +27,7 @@ from benchmarks.coordination.task import Task, fill
 from benchmarks.results import publish
 from orchestrator.dashboard.storage import MAX_CURVES
 from orchestrator.runs.database import embedded_postgres
-from shared.search.storage import opened_storage
+from shared.study.tables.storage import opened_storage
 
 BIN = Path(sys.executable).parent
 STUDY = "large"

@@ -12,7 +12,7 @@ from benchmarks.coordination.measure import measure
 from benchmarks.coordination.task import Task
 from benchmarks.results import publish
 from orchestrator.runs.database import embedded_postgres
-from shared.search.storage import opened_storage
+from shared.study.tables.storage import opened_storage
 
 VARIATIONS = ("synchronous_commit = off", "fsync = off", "shared_buffers = 512MB", "jit = off")
 LOAD = (8, 64, 20, 0.0)

@@ -27,10 +27,10 @@ from shared.config.sections import DataConfig, EncoderConfig
 from shared.config.space import SpaceConfig
 from shared.config.sweep import SweepConfig
 from shared.encoding.encoder import resolve_encoder
-from shared.search.bulk_trials import Begun
-from shared.search.history import History
-from shared.search.space import suggest
-from shared.search.tpe import FastTPESampler
+from shared.study.sampler.history import History
+from shared.study.sampler.tpe import FastTPESampler
+from shared.study.space import suggest
+from shared.study.tables.trials import Begun
 from shared.training.params import HeadParams
 
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

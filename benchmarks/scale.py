@@ -29,14 +29,14 @@ from orchestrator.runs.database import embedded_postgres
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config, load_run
 from orchestrator.status.status import read_status
-from shared.search.attributes import SEARCH_S, Owner
-from shared.search.bulk_count import TrialTally
-from shared.search.bulk_read import id_of
-from shared.search.pruning import Medians
-from shared.search.storage import opened_storage
-from shared.search.study import load_study, read_progress
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import SEARCH_S, Owner
+from shared.study.pruning import Medians
+from shared.study.study import load_study, read_progress
+from shared.study.tables.count import TrialTally
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 from workers import PoolState, WorkerSpec
 from workers.asking import Asker
 from workers.heartbeat import Heartbeat

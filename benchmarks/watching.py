@@ -24,15 +24,15 @@ from orchestrator.runs.run import Run
 from orchestrator.status.status import Status, opened_status
 from orchestrator.status.view import Screen, view
 from shared.config.sweep import SweepConfig, with_values
-from shared.search.attributes import NODE, WORKER
-from shared.search.bulk_count import TrialTally
-from shared.search.bulk_read import id_of
-from shared.search.bulk_trials import Begun, begin_trials
-from shared.search.bulk_write import Ended, Report, write_reports
-from shared.search.liveness import alone
-from shared.search.storage import opened_storage
-from shared.search.study import open_study, read_progress
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import NODE, WORKER
+from shared.study.liveness import alone
+from shared.study.study import open_study, read_progress
+from shared.study.tables.count import TrialTally
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.trials import Begun, begin_trials
+from shared.study.tables.write import Ended, Report, write_reports
 
 N_RUNNING = 64
 N_STEPS = 50

@@ -29,9 +29,9 @@ from orchestrator.events.events import Events
 from orchestrator.runs.run import Run
 from orchestrator.terminal.console import quiet_keras
 from orchestrator.terminal.progress import show_lines
-from shared.search.attributes import SEARCH_S
-from shared.search.space import default_params
-from shared.search.study import progress_of
+from shared.study.attributes import SEARCH_S
+from shared.study.space import default_params
+from shared.study.study import progress_of
 
 logger = logging.getLogger(__name__)
 

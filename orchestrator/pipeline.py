@@ -33,13 +33,11 @@ from orchestrator.search.supervise import DRIVER_DIED, Driver, hand_back, superv
 from orchestrator.terminal.console import quiet_keras
 from orchestrator.terminal.progress import show_lines, show_progress, show_wait
 from shared.config.sweep import load_config
-from shared.search.attributes import LABELS, STORE, UUID, VERSIONS
-from shared.search.budget import enqueue_first
-from shared.search.bulk_read import id_of
-from shared.search.patience import Patience
-from shared.search.space import first_params
-from shared.search.storage import opened_storage, require_connections, warn_of_spent_sequences
-from shared.search.study import (
+from shared.study.attributes import LABELS, STORE, UUID, VERSIONS
+from shared.study.budget import enqueue_first
+from shared.study.patience import Patience
+from shared.study.space import first_params
+from shared.study.study import (
     StudyProgress,
     accept_config,
     accept_outcome,
@@ -49,7 +47,9 @@ from shared.search.study import (
     refusal,
     require_same_settings,
 )
-from shared.search.study_storage import StudyStorage
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import opened_storage, require_connections, warn_of_spent_sequences
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 logger = logging.getLogger(__name__)

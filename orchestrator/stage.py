@@ -5,7 +5,7 @@ from enum import StrEnum
 from optuna.study import Study
 
 from orchestrator.runs.run import Run, is_searched
-from shared.search.study_storage import StudyStorage
+from shared.study.tables.study_storage import StudyStorage
 
 
 class Stage(StrEnum):

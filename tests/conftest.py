@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.search.study_storage import StudyStorage
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays
 
 # Whoever runs the tests in the background has these ignored, and so would all that they start.
@@ -59,7 +59,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture
 def storage(postgres_url: str) -> Iterator[StudyStorage]:
-    from shared.search.storage import open_storage
+    from shared.study.tables.storage import open_storage
 
     opened = open_storage(postgres_url)
     yield opened

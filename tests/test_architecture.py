@@ -49,7 +49,7 @@ def test_optuna_and_keras_meet_in_workers_only(checkout: Path) -> None:
     for path in _sources(checkout, "shared", "orchestrator"):
         roots = _roots(path)
         assert not ({"optuna"} & roots and keras & roots), f"{path} imports Optuna and Keras"
-    assert not any(keras & _roots(path) for path in _sources(checkout, "shared/search"))
+    assert not any(keras & _roots(path) for path in _sources(checkout, "shared/study"))
     assert not any({"optuna"} & _roots(path) for path in _sources(checkout, "shared/training"))
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from optuna.study import Study
 
-from shared.search.attributes import CHECKPOINTS, NODE, PROCESS, RETRY_OF, Owner
-from shared.search.budget import ask, has_room, is_spent
-from shared.search.bulk_count import TrialTally
-from shared.search.bulk_read import Params, id_of
-from shared.search.bulk_trials import Begun
-from shared.search.bulk_write import write_params
-from shared.search.history import History
-from shared.search.space import Widths, suggest
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import CHECKPOINTS, NODE, PROCESS, RETRY_OF, Owner
+from shared.study.budget import ask, has_room, is_spent
+from shared.study.sampler.history import History
+from shared.study.space import Widths, suggest
+from shared.study.tables.count import TrialTally
+from shared.study.tables.read import Params, id_of
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.trials import Begun
+from shared.study.tables.write import write_params
 from shared.training.params import HeadParams
 from workers.heartbeat import Heartbeat
 from workers.spec import WorkerSpec

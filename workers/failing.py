@@ -4,14 +4,14 @@ A trial that an error ends is FAIL, with the reason and the place in its attribu
 count towards the budget. An error of the program would meet every trial alike: at the third trial
 of a study with the same error from the same place, the search ends. Trials that diverge or need too
 much memory are the search space's: they end it only when there are as many as the budget has
-(`shared.search.budget.ask`).
+(`shared.study.budget.ask`).
 """
 
 import traceback
 
-from shared.search.attributes import FAILURE_CAUSE, Failure, FailureKind
-from shared.search.bulk_count import count_failed
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE_CAUSE, Failure, FailureKind
+from shared.study.tables.count import count_failed
+from shared.study.tables.study_storage import StudyStorage
 
 MAX_SAME_ERRORS = 3
 """Trials that the same error may end before it ends the search."""

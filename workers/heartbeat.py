@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 
 from shared.config.sections import WorkersConfig
-from shared.search.bulk_write import beat
-from shared.search.liveness import Reaper
-from shared.search.patience import is_outage, reason_of
-from shared.search.study_storage import StudyStorage
+from shared.study.liveness import Reaper
+from shared.study.patience import is_outage, reason_of
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.write import beat
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from shared.config.sections import QUALITIES, Objective
 from shared.metrics import average_precision, scores_of
-from shared.search.attributes import (
+from shared.study.attributes import (
     AP_MACRO,
     AP_WEIGHTED,
     BY_FOLD,
@@ -29,10 +29,10 @@ from shared.search.attributes import (
     FailureKind,
     Owner,
 )
-from shared.search.bulk_read import id_of
-from shared.search.bulk_write import Ended
-from shared.search.pruning import Medians
-from shared.search.study_storage import StudyStorage
+from shared.study.pruning import Medians
+from shared.study.tables.read import id_of
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.write import Ended
 from shared.training.latency import latency_ms
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch, Trainer

@@ -13,13 +13,13 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
-from shared.search.attributes import Failure
-from shared.search.bulk_read import Changes, id_of, read_intermediate_values
-from shared.search.bulk_write import Ended, Report, write_reports
-from shared.search.liveness import retry
-from shared.search.pruning import Medians
-from shared.search.standing import read_latest
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import Failure
+from shared.study.liveness import retry
+from shared.study.pruning import Medians
+from shared.study.tables.read import Changes, id_of, read_intermediate_values
+from shared.study.tables.standing import read_latest
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.write import Ended, Report, write_reports
 from workers.heartbeat import Heartbeat
 
 FLUSH_EVERY_S = 0.1

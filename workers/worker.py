@@ -10,15 +10,15 @@ import optuna
 from optuna.study import Study
 
 from shared.errors import TagsweepError
-from shared.search.attributes import FINGERPRINT, Failure, FailureKind, Owner
-from shared.search.bulk_read import id_of
-from shared.search.liveness import owners_of_running, retry
-from shared.search.patience import MAX_OUTAGE_S
-from shared.search.space import all_inputs
-from shared.search.storage import open_storage
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
-from shared.search.tpe import TRIALS_PER_CHANGE
+from shared.study.attributes import FINGERPRINT, Failure, FailureKind, Owner
+from shared.study.liveness import owners_of_running, retry
+from shared.study.patience import MAX_OUTAGE_S
+from shared.study.sampler.tpe import TRIALS_PER_CHANGE
+from shared.study.space import all_inputs
+from shared.study.study import load_study
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import open_storage
+from shared.study.tables.study_storage import StudyStorage
 from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer

@@ -26,7 +26,7 @@ from benchmarks.chaos.sightings import sightings_of
 from benchmarks.chaos.sweep import GRACE_S, Sweep, processes_in, small_disk
 from benchmarks.results import publish
 from orchestrator.runs.database import embedded_postgres
-from shared.search.storage import opened_storage
+from shared.study.tables.storage import opened_storage
 
 NAMES = [one.name for one in HARMS]
 PATIENCE_S = 900

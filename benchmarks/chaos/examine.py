@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.chaos.sightings import Sightings
-from shared.search.attributes import (
+from shared.study.attributes import (
     CHECKPOINTS,
     PROCESS,
     RESUMED_AT,

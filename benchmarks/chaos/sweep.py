@@ -14,7 +14,7 @@ import psycopg2
 
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.postgres_folder import SUPERUSER
-from shared.search.attributes import PROCESS
+from shared.study.attributes import PROCESS
 
 TAGSWEEP = Path(sys.executable).with_name("tagsweep")
 DATA = Path(os.environ.get("TAGSWEEP_TEST_DATA", "../shared/data")) / "emotions.csv"

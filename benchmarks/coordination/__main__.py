@@ -16,7 +16,7 @@ from benchmarks.coordination.task import Task
 from benchmarks.results import publish
 from orchestrator.runs import postgres_folder
 from orchestrator.runs.database import embedded_postgres
-from shared.search.storage import MAX_CONNECTIONS
+from shared.study.tables.storage import MAX_CONNECTIONS
 
 RESERVED = 10
 """Connections of the server's own, and of this process."""

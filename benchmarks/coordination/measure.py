@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.coordination.contest import run_contest
 from benchmarks.coordination.task import Measured, Task, count, fill
-from shared.search.storage import opened_storage
+from shared.study.tables.storage import opened_storage
 
 
 def measure(contender: str, task: Task, n_finished: int, n_trials: int) -> dict[str, Any]:

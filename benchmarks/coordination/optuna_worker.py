@@ -9,8 +9,8 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage
 from optuna.trial import Trial, TrialState
 
 from benchmarks.coordination.task import WIDTHS, Measured, Task, now, value_of
-from shared.search.pruning import build_pruner
-from shared.search.space import suggest
+from shared.study.pruning import build_pruner
+from shared.study.space import suggest
 
 
 def open_directly(task: Task) -> BaseStorage:

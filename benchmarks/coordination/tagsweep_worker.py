@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from benchmarks.coordination.task import N_INPUTS, Measured, Task, now, value_of
 from shared.metrics import AveragePrecision
-from shared.search import budget, bulk_write
-from shared.search.attributes import Owner
-from shared.search.storage import opened_storage
-from shared.search.study import load_study
 from shared.store import Store
+from shared.study import budget
+from shared.study.attributes import Owner
+from shared.study.study import load_study
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.write import Report, write_reports
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch
 from workers import SearchArrays, WorkerSpec, asking, objective, reporting
@@ -93,7 +94,7 @@ def _work(task: Task, number: int) -> None:
 def _measure(measured: Measured) -> None:
     """Time each asking, from the first query to the trials' being at hand, and each reporting."""
     asked = threading.local()
-    ask, suggest, write = budget.ask, asking.Asker._suggest, bulk_write.write_reports
+    ask, suggest, write = budget.ask, asking.Asker._suggest, write_reports
 
     def timed_ask(*arguments: Any) -> Any:
         asked.at = now()
@@ -108,7 +109,7 @@ def _measure(measured: Measured) -> None:
             asked.was_first = True
         return trials
 
-    def timed_write(storage: Any, reports: Sequence[bulk_write.Report]) -> set[int]:
+    def timed_write(storage: Any, reports: Sequence[Report]) -> set[int]:
         started = now()
         running = write(storage, reports)
         measured.report_s += now() - started

@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from shared.config.sweep import SweepConfig, with_values
-from shared.search.bulk_trials import begin_trials
-from shared.search.bulk_write import Ended, Report, write_params, write_reports
-from shared.search.history import History
-from shared.search.space import suggest
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.sampler.history import History
+from shared.study.space import suggest
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.trials import begin_trials
+from shared.study.tables.write import Ended, Report, write_params, write_reports
 
 N_INPUTS = 384
 WIDTHS = {"encoder": N_INPUTS}

@@ -70,9 +70,9 @@ def simulated_database(server_url: str) -> Iterator[Database]:
     server.dispose()
     with ExitStack() as stack:
         # Processes do not share the turn that is for the threads of one.
-        stack.enter_context(patch("shared.search.liveness._TURN", nullcontext()))
-        stack.enter_context(patch("shared.search.patience.FIRST_WAIT_S", 0.0))
-        stack.enter_context(patch("shared.search.study_storage.MAX_LOCK_S", LOCK_S))
+        stack.enter_context(patch("shared.study.liveness._TURN", nullcontext()))
+        stack.enter_context(patch("shared.study.patience.FIRST_WAIT_S", 0.0))
+        stack.enter_context(patch("shared.study.tables.study_storage.MAX_LOCK_S", LOCK_S))
         database = Database(own_url)
         stack.callback(database.close)
         yield database

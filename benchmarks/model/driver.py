@@ -9,11 +9,11 @@ from optuna.study import Study
 from orchestrator.runs.locks import Lock, locked
 from orchestrator.search.supervise import DRIVER_DIED, WORKER_DIED, hand_back
 from shared.config.sweep import SweepConfig
-from shared.search.attributes import Owner
-from shared.search.budget import enqueue_first
-from shared.search.bulk_read import id_of
-from shared.search.study import accept_config
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import Owner
+from shared.study.budget import enqueue_first
+from shared.study.study import accept_config
+from shared.study.tables.read import id_of
+from shared.study.tables.study_storage import StudyStorage
 
 
 class SimulatedDriver:

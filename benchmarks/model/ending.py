@@ -3,7 +3,7 @@
 from benchmarks.model.invariants import Judge, ViolationError
 from benchmarks.model.worker import SimulatedWorker
 from benchmarks.model.world import INTERVAL_S, World
-from shared.search.budget import is_spent
+from shared.study.budget import is_spent
 
 N_ROUNDS = 60
 """How often workers may ask and finish until a search that nothing hinders must be over."""

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from benchmarks.model.rows import TrialRow, read_rows
 from benchmarks.model.world import GRACE_S, World
-from shared.search.attributes import FailureKind
+from shared.study.attributes import FailureKind
 
 GIVEN_UP = (FailureKind.LOST, FailureKind.HANDED_BACK)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -8,7 +8,7 @@ import psycopg2
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
-from shared.search.storage import open_storage
+from shared.study.tables.storage import open_storage
 
 
 class Died(BaseException):

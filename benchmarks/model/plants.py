@@ -9,13 +9,14 @@ from unittest.mock import patch
 from sqlalchemy import Connection
 
 from benchmarks.model.world import GRACE_S
-from shared.search import budget, bulk_trials, bulk_write, liveness
-from shared.search.attributes import LOSSES, FailureKind
-from shared.search.bulk_read import read_heartbeats, read_silences
-from shared.search.bulk_study import lock_study
-from shared.search.bulk_trials import Begun, FailedTrial, Repetition
-from shared.search.liveness import Reaper
-from shared.search.study_storage import StudyStorage
+from shared.study import budget, liveness
+from shared.study.attributes import LOSSES, FailureKind
+from shared.study.liveness import Reaper
+from shared.study.tables import trials, write
+from shared.study.tables.read import read_heartbeats, read_silences
+from shared.study.tables.study import lock_study
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.trials import Begun, FailedTrial, Repetition
 
 Patch = tuple[Any, str, Any]
 
@@ -36,7 +37,7 @@ def _not_alone(storage: StudyStorage, _study_id: int, work: Any, closing: Any = 
 
 def _lock_and_begin(connection: Connection, study_id: int, *arguments: Any) -> list[Begun]:
     lock_study(connection, study_id)
-    return bulk_trials.begin_trials(connection, study_id, *arguments)
+    return trials.begin_trials(connection, study_id, *arguments)
 
 
 def _repeat_unlinked(failed: FailedTrial, kind: FailureKind) -> Repetition:
@@ -50,8 +51,8 @@ def _find_nothing(*_: Any) -> list[Begun]:
 
 PLANTS: Mapping[str, tuple[Patch, ...]] = {
     "no-fence": (
-        (bulk_write, "lock_running", _all_as_if_running),
-        (bulk_trials, "lock_running", _all_as_if_running),
+        (write, "lock_running", _all_as_if_running),
+        (trials, "lock_running", _all_as_if_running),
     ),
     "age": ((Reaper, "_find_expired", _find_old),),
     "count-outside-lock": (

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from benchmarks.model.database import Database
-from shared.search.attributes import CHECKPOINTS, LOSSES, RETRY_OF, Failure, Owner, failure_of
+from shared.study.attributes import CHECKPOINTS, LOSSES, RETRY_OF, Failure, Owner, failure_of
 
 _TABLES = (
     "trial_params",

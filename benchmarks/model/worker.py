@@ -10,12 +10,12 @@ from optuna.trial import TrialState
 from benchmarks.model.clock import NEVER_S, SimulatedTime
 from benchmarks.model.line import Died, Line
 from shared.config.sections import WorkersConfig
-from shared.search.attributes import Failure, FailureKind, Owner
-from shared.search.budget import ask
-from shared.search.bulk_count import TrialTally
-from shared.search.bulk_write import Ended, Report, beat, write_params, write_reports
-from shared.search.liveness import Reaper, retry
-from shared.search.patience import is_outage
+from shared.study.attributes import Failure, FailureKind, Owner
+from shared.study.budget import ask
+from shared.study.liveness import Reaper, retry
+from shared.study.patience import is_outage
+from shared.study.tables.count import TrialTally
+from shared.study.tables.write import Ended, Report, beat, write_params, write_reports
 
 N_SLOTS = 2
 BACK = Failure(FailureKind.HANDED_BACK, "interrupted: the worker was told to stop")

@@ -10,9 +10,9 @@ from benchmarks.model.worker import SimulatedWorker
 from orchestrator.runs.locks import Lock, LockedError
 from shared.config.sections import StudyConfig, WorkersConfig
 from shared.config.sweep import SweepConfig
-from shared.search.attributes import Owner
-from shared.search.bulk_read import id_of
-from shared.search.study import open_study
+from shared.study.attributes import Owner
+from shared.study.study import open_study
+from shared.study.tables.read import id_of
 
 INTERVAL_S, SLOW_INTERVAL_S, GRACE_S = 10.0, 20.0, 30.0
 """A slow worker is too slow to watch others, and still quick enough to be heard."""

@@ -16,8 +16,8 @@ from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.fit import Job, fit
 from orchestrator.ensemble.members import Fold, train_teams
 from shared.config.sweep import SweepConfig
-from shared.search.space import suggest
 from shared.store import Store
+from shared.study.space import suggest
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from benchmarks.trial_speed.tagsweep import RUN
 from orchestrator.data.prepare import prepare
 from orchestrator.runs.run import database_of, load_run
-from shared.search.attributes import EPOCHS
-from shared.search.space import params_of
-from shared.search.storage import open_storage
+from shared.study.attributes import EPOCHS
+from shared.study.space import params_of
+from shared.study.tables.storage import open_storage
 
 
 def replay(folder: Path, study_name: str) -> float:

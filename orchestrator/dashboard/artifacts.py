@@ -9,8 +9,8 @@ from bottle import HTTPError
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
-from shared.search.attributes import STORE
 from shared.store import MissingError, Store, StoreError
+from shared.study.attributes import STORE
 
 
 class StoredArtifacts:

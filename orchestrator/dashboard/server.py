@@ -17,9 +17,9 @@ from orchestrator.listening import address_of, listen, require_loopback
 from orchestrator.runs.run import Run, database_of
 from orchestrator.terminal.console import LogLevel, open_terminal
 from shared.errors import InputError
-from shared.search.patience import Patience
-from shared.search.storage import opened_storage
 from shared.store import Store
+from shared.study.patience import Patience
+from shared.study.tables.storage import opened_storage
 
 HOST, PORT = "127.0.0.1", 8080
 PORTS_TRIED = 100

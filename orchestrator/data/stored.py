@@ -13,10 +13,10 @@ from orchestrator.runs.run import Run
 from shared.encoding.encoder import Encoder, resolve_encoder
 from shared.errors import InputError
 from shared.files import writing
-from shared.search.attributes import DATA, FINGERPRINT, LABELS, STORE
-from shared.search.storage import opened_storage
-from shared.search.study import read_attrs
 from shared.store import Store, StoreError
+from shared.study.attributes import DATA, FINGERPRINT, LABELS, STORE
+from shared.study.study import read_attrs
+from shared.study.tables.storage import opened_storage
 from workers import SearchArrays, read_arrays, write_arrays
 
 ENCODER = "the encoder's files"

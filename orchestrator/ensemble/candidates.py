@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.data.prepare import hash_of
 from orchestrator.runs.run import Run
 from shared.errors import InputError, TagsweepError
-from shared.search.attributes import CHOSEN_TRIAL, FINGERPRINT
-from shared.search.objectives import rank
-from shared.search.space import Widths, params_of
+from shared.study.attributes import CHOSEN_TRIAL, FINGERPRINT
+from shared.study.objectives import rank
+from shared.study.space import Widths, params_of
 from shared.training.params import HeadParams, Task
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from shared.search.attributes import ENSEMBLE
+from shared.study.attributes import ENSEMBLE
 
 WRITE_EVERY_S = 2.0
 """How often the study is told of epochs at most."""

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
 from orchestrator.events.events import Events
-from shared.search.attributes import (
+from shared.study.attributes import (
     CHECKPOINTS,
     EPOCHS,
     FAILURE,
@@ -19,9 +19,9 @@ from shared.search.attributes import (
     FailureKind,
     failure_of,
 )
-from shared.search.bulk_read import Changes, id_of, read_trial_attrs, read_values
-from shared.search.study import StudyProgress
-from shared.search.study_storage import StudyStorage
+from shared.study.study import StudyProgress
+from shared.study.tables.read import Changes, id_of, read_trial_attrs, read_values
+from shared.study.tables.study_storage import StudyStorage
 from workers import PoolState, pool_worker_name
 
 TOLD = (EPOCHS, FAILURE, FAILURE_KIND, RETRY_OF, SECONDS, WORKER)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from shared.config.sections import WatchConfig
 from shared.errors import InputError
-from shared.search.study import StudyProgress
+from shared.study.study import StudyProgress
 
 BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 """Upper bounds of the durations of trials, in seconds."""

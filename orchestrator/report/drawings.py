@@ -28,7 +28,7 @@ from orchestrator.report.figures import (
     precision_recall,
 )
 from shared.config.sections import Objective
-from shared.search.objectives import direction_of
+from shared.study.objectives import direction_of
 from shared.training.params import Task
 
 INK = "#2b3037"

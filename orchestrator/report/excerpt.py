@@ -9,7 +9,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from shared.config.sections import Objective
-from shared.search.objectives import direction_of
+from shared.study.objectives import direction_of
 
 
 def completed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

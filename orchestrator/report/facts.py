@@ -19,7 +19,8 @@ from orchestrator.runs.run import Run
 from orchestrator.status.study_reader import FrontTrial
 from shared.config.sections import Objective
 from shared.config.sweep import SweepConfig
-from shared.search.attributes import (
+from shared.store import Store
+from shared.study.attributes import (
     DATA,
     EPOCHS,
     FINGERPRINT,
@@ -29,9 +30,8 @@ from shared.search.attributes import (
     VERSIONS,
     WORKER,
 )
-from shared.search.objectives import rank
-from shared.search.study import progress_of
-from shared.store import Store
+from shared.study.objectives import rank
+from shared.study.study import progress_of
 from shared.training.params import Task
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

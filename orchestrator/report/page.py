@@ -24,8 +24,8 @@ from orchestrator.report.panels import MARGINS_PX, PANEL_PX
 from orchestrator.runs.run import Run
 from orchestrator.terminal.words import say_value
 from shared.files import writing
-from shared.search.attributes import FINGERPRINT
-from shared.search.study import progress_of
+from shared.study.attributes import FINGERPRINT
+from shared.study.study import progress_of
 
 
 def write_report(run: Run, study: Study, *, show_texts: bool = False) -> None:

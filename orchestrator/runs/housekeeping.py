@@ -12,11 +12,11 @@ from orchestrator.runs.locks import Lock, is_driven, locked
 from orchestrator.runs.run import Run, database_of
 from shared.errors import InputError, TagsweepError
 from shared.files import writing
-from shared.search.attributes import CONFIG, FINGERPRINT
-from shared.search.liveness import owners_of_running
-from shared.search.storage import opened_storage
-from shared.search.study import read_attrs, read_config, read_progress
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import CONFIG, FINGERPRINT
+from shared.study.liveness import owners_of_running
+from shared.study.study import read_attrs, read_config, read_progress
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 
 COLUMNS = (
     "number",

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from shared.errors import InputError, TagsweepError
-from shared.search.patience import patiently
-from shared.search.storage import LIVELY, redact
-from shared.search.study_storage import StudyStorage
+from shared.study.patience import patiently
+from shared.study.tables.storage import LIVELY, redact
+from shared.study.tables.study_storage import StudyStorage
 
 
 class Lock(IntEnum):

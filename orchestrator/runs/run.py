@@ -13,13 +13,13 @@ from orchestrator.runs.secrets import read_secret
 from shared.config.sweep import SweepConfig, dump_config, load_config, with_values
 from shared.errors import InputError
 from shared.files import writing
-from shared.search.attributes import SEARCH_S, STORE
-from shared.search.budget import is_out_of_time, is_spent
-from shared.search.bulk_read import id_of
-from shared.search.storage import PORTS, opened_storage, parse_url
-from shared.search.study import limits_of, read_attrs, read_config
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import SEARCH_S, STORE
+from shared.study.budget import is_out_of_time, is_spent
+from shared.study.study import limits_of, read_attrs, read_config
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import PORTS, opened_storage, parse_url
+from shared.study.tables.study_storage import StudyStorage
 
 WORKER_STORAGE = "TAGSWEEP_WORKER_STORAGE"
 """The environment variable with the URL of a PgBouncer that workers share connections through."""

@@ -11,7 +11,8 @@ import optuna
 from orchestrator.runs.locks import is_driven
 from orchestrator.terminal.signals import on_leaving
 from shared.errors import InputError
-from shared.search.attributes import (
+from shared.store import Store
+from shared.study.attributes import (
     FINGERPRINT,
     LABELS,
     LIMITS,
@@ -21,12 +22,11 @@ from shared.search.attributes import (
     VERSIONS,
     Limits,
 )
-from shared.search.budget import is_out_of_time
-from shared.search.patience import OutageError
-from shared.search.storage import opened_storage
-from shared.search.study import read_attrs, read_config
-from shared.search.study_storage import StudyStorage
-from shared.store import Store
+from shared.study.budget import is_out_of_time
+from shared.study.patience import OutageError
+from shared.study.study import read_attrs, read_config
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 from workers import WorkerSpec, attach_worker
 
 

@@ -15,14 +15,14 @@ from orchestrator.runs.locks import LockedError
 from orchestrator.terminal.progress import Update
 from orchestrator.terminal.words import say_value
 from shared.errors import TagsweepError
-from shared.search.attributes import SEARCH_S, Failure, FailureKind, Limits, Owner
-from shared.search.budget import is_out_of_time
-from shared.search.bulk_count import BestTrial, TrialTally
-from shared.search.bulk_read import id_of
-from shared.search.liveness import owners_of_running, retry
-from shared.search.patience import OutageError
-from shared.search.study import StudyProgress, read_progress
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import SEARCH_S, Failure, FailureKind, Limits, Owner
+from shared.study.budget import is_out_of_time
+from shared.study.liveness import owners_of_running, retry
+from shared.study.patience import OutageError
+from shared.study.study import StudyProgress, read_progress
+from shared.study.tables.count import BestTrial, TrialTally
+from shared.study.tables.read import id_of
+from shared.study.tables.study_storage import StudyStorage
 from workers import PoolState, WorkerPool, pool_worker_name
 
 POLL_S = 0.5

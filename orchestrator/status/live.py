@@ -14,7 +14,7 @@ from orchestrator.status.view import Screen, view
 from orchestrator.terminal.progress import LINE_EVERY_S
 from orchestrator.terminal.words import describe_s
 from shared.errors import InputError
-from shared.search.patience import is_outage
+from shared.study.patience import is_outage
 
 REFRESH_S = 1.0
 """How often what is new is read and shown on a terminal."""

@@ -39,12 +39,12 @@ from orchestrator.terminal.words import describe_s, say_values
 from shared.config.sections import StudyConfig
 from shared.config.sweep import parse_config
 from shared.errors import TagsweepError
-from shared.search.attributes import CONFIG, SEARCH_S
-from shared.search.bulk_read import id_of
-from shared.search.patience import Patience
-from shared.search.storage import opened_storage, redact
-from shared.search.study import StudyProgress, read_config
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import CONFIG, SEARCH_S
+from shared.study.patience import Patience
+from shared.study.study import StudyProgress, read_config
+from shared.study.tables.read import id_of
+from shared.study.tables.storage import opened_storage, redact
+from shared.study.tables.study_storage import StudyStorage
 
 SHOWN_FAILURES = 3
 SHOWN_FRONT = 10
@@ -112,7 +112,7 @@ def opened_status(run: Run) -> Iterator[Callable[[], Status]]:
     """Yield a function that reads the status, what has changed only when it is called again.
 
     The embedded database runs for as long. Raises TagsweepError while there is no study yet; the
-    function raises what `shared.search.patience.is_outage` knows while the database is away.
+    function raises what `shared.study.patience.is_outage` knows while the database is away.
     """
     if run.storage_url is None and not run.paths.database.exists():
         raise _no_study(run)

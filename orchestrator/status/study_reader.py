@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Row
 
 from orchestrator.status.forecast import MAX_GAPS, Span
-from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
-from shared.search.bulk_read import (
+from shared.study.attributes import BY_FOLD, FAILURE, NODE, WORKER
+from shared.study.objectives import dominates, rank
+from shared.study.tables.read import (
     Changes,
     read_clock,
     read_intermediate_values,
@@ -21,15 +22,14 @@ from shared.search.bulk_read import (
     read_trial_attrs,
     read_values,
 )
-from shared.search.objectives import dominates, rank
-from shared.search.standing import (
+from shared.study.tables.standing import (
     count_ended,
     read_front,
     read_improvements,
     read_last_ended,
     read_states,
 )
-from shared.search.study_storage import StudyStorage
+from shared.study.tables.study_storage import StudyStorage
 
 WINDOW_S = 300.0
 """The time before now in which it is measured how busy workers are."""

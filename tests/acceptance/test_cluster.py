@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from optuna.trial import TrialState
 
-from shared.search.storage import open_storage
+from shared.study.tables.storage import open_storage
 from tests.acceptance.cluster import BIN, RayCluster, postgres_with_tls
 from tests.acceptance.commands import TAGSWEEP, Tagsweep
 

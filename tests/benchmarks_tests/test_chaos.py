@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from benchmarks.chaos.examine import count_epochs, count_unlinked, was_alive
 from benchmarks.chaos.sightings import MAX_GAP_S, Sightings
 from benchmarks.chaos.sweep import processes_in
-from shared.search.attributes import (
+from shared.study.attributes import (
     CHECKPOINTS,
     PROCESS,
     RESUMED_AT,

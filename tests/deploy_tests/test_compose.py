@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ray.scripts.scripts import cli
 
-from shared.search.storage import DRIVERS_LOCK, MAX_CONNECTIONS
+from shared.study.tables.storage import DRIVERS_LOCK, MAX_CONNECTIONS
 
 SCHEMA = jsonschema.Draft7Validator(
     json.loads((Path(__file__).parent / "compose-spec.json").read_text())

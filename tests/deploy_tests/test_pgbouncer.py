@@ -11,18 +11,18 @@ from benchmarks.coordination.pgbouncer import pgbouncer
 from orchestrator.runs.locks import Lock, locked
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
-from shared.search.attributes import RETRY_OF, Owner
-from shared.search.budget import ask
-from shared.search.storage import opened_storage
-from shared.search.study import load_study, open_study
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import RETRY_OF, Owner
+from shared.study.budget import ask
+from shared.study.study import load_study, open_study
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 
 N_RACERS = 12
 N_CONNECTIONS = 3
-RACERS = Path(__file__).parents[1] / "shared_tests" / "search" / "racers.py"
+RACERS = Path(__file__).parents[1] / "shared_tests" / "study" / "racers.py"
 
 
 @pytest.fixture

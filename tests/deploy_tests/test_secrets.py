@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from shared.search.storage import parse_url
+from shared.study.tables.storage import parse_url
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from orchestrator.report import page
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config.sweep import SweepConfig, with_values
-from shared.search.attributes import FINGERPRINT
+from shared.study.attributes import FINGERPRINT
 
 
 def test_a_report_that_cannot_be_written_does_not_lose_the_result(

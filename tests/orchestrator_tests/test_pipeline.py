@@ -23,8 +23,8 @@ from orchestrator.runs.locks import Lock, LockedError, locked
 from orchestrator.runs.run import Run, define_run
 from shared.config.sweep import dump_config, parse_config, with_values
 from shared.errors import InputError
-from shared.search.budget import is_spent
-from shared.search.study_storage import StudyStorage
+from shared.study.budget import is_spent
+from shared.study.tables.study_storage import StudyStorage
 from tests.tiny_encoder import write_tiny_encoder
 
 WIDTHS = {"small": 16, "large": 24}

@@ -9,11 +9,11 @@ from optuna.trial import FixedTrial
 from shared.config.sections import WorkersConfig
 from shared.config.space import SpaceConfig
 from shared.config.sweep import SweepConfig, with_values
-from shared.search.attributes import UUID
-from shared.search.space import suggest
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import UUID
+from shared.study.space import suggest
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams
 from shared.training.trainer import Trainer

@@ -7,9 +7,9 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from shared.search.attributes import DRIVER, NODE, PROCESS, WORKER, Owner
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import DRIVER, NODE, PROCESS, WORKER, Owner
+from shared.study.study import load_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.rows import statements_of
 from workers import WorkerSpec
 from workers.asking import Asker

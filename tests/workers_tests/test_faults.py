@@ -23,12 +23,12 @@ from sqlalchemy.pool import NullPool
 from benchmarks.outages import outage
 from orchestrator.runs.database import embedded_postgres
 from shared.config.sweep import with_values
-from shared.search.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
-from shared.search.budget import ask
-from shared.search.liveness import owners_of_running
-from shared.search.storage import open_storage
-from shared.search.study import accept_config, load_study, open_study
-from shared.search.study_storage import storage_of
+from shared.study.attributes import FAILURE, LABELS, RETRY_OF, STORE, VERSIONS, WORKER
+from shared.study.budget import ask
+from shared.study.liveness import owners_of_running
+from shared.study.study import accept_config, load_study, open_study
+from shared.study.tables.storage import open_storage
+from shared.study.tables.study_storage import storage_of
 from shared.versions import versions
 from workers import SearchArrays, WorkerSpec, write_arrays
 from workers.heartbeat import Heartbeat

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from shared.search.attributes import (
+from shared.study.attributes import (
     AP_MACRO,
     BY_FOLD,
     EPOCHS,
@@ -17,9 +17,9 @@ from shared.search.attributes import (
     FailureKind,
     Owner,
 )
-from shared.search.liveness import owners_of_running, retry
-from shared.search.study import load_study, open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.liveness import owners_of_running, retry
+from shared.study.study import load_study, open_study
+from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Epoch, Trainer
 from workers import SearchArrays, WorkerSpec

@@ -5,8 +5,8 @@ import pytest
 
 from shared.config.sections import WorkersConfig
 from shared.errors import TagsweepError
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import load_study
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays, inline_pool, launch_workers
 
 INLINE = {"pool": "inline"}

@@ -6,9 +6,9 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orchestrator.status.study_reader import StudyReader
-from shared.search.attributes import AP_MACRO
-from shared.search.study import load_study, read_progress
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import AP_MACRO
+from shared.study.study import load_study, read_progress
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 

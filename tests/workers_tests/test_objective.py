@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config.sweep import with_values
-from shared.search.attributes import (
+from shared.study.attributes import (
     AP_MACRO,
     AP_WEIGHTED,
     EPOCHS,
@@ -19,9 +19,9 @@ from shared.search.attributes import (
     FailureKind,
     Owner,
 )
-from shared.search.liveness import owners_of_running, retry
-from shared.search.study import load_study, open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.liveness import owners_of_running, retry
+from shared.study.study import load_study, open_study
+from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec

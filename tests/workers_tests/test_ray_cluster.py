@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
 from shared.errors import TagsweepError
-from shared.search.attributes import FAILURE, WORKER
-from shared.search.study import load_study, read_progress
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE, WORKER
+from shared.study.study import load_study, read_progress
+from shared.study.tables.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers
 
 PATIENCE_S = 120

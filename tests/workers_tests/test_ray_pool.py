@@ -17,10 +17,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from shared.config.sections import WorkersConfig
 from shared.errors import InputError, TagsweepError
-from shared.search.attributes import FAILURE, RETRY_OF, WORKER
-from shared.search.liveness import owners_of_running
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE, RETRY_OF, WORKER
+from shared.study.liveness import owners_of_running
+from shared.study.study import load_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.processes import living_children
 from workers import PoolState, SearchArrays, WorkerPool, WorkerSpec, launch_workers, ray_pool
 from workers.ray_pool import require_lost

@@ -4,8 +4,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from shared.config.sweep import with_values
-from shared.search.study import accept_config, load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import accept_config, load_study
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays, WorkerSpec
 from workers.worker import run_worker
 

@@ -6,11 +6,11 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from shared.config.sections import PrunerConfig
-from shared.search.attributes import Failure, FailureKind
-from shared.search.bulk_write import Ended
-from shared.search.pruning import Medians
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import Failure, FailureKind
+from shared.study.pruning import Medians
+from shared.study.study import load_study
+from shared.study.tables.study_storage import StudyStorage
+from shared.study.tables.write import Ended
 from tests.rows import rows_read
 from workers import reporting
 from workers.heartbeat import Heartbeat

@@ -13,14 +13,14 @@ from sqlalchemy.pool import NullPool
 
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.search.attributes import RESUMED_AT, RETRY_OF, UUID, Failure, FailureKind, Owner
-from shared.search.budget import ask
-from shared.search.liveness import owners_of_running, retry
-from shared.search.space import first_params
-from shared.search.storage import opened_storage
-from shared.search.study import load_study, open_study
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import RESUMED_AT, RETRY_OF, UUID, Failure, FailureKind, Owner
+from shared.study.budget import ask
+from shared.study.liveness import owners_of_running, retry
+from shared.study.space import first_params
+from shared.study.study import load_study, open_study
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec, attach_worker, read_arrays, write_arrays

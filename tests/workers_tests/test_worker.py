@@ -4,10 +4,10 @@ import pytest
 from optuna.trial import TrialState
 
 from shared.errors import TagsweepError
-from shared.search.attributes import FAILURE, RETRY_OF, WORKER, Owner
-from shared.search.budget import ask
-from shared.search.study import load_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE, RETRY_OF, WORKER, Owner
+from shared.study.budget import ask
+from shared.study.study import load_study
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays
 from workers.worker import run_worker
 

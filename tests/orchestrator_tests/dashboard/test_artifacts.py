@@ -8,9 +8,9 @@ from optuna.artifacts import download_artifact, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from orchestrator.dashboard.artifacts import ArtifactsOfStudies, StoredArtifacts
-from shared.search.attributes import STORE
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import STORE
+from shared.study.tables.study_storage import StudyStorage
 
 
 @pytest.fixture(params=["folder", "object store"])

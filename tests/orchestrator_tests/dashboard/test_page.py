@@ -16,8 +16,8 @@ from orchestrator.dashboard.artifacts import StoredArtifacts
 from orchestrator.dashboard.page import show_making, show_result, show_search
 from orchestrator.ensemble.members import name_of_member
 from orchestrator.runs.run import Run
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.orchestrator_tests import showcase
 
 MAX_BYTES = 100_000

@@ -4,8 +4,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.dashboard.storage import MAX_CURVES, DashboardStorage, with_fewer_curves
 from shared.config.sweep import SweepConfig
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 
 def _trials(n: int) -> list[FrozenTrial]:

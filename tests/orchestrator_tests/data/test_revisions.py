@@ -9,8 +9,8 @@ from orchestrator.data.prepare import Prepared, prepare
 from orchestrator.pipeline import run_prepare
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, define_run
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.tiny_encoder import write_tiny_encoder
 
 OLD, NEW = "a" * 40, "b" * 40

@@ -9,10 +9,10 @@ from orchestrator.runs.run import Run, define_run
 from shared.config.sweep import SweepConfig, parse_config, with_values
 from shared.encoding.encoder import resolve_encoder
 from shared.errors import InputError
-from shared.search.attributes import LABELS, STORE
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
 from shared.store import Store
+from shared.study.attributes import LABELS, STORE
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 from workers import SearchArrays
 
 TEXTS = [f"text {i}" for i in range(160)]

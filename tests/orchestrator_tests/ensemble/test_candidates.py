@@ -18,7 +18,7 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.search.attributes import FINGERPRINT
+from shared.study.attributes import FINGERPRINT
 
 WIDTHS = {"encoder": 384}
 

@@ -10,10 +10,10 @@ from orchestrator.events.events import Events, read_events
 from orchestrator.events.follower import Follower
 from orchestrator.events.prometheus import Exposition
 from shared.config.sweep import SweepConfig
-from shared.search.attributes import WORKER, Failure, FailureKind
-from shared.search.liveness import retry
-from shared.search.study import StudyProgress, open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import WORKER, Failure, FailureKind
+from shared.study.liveness import retry
+from shared.study.study import StudyProgress, open_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.rows import rows_read
 from workers import PoolState
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.events.prometheus import Exposition, served
 from shared.config.sections import WatchConfig
-from shared.search.study import StudyProgress
+from shared.study.study import StudyProgress
 from tests.ports import free_port
 
 

@@ -13,9 +13,9 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.search.attributes import FAILURE
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3.17 on SQLAlchemy 2.1.

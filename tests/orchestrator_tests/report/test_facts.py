@@ -1,7 +1,7 @@
 from optuna.trial import TrialState
 
 from orchestrator.report.facts import tell_cost
-from shared.search.attributes import RESUMED_AT
+from shared.study.attributes import RESUMED_AT
 from tests.orchestrator_tests.report.trials import make_trial
 
 

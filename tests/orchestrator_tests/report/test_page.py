@@ -20,7 +20,7 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run
 from shared.config.sweep import SweepConfig, with_values
 from shared.metrics import average_precision
-from shared.search.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
+from shared.study.attributes import DATA, FINGERPRINT, LABELS, SEARCH_S, VERSIONS
 from tests.orchestrator_tests.report.trials import make_trial
 from tests.tiny_bundle import comparison_of, decisions_of
 from workers import SearchArrays

@@ -17,8 +17,8 @@ from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.run import Run, keep_config
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 
 @pytest.fixture

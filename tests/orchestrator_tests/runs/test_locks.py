@@ -4,10 +4,10 @@ from sqlalchemy import text
 from orchestrator.runs.locks import Lock, LockedError, is_driven, locked, require_free
 from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.patience import patiently
-from shared.search.storage import open_storage
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.patience import patiently
+from shared.study.study import open_study
+from shared.study.tables.storage import open_storage
+from shared.study.tables.study_storage import StudyStorage
 
 CONFIG = SweepConfig()
 

@@ -15,8 +15,8 @@ from orchestrator.runs.run import (
 )
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 
 def test_options_override_the_file(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from orchestrator.search.supervise import Driver, pace, supervise
 from orchestrator.terminal.progress import Update
 from shared.config.sweep import SweepConfig
 from shared.errors import TagsweepError
-from shared.search.attributes import FAILURE, SEARCH_S, Limits, Owner
-from shared.search.budget import ask
-from shared.search.patience import OutageError
-from shared.search.study import StudyProgress, open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE, SEARCH_S, Limits, Owner
+from shared.study.budget import ask
+from shared.study.patience import OutageError
+from shared.study.study import StudyProgress, open_study
+from shared.study.tables.study_storage import StudyStorage
 from workers import PoolState, SearchArrays, WorkerSpec
 
 DRIVER = "the driver"

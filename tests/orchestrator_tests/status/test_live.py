@@ -18,11 +18,11 @@ from orchestrator.status.live import is_over, readings, watch
 from orchestrator.status.status import Status, opened_status
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import InputError, TagsweepError
-from shared.search.attributes import FAILURE, NODE, WORKER
-from shared.search.patience import is_outage
-from shared.search.storage import opened_storage
-from shared.search.study import accept_config, open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE, NODE, WORKER
+from shared.study.patience import is_outage
+from shared.study.study import accept_config, open_study
+from shared.study.tables.storage import opened_storage
+from shared.study.tables.study_storage import StudyStorage
 
 AWAY = OperationalError("SELECT 1", None, Exception("the database is away"))
 

@@ -11,9 +11,9 @@ from orchestrator.status.status import Status, describe_status, read_status
 from orchestrator.status.study_reader import Failure
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.search.attributes import SEARCH_S
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import SEARCH_S
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 STATUS = Status(
     study="mine",

@@ -23,9 +23,9 @@ from orchestrator.status.status import describe_status, read_status
 from orchestrator.status.view import Screen, view
 from shared.config.sweep import SweepConfig, with_values
 from shared.errors import TagsweepError
-from shared.search.attributes import FAILURE
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import FAILURE
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 
 SEVERAL = ("ap_macro", "n_parameters")
 

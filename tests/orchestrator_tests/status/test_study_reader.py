@@ -7,9 +7,9 @@ from optuna.trial import Trial, TrialState
 
 from orchestrator.status.study_reader import Failure, Improvement, StudyReader
 from shared.config.sweep import SweepConfig
-from shared.search.attributes import BY_FOLD, FAILURE, NODE, WORKER
-from shared.search.study import open_study
-from shared.search.study_storage import StudyStorage
+from shared.study.attributes import BY_FOLD, FAILURE, NODE, WORKER
+from shared.study.study import open_study
+from shared.study.tables.study_storage import StudyStorage
 from tests.rows import rows_read
 
 

@@ -1,0 +1,1 @@
+"""Sample hyperparameters by TPE. Knows the insides of Optuna's sampler."""
