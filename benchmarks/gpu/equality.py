@@ -11,7 +11,13 @@ import re
 import subprocess
 import sys
 
-TESTS = ["test_trainer", "test_network", "test_optimizers", "test_snapshot", "test_dropout"]
+TESTS = [
+    "test_trainer",
+    "test_snapshot",
+    "program/test_network",
+    "program/test_optimizers",
+    "program/test_dropout",
+]
 N_HEADS, N_EPOCHS = 16, 8
 
 

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.training.arrays import Arrays
 from shared.training.backends import current_backend
-from shared.training.batches import Data, Slots
 from shared.training.head import Weights, initial_weights
 from shared.training.inputs import Rows
-from shared.training.layout import n_trained, to_rows, to_weights
-from shared.training.network import ABSENT, ACTIVATIONS
-from shared.training.optimizers import Moments
 from shared.training.params import InputParams, Structure
+from shared.training.program.arrays import Arrays
+from shared.training.program.batches import Data, Slots
+from shared.training.program.layout import n_trained, to_rows, to_weights
+from shared.training.program.network import ABSENT, ACTIVATIONS
+from shared.training.program.optimizers import Moments
+from shared.training.program.step import State
 from shared.training.slot import Head
 from shared.training.snapshot import Snapshot
-from shared.training.step import State
 
 ROWS_STEP = 1024
 """Room for rows comes in multiples of this, so that a fold a little longer needs no other shape."""

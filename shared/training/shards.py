@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from shared.training.batches import Data
 from shared.training.inputs import Floats, Reading, Rows
+from shared.training.program.batches import Data
 
 MatrixDtype = Literal["float32", "float16", "bfloat16"]
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from shared.errors import InputError
 from shared.keras_settings import BACKENDS
-from shared.training.arrays import Arrays
-from shared.training.batches import Data, Slots
 from shared.training.params import Structure
-from shared.training.step import State
+from shared.training.program.arrays import Arrays
+from shared.training.program.batches import Data, Slots
+from shared.training.program.step import State
 
 # Both read these when they first compute. Heads are small: on two cores a process a core beats
 # threads by 1.4, and one process alone is a tenth faster. And sums are the same on any machine.

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from shared.training.arrays import Arrays, fresh_rows
-from shared.training.batches import Data, Slots
 from shared.training.params import Structure
-from shared.training.step import State, in_parts, in_rows, measure, only_where, train_step
+from shared.training.program.arrays import Arrays, fresh_rows
+from shared.training.program.batches import Data, Slots
+from shared.training.program.step import State, in_parts, in_rows, measure, only_where, train_step
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 

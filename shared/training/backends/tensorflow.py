@@ -14,12 +14,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from shared.gpu_memory import SHARE, memory_share, total_bytes
-from shared.training.arrays import Arrays, fresh_rows
-from shared.training.batches import Data, Slots, ordered_batches
-from shared.training.layout import cuts_of, n_parts, parts_of, rows_of
-from shared.training.optimizers import BETA_1, BETA_2, EPSILON, Moments
 from shared.training.params import Structure
-from shared.training.step import (
+from shared.training.program.arrays import Arrays, fresh_rows
+from shared.training.program.batches import Data, Slots, ordered_batches
+from shared.training.program.layout import cuts_of, n_parts, parts_of, rows_of
+from shared.training.program.optimizers import BETA_1, BETA_2, EPSILON, Moments
+from shared.training.program.step import (
     State,
     batch_gradient,
     in_parts,

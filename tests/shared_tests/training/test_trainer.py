@@ -14,8 +14,8 @@ from shared.training.backends import current_backend
 from shared.training.head import build_head
 from shared.training.matrix import Matrix
 from shared.training.params import HeadParams, InputParams, LayerParams
+from shared.training.program.step import State
 from shared.training.schedule import MIN_DELTA, Ending
-from shared.training.step import State
 from shared.training.trainer import Trainer
 from tests.shared_tests.training.conftest import MakeTrainer, epochs_of
 from tests.shared_tests.training.reference import heads, keras_values

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from shared.training.dropout import dropout_keys
-from shared.training.losses import smoothing_centre
 from shared.training.params import Structure
+from shared.training.program.dropout import dropout_keys
+from shared.training.program.losses import smoothing_centre
 
 
 class Data(NamedTuple):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from shared.training.optimizers import Moments, apply_gradients
 from shared.training.params import Optimizer
+from shared.training.program.optimizers import Moments, apply_gradients
 
 N_STEPS = 6
 

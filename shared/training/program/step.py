@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from shared.training.batches import Batch, Data, Slots, gathered_batches
-from shared.training.dropout import keep_mask, thresholds, unit_numbers
-from shared.training.layout import cuts_of, layers_of, parts_of, rows_of
-from shared.training.losses import error_of, n_losses, row_losses
-from shared.training.network import backward, forward, forward_in_training, gates_of
-from shared.training.optimizers import Moments, apply_gradients
 from shared.training.params import Structure
+from shared.training.program.batches import Batch, Data, Slots, gathered_batches
+from shared.training.program.dropout import keep_mask, thresholds, unit_numbers
+from shared.training.program.layout import cuts_of, layers_of, parts_of, rows_of
+from shared.training.program.losses import error_of, n_losses, row_losses
+from shared.training.program.network import backward, forward, forward_in_training, gates_of
+from shared.training.program.optimizers import Moments, apply_gradients
 
 
 class State(NamedTuple):

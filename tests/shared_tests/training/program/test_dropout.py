@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from shared.training.dropout import dropout_keys, keep_mask, thresholds, unit_numbers
+from shared.training.program.dropout import dropout_keys, keep_mask, thresholds, unit_numbers
 
 SEEDS = np.array([7, 8], dtype=np.uint32)
 

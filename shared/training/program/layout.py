@@ -14,8 +14,8 @@ import numpy.typing as npt
 from keras import ops
 
 from shared.training.head import Weights
-from shared.training.network import Layer
 from shared.training.params import Structure
+from shared.training.program.network import Layer
 
 Row = npt.NDArray[np.float32]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from shared.training.head import Weights, initial_weights
-from shared.training.layout import n_trained, to_rows, to_weights
 from shared.training.params import HeadParams
+from shared.training.program.layout import n_trained, to_rows, to_weights
 
 
 @pytest.mark.parametrize("batch_normalization", [False, True])

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 from shared.training.head import initial_weights
-from shared.training.layout import cuts_of, layers_of, parts_of, to_rows
-from shared.training.losses import error_of, n_losses, smoothing_centre
-from shared.training.network import ACTIVATIONS, backward, forward_in_training, gates_of
 from shared.training.params import HeadParams
+from shared.training.program.layout import cuts_of, layers_of, parts_of, to_rows
+from shared.training.program.losses import error_of, n_losses, smoothing_centre
+from shared.training.program.network import ACTIVATIONS, backward, forward_in_training, gates_of
 from tests.shared_tests.training.reference import N_INPUTS, N_LABELS, heads, keras_gradients
 
 WIDE = 32
