@@ -23,7 +23,7 @@ from shared.training.capacity import auto_slots
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from shared.versions import require_versions
-from workers.objective import open_bench, run_trials
+from workers.slots import open_bench, run_trials
 from workers.spec import SearchArrays, WorkerSpec
 
 SLOTS_PER_ASK_AHEAD = 4

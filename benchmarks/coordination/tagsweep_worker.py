@@ -19,9 +19,9 @@ from shared.study.tables.storage import opened_storage
 from shared.study.tables.write import Report, write_reports
 from shared.training.schedule import Ending
 from shared.training.trainer import Epoch
-from workers import SearchArrays, WorkerSpec, asking, objective, reporting
+from workers import SearchArrays, WorkerSpec, asking, reporting, slots
 from workers.asking import Asked
-from workers.objective import open_bench, run_trials
+from workers.slots import open_bench, run_trials
 from workers.worker import SLOTS_PER_ASK_AHEAD
 
 ARRAYS = SearchArrays(
@@ -117,7 +117,7 @@ def _measure(measured: Measured) -> None:
         return running
 
     for where, name, instead in (
-        (objective, "average_precision", lambda *_: AveragePrecision(0.5, 0.5, 0.5, {})),
+        (slots, "average_precision", lambda *_: AveragePrecision(0.5, 0.5, 0.5, {})),
         (asking, "ask", timed_ask),
         (asking.Asker, "_suggest", timed_suggest),
         (reporting, "write_reports", timed_write),

@@ -23,7 +23,7 @@ from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Epoch, Trainer
 from workers import SearchArrays, WorkerSpec
-from workers.objective import open_bench, run_trials, trial_seed
+from workers.slots import open_bench, run_trials, trial_seed
 
 N_EPOCHS = 4
 QUICK = {

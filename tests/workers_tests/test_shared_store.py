@@ -24,7 +24,7 @@ from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec, attach_worker, read_arrays, write_arrays
-from workers.objective import open_bench, run_trials
+from workers.slots import open_bench, run_trials
 
 CONFIG = {
     "space": {"n_layers": {"low": 1, "high": 1}, "max_units": 64},

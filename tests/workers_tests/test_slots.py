@@ -25,7 +25,7 @@ from shared.study.tables.study_storage import StudyStorage
 from shared.training.matrix import Matrix
 from shared.training.trainer import Trainer
 from workers import SearchArrays, WorkerSpec
-from workers.objective import open_bench, run_trials, trial_seed
+from workers.slots import open_bench, run_trials, trial_seed
 
 
 def _trainer(spec: WorkerSpec, arrays: SearchArrays, n_slots: int = 1) -> Trainer:
