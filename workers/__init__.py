@@ -5,13 +5,8 @@
 import psycopg2  # noqa: F401
 
 from workers.arrays import read_arrays, write_arrays
-from workers.launch import (
-    PoolState,
-    WorkerPool,
-    attach_worker,
-    launch_encoders,
-    launch_workers,
-)
+from workers.launch import attach_worker, launch_encoders, launch_workers
+from workers.pool import PoolState, WorkerPool
 from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 
 __all__ = [

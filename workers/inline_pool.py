@@ -4,7 +4,7 @@ import logging
 import threading
 
 from shared.errors import TagsweepError
-from workers.launch import PoolState
+from workers.pool import PoolState
 from workers.spec import SearchArrays, WorkerSpec, pool_worker_name
 from workers.worker import run_worker
 

@@ -19,7 +19,7 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from shared.config.sections import WorkersConfig
 from shared.errors import TagsweepError
 from shared.gpu_memory import bound_memory
-from workers.launch import PoolState
+from workers.pool import PoolState
 from workers.ray_session import (
     RaySession,
     ask_for,
