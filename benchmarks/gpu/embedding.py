@@ -33,7 +33,7 @@ def main() -> None:
         print(json.dumps({"skipped": "sentence-transformers is not installed"}))
         return
     small = "--small" in sys.argv
-    texts = _texts(100 if small else N_TEXTS)
+    texts = _texts(40 if small else N_TEXTS)
     with tempfile.TemporaryDirectory(prefix="encoder-") as folder:
         try:
             encoder = resolve_encoder(EncoderConfig())

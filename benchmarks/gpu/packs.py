@@ -23,7 +23,7 @@ def main() -> None:
         fit = fit_pace(problem, 1 if small or is_long else 2, 2 if is_long else 4)
         packs: dict[str, dict[str, float]] = {}
         for n_slots in (1, 4) if small else PACKS:
-            packs[str(n_slots)] = sweep(problem, n_slots, 0.3 if small else SECONDS, device) | {
+            packs[str(n_slots)] = sweep(problem, n_slots, 0.1 if small else SECONDS, device) | {
                 "n_compilations": len(compilations),
                 "compile_s": round(sum(compilations), 1),
             }

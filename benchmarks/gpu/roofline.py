@@ -15,7 +15,7 @@ SECONDS, TRACED_S = 3.0, 0.7
 def main() -> None:
     """Print the figures of a pack of equal heads, then of as many slots over the search space."""
     small = "--small" in sys.argv
-    n_slots, units, seconds = (4, 32, 0.5) if small else (128, 256, SECONDS)
+    n_slots, units, seconds = (4, 32, 0.1) if small else (128, 256, SECONDS)
     device = describe_device()
     print(json.dumps(device), flush=True)
     problem = make_problem(200 if small else N_TRAIN, 384)
@@ -30,7 +30,7 @@ def main() -> None:
         return {**pace, **compiled, **trace}
 
     rounds = endless(problem, n_slots, lambda: square_head(units))
-    for _ in range(4):
+    for _ in range(2 if small else 4):
         next(rounds)
     print(json.dumps({"square": examine(rounds)}), flush=True)
     rounds, warm = sweeping(problem, n_slots, 1.5 * seconds)

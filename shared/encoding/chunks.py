@@ -48,6 +48,11 @@ def encoding_here(encoder: Encoder, chunks: Sequence[Chunk]) -> Iterator[Encodin
     choice, model = choose_backend(encoder, list(chain.from_iterable(chunks)))
     encoded = ((i, encode_chunk(model, encoder, chunk)) for i, chunk in enumerate(chunks))
     yield describe(choice, model), encoded
+    # What torch would keep of a GPU's memory, though nothing lies there, is for the workers' heads.
+    del model, encoded
+    import torch
+
+    torch.cuda.empty_cache()
 
 
 def describe(choice: Choice, model: "SentenceTransformer") -> Loaded:

@@ -1,4 +1,4 @@
-import logging
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -13,8 +13,8 @@ from shared.config.sections import TrainingConfig
 from shared.training.backends import current_backend
 from shared.training.head import build_head
 from shared.training.matrix import Matrix
+from shared.training.pack import Pack
 from shared.training.params import HeadParams, InputParams, LayerParams
-from shared.training.program.step import State
 from shared.training.schedule import MIN_DELTA, Ending
 from shared.training.trainer import Trainer
 from tests.shared_tests.training.conftest import MakeTrainer, epochs_of
@@ -238,82 +238,30 @@ def test_a_pass_is_the_same_in_one_call_and_in_many(
     np.testing.assert_allclose(_values(cut)[0], expected, rtol=1e-6)
 
 
-def test_out_of_memory_halves_the_slots_and_loses_no_head_and_no_epoch(
-    params: HeadParams,
-    make_trainer: MakeTrainer,
-    arrays: SearchArrays,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    backend = current_backend()
-    train, n_calls = backend.train, 0
-
-    def fail_with_many_slots(state, slots, *rest: Any) -> State:
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls > 3 and slots.order.shape[0] > 2:
-            raise MemoryError
-        return train(state, slots, *rest)
-
-    monkeypatch.setattr(backend, "train", fail_with_many_slots)
-    monkeypatch.setattr(backend, "is_out_of_memory", lambda e: isinstance(e, MemoryError))
-    undisturbed, trainer = make_trainer(1, max_epochs=4), make_trainer(4, max_epochs=4)
-    _add(undisturbed, arrays, params)
-    _add(trainer, arrays, *[params] * 4)
-    found: dict[object, list[float]] = {i: [] for i in range(4)}
-    with caplog.at_level(logging.WARNING):
-        while trainer.n_heads:
-            for epoch in trainer.advance():
-                found[epoch.key].append(epoch.value)
-                if epoch.ending:
-                    trainer.remove(epoch.key)
-    assert "does not hold 4 heads at a time; going on with 2" in caplog.text
-    assert trainer.n_slots == 2
-    assert [len(values) for values in found.values()] == [4] * 4
-    np.testing.assert_allclose(found[0], _values(undisturbed)[0], rtol=1e-5)
-
-
-def test_a_head_that_waits_for_memory_has_nothing_to_keep_and_may_be_removed(
+def test_every_pack_is_begun_before_the_first_is_waited_for(
     params: HeadParams,
     make_trainer: MakeTrainer,
     arrays: SearchArrays,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    backend = current_backend()
-    train = backend.train
+    done: list[str] = []
+    train, losses = Pack.train, Pack.losses
 
-    def fail_with_two(state, slots, *rest: Any) -> State:
-        if slots.order.shape[0] > 1:
-            raise MemoryError
-        return train(state, slots, *rest)
+    def begin(pack: Pack, *arguments: Any) -> None:
+        done.append("begin")
+        train(pack, *arguments)
 
-    monkeypatch.setattr(backend, "train", fail_with_two)
-    monkeypatch.setattr(backend, "is_out_of_memory", lambda e: isinstance(e, MemoryError))
-    trainer = make_trainer(2)
-    _add(trainer, arrays, params, params)
-    trainer.advance()
-    assert trainer.snapshot(0) is not None
-    assert trainer.snapshot(1) is None
-    trainer.remove(1)
-    assert trainer.n_heads == 1
-    assert {epoch.key for epoch in trainer.advance()} == {0}
+    def wait(pack: Pack, *arguments: Any) -> Callable[[], list[float]]:
+        summed = losses(pack, *arguments)
+        return lambda: done.append("wait") or summed()
 
-
-def test_one_head_that_does_not_fit_is_a_clear_error(
-    params: HeadParams,
-    make_trainer: MakeTrainer,
-    arrays: SearchArrays,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(current_backend(), "train", fail)
-    monkeypatch.setattr(current_backend(), "is_out_of_memory", lambda _: True)
-    trainer = make_trainer()
-    _add(trainer, arrays, params)
-    with pytest.raises(MemoryError, match="Lower space.max_units"):
-        trainer.advance()
+    monkeypatch.setattr(Pack, "train", begin)
+    monkeypatch.setattr(Pack, "losses", wait)
+    trainer = make_trainer(2, max_epochs=2)
+    wide = (LayerParams(100, "relu", 0.0), *params.layers[1:])
+    _add(trainer, arrays, params, replace(params, layers=wide))
+    assert {epoch.key for epoch in trainer.advance()} == {0, 1}
+    assert done == ["begin", "begin", "wait", "wait"]
 
 
 def test_a_matrix_in_shards_trains_as_well_as_a_whole_one(

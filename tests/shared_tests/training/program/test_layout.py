@@ -9,13 +9,17 @@ from shared.training.program.layout import n_trained, to_rows, to_weights
 
 
 @pytest.mark.parametrize("batch_normalization", [False, True])
-def test_weights_come_back_from_a_padded_row(params: HeadParams, batch_normalization: bool) -> None:
+@pytest.mark.parametrize("n_layers", [2, 4])
+def test_weights_come_back_from_a_row_that_is_padded_with_units_and_layers(
+    params: HeadParams, batch_normalization: bool, n_layers: int
+) -> None:
     params = replace(params, batch_normalization=batch_normalization)
     weights = initial_weights(params, 8, 3, seed=1)
-    wide, own = (8, 32, 32, 3), (8, 16, 8, 3)
-    trained, statistics = to_rows(weights, wide, params.structure)
-    assert len(trained) == n_trained(wide, params.structure)
-    back = to_weights(trained, statistics, wide, params.structure, own)
+    wide, own = (8, *[32] * n_layers, 3), (8, 16, 8, 3)
+    structure = replace(params.structure, n_layers=n_layers, has_gaps=n_layers > 2)
+    trained, statistics = to_rows(weights, wide, structure)
+    assert len(trained) == n_trained(wide, structure)
+    back = to_weights(trained, statistics, wide, structure, own)
     for before, after in zip(weights, back, strict=True):
         np.testing.assert_array_equal(before, after)
     assert np.count_nonzero(trained) == sum(np.count_nonzero(w) for w in _trained(weights, params))
