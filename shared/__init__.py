@@ -1,1 +1,1 @@
-"""What the orchestrator and the workers both know: configuration, data, search and training."""
+"""What a worker runs, and the orchestrator with it: configuration, encoding, study and training."""

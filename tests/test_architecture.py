@@ -1,7 +1,11 @@
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from shared.keras_settings import BACKENDS
 
 ALLOWED = {
     "shared": {"shared"},
@@ -29,6 +33,50 @@ def _imports(path: Path) -> set[str]:
 
 def _roots(path: Path) -> set[str]:
     return {module.split(".")[0] for module in _imports(path)}
+
+
+def _nodes_at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a file but for those that only a type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _nodes_at_run_time(node)
+
+
+def _graph(checkout: Path) -> dict[str, set[str]]:
+    """Return which of our modules each of them imports at run time, in functions too."""
+    paths = {
+        ".".join(path.relative_to(checkout).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in _sources(checkout, *ALLOWED)
+    }
+    graph: dict[str, set[str]] = {name: set() for name in paths}
+    for name, path in paths.items():
+        for node in _nodes_at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= {one if one in paths else str(node.module) for one in names}
+        graph[name] &= paths.keys()
+    return graph
+
+
+def test_no_file_imports_itself_by_way_of_others(checkout: Path) -> None:
+    TopologicalSorter(_graph(checkout)).prepare()
+
+
+def test_a_worker_runs_each_file_of_shared(checkout: Path) -> None:
+    """So that nobody is refused as a worker for what only the driver has changed."""
+    graph = _graph(checkout)
+    waiting = [name for name in graph if name.startswith("workers")]
+    waiting += [f"shared.training.backends.{name}" for name in BACKENDS]  # imported by their names
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += [*graph[name], *filter(None, [name.rpartition(".")[0]])]
+    assert not {name for name in graph if name.startswith("shared")} - reached
 
 
 @pytest.mark.parametrize("package", ALLOWED)
