@@ -21,7 +21,8 @@ def main() -> None:
         problem = make_problem(n_rows, n_inputs)
         is_long = n_rows > N_TRAIN
         fit = fit_pace(problem, 1 if small or is_long else 2, 2 if is_long else 4)
-        packs: dict[str, dict[str, float]] = {}
+        name, packs = f"{n_inputs} wide, {n_rows} rows", {}
+        print(json.dumps({name: {"fit": fit}}), flush=True)
         for n_slots in (1, 4) if small else PACKS:
             packs[str(n_slots)] = sweep(problem, n_slots, 0.1 if small else SECONDS, device) | {
                 "n_compilations": len(compilations),
@@ -29,7 +30,7 @@ def main() -> None:
             }
             compilations.clear()
             cell = {"fit": fit, "packs": packs, **gains(packs, fit)}
-            print(json.dumps({f"{n_inputs} wide, {n_rows} rows": cell}), flush=True)
+            print(json.dumps({name: cell}), flush=True)
 
 
 if __name__ == "__main__":

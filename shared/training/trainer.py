@@ -254,7 +254,7 @@ class Trainer:
         """Return the pack that a head joins, a new one where there is none."""
         shape = self._shape_of(head.params)
         for pack in self._packs:
-            if pack.shape == shape and len(pack.heads) < max(CAPACITIES):
+            if pack.shape == shape and len(pack.heads) < self._capacity(self.n_slots):
                 return pack
         self._packs.append(Pack(shape, len(head.train_rows)))
         return self._packs[-1]
@@ -272,9 +272,9 @@ class Trainer:
             pack.resize(capacity)
 
     def _capacity(self, n_heads: int) -> int:
-        """Return the slots of the smallest padded pack that holds so many heads."""
-        size = next((size for size in CAPACITIES if size >= n_heads), max(CAPACITIES))
-        return min(size, self.n_slots)
+        """Return the slots of the smallest padded pack that holds so many heads, or the largest."""
+        sizes = [size for size in CAPACITIES if size <= self.n_slots] or [self.n_slots]
+        return next((size for size in sizes if size >= n_heads), sizes[-1])
 
     def _shape_of(self, params: HeadParams) -> Shape:
         """Return the shape that a head is trained in: its own, or one shared by similar heads."""
