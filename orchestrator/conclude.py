@@ -118,6 +118,7 @@ def ensemble(
         text_column=config.data.text_column,
         label_names=names,
         class_column=dataset.class_column,
+        list_column=config.data.list_column,
         thresholds=decisions.thresholds,
         encoders=list(read.encoders.values()),
         params=asdict(candidates[0].params),
@@ -183,10 +184,10 @@ def is_bundled(run: Run, study: Study) -> bool:
 
 
 def _data_facts(run: Run, prepared: Prepared) -> dict[str, Any]:
-    dataset, split, csv = prepared.dataset, prepared.split, run.config.data.csv
+    dataset, split = prepared.dataset, prepared.split
     positives = dataset.labels.sum(axis=0).astype(int).tolist()
     return {
-        "source": csv.name if csv else run.study_name,
+        "source": run.config.data.file_names or run.study_name,
         "n_rows": len(dataset.texts),
         "n_known": len(split.train) + len(split.valid),
         "n_test": len(split.test),

@@ -27,7 +27,8 @@ class BundledEncoder(Section):
 class Manifest(Section):
     """What manifest.json says; `files` maps every file but the card to its content's SHA-256.
 
-    With a `class_column`, the labels are classes, one a text, and there are no thresholds.
+    With a `class_column`, the labels are classes, one a text, and there are no thresholds; a
+    `list_column` listed each text's labels.
     `text_column` is the header that the data's texts had, which new data's have too, if not told.
     The model takes the vectors of all `encoders`, side by side in their order.
     """
@@ -38,6 +39,7 @@ class Manifest(Section):
     text_column: str
     label_names: tuple[str, ...]
     class_column: str | None
+    list_column: str | None = None
     thresholds: tuple[float, ...] | None
     encoders: tuple[BundledEncoder, ...]
     params: dict[str, Any]

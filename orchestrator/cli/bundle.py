@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.cli.options import Quiet
-from orchestrator.cli.texts import read_input, texts_in, written
+from orchestrator.cli.options import Encoding, Quiet, Separator
+from orchestrator.cli.texts import read_given, read_input, written
 from orchestrator.terminal.console import exit_codes
 
 if TYPE_CHECKING:
     from orchestrator.bundle.bundle import Bundle
     from orchestrator.bundle.manifest import Manifest
     from orchestrator.bundle.predict import Predictor
+    from shared.config.sections import DataConfig
 
 Location = Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle's folder or URL.")]
 NewTextColumn = Annotated[
@@ -33,9 +34,12 @@ def predict(
         typer.Argument(metavar="[-]", help="Read texts from standard input, one a line."),
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="One text.")] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--input", metavar="CSV", help="Texts; other columns are kept.")
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--input", metavar="FILE", help="Texts, as --data; other columns are kept."),
     ] = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
     text_column: NewTextColumn = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="CSV", help="Default: standard output.")
@@ -44,10 +48,11 @@ def predict(
 ) -> None:
     """Give the probability and the decision of each label, or the class, for new texts."""
     with exit_codes():
-        table = read_input(text=text, csv=csv, stdin=stdin)
+        given = read_given(text=text, files=files or [], stdin=stdin)
         console = Console(stderr=True, quiet=quiet)
         with _opened(bundle) as (folder, manifest):
-            texts = texts_in(table, csv, text_column or manifest.text_column)
+            data = _data(manifest, files or [], encoding, separator, text_column)
+            table, texts = read_input(data, given)
             predictor = _load_predictor(folder, texts, console)
         from orchestrator.bundle.predict import predict, predict_in_chunks
         from orchestrator.bundle.predictions import write_predictions
@@ -71,7 +76,9 @@ def predict(
 
 def evaluate(
     bundle: Location,
-    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Labelled texts.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Labelled texts.")],
+    encoding: Encoding = None,
+    separator: Separator = None,
     text_column: NewTextColumn = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Quiet = False,
@@ -83,8 +90,8 @@ def evaluate(
 
         console = Console(stderr=True, quiet=quiet)
         with _opened(bundle) as (folder, manifest):
-            column = text_column or manifest.text_column
-            dataset = load_labelled(csv, column, manifest.label_names, manifest.class_column)
+            data = _data(manifest, files, encoding, separator, text_column)
+            dataset = load_labelled(data, manifest.label_names)
             predictor = _load_predictor(folder, dataset.texts, console)
         from orchestrator.bundle.evaluate import describe, measure
 
@@ -141,6 +148,27 @@ def _opened(location: str) -> "Iterator[tuple[Path, Manifest]]":
 
     with bundle_at(location) as folder:
         yield folder, read_manifest(folder)
+
+
+def _data(
+    manifest: "Manifest",
+    files: Sequence[Path],
+    encoding: str | None,
+    separator: str | None,
+    text_column: str | None,
+) -> "DataConfig":
+    """Lay out where new data are, with the columns that a bundle's own had if none is named."""
+    from shared.config.sweep import SweepConfig, with_values
+
+    data = {
+        "csv": files,
+        "encoding": encoding,
+        "separator": separator,
+        "text_column": text_column or manifest.text_column,
+        "class_column": manifest.class_column,
+        "list_column": manifest.list_column,
+    }
+    return with_values(SweepConfig(), {"data": data}).data
 
 
 def _load(folder: Path, console: Console) -> "Bundle":

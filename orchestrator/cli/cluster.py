@@ -6,7 +6,7 @@ import typer
 
 from orchestrator.cli.options import (
     ConfigFile,
-    Csv,
+    Files,
     JobAddress,
     Level,
     NTrials,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def launch(
     config: ConfigFile = None,
-    data: Csv = None,
+    data: Files = None,
     n_trials: NTrials = None,
     timeout: Timeout = None,
     n_workers: NWorkers = None,

@@ -10,11 +10,33 @@ from orchestrator.terminal.console import LogLevel, exit_codes
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The sweep.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
-Csv = Annotated[Path | None, typer.Option("--data", metavar="CSV", help="Labelled texts.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Labelled texts: CSV, JSON lines, Parquet, Arrow; a 'pattern*'; given again, several.",
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Of text files, such as cp1252; default: UTF-8.")
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        "--separator",
+        metavar="comma|semicolon|tab|pipe",
+        help="Of a CSV's fields; default: what parts its header.",
+    ),
+]
 TextColumn = Annotated[str | None, typer.Option("--text-column", help="The column of texts.")]
 LabelColumns = Annotated[
     str | None,
     typer.Option("--label-columns", metavar="A,B,C", help="Labels; default: all 0/1 columns."),
+]
+ListColumn = Annotated[
+    str | None,
+    typer.Option("--list-column", help="One column that lists labels, as a;b;c or a JSON list."),
 ]
 ClassColumn = Annotated[
     str | None,
@@ -92,8 +114,11 @@ Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged on 
 
 OPTIONS = {
     "data": ("data", "csv"),
+    "encoding": ("data", "encoding"),
+    "separator": ("data", "separator"),
     "text_column": ("data", "text_column"),
     "label_columns": ("data", "label_columns"),
+    "list_column": ("data", "list_column"),
     "class_column": ("data", "class_column"),
     "encoder": ("encoder", "name"),
     "n_trials": ("study", "n_trials"),
@@ -114,8 +139,8 @@ def overrides(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if value is None:
             continue
         if option == "data":
-            value = value.absolute()
-        if option == "label_columns":
+            value = tuple(path.absolute() for path in value)
+        elif option == "label_columns":
             value = tuple(name.strip() for name in value.split(","))
         sections.setdefault(section, {})[key] = value
     return sections

@@ -36,7 +36,7 @@ def _facts(run: Run, prepared: Prepared) -> str:
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts)
     seconds = config.study.timeout_s
     time = "" if seconds is None else f", {seconds:g} s at most"
-    source = config.data.csv.name if config.data.csv is not None else "from the study's store"
+    source = config.data.file_names or "from the study's store"
     return _table(
         [
             ("data", f"{source}, {len(prepared.dataset.texts):,} rows: {counts}"),

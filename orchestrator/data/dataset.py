@@ -1,21 +1,23 @@
-"""Read labelled texts from a CSV file, and refuse what could not be learnt from."""
+"""Read labelled texts from files, and refuse what could not be learnt from."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from orchestrator.data.class_column import class_names, one_hot
-from orchestrator.data.columns import BINARY, LeftOut, find_labels, require_binary
+from orchestrator.data.columns import LeftOut, describe_words, find_labels, label_values
 from orchestrator.data.formulas import inert
-from orchestrator.data.tables import read_table, require_closed_quotes, require_column
+from orchestrator.data.label_lists import label_matrix, read_label_lists
+from orchestrator.data.tables import Table, place, read_table, require_column
 from shared.config.sections import DataConfig
 from shared.errors import InputError
 from shared.training.params import Task
+
+TEXT_CURE = " Name the column of texts with --text-column."
+"""What can be done about a text column that is not there."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Dataset:
     """Hold n texts and their L labels: `labels` is (n, L) float32 of 0 and 1.
 
     With a `class_column`, whose header it is, the labels are classes: each row has one 1. What the
-    file has in other columns, `left_out`, is not learnt from.
+    files have in other columns, `left_out`, is not learnt from. `form` says what the files are, and
+    `label_form` what stood for their labels' 0 and 1, if anything else did.
     """
 
     texts: tuple[str, ...]
@@ -32,6 +35,8 @@ class Dataset:
     source: str
     class_column: str | None = None
     left_out: tuple[LeftOut, ...] = ()
+    form: str = ""
+    label_form: str = ""
 
     @property
     def task(self) -> Task:
@@ -49,55 +54,55 @@ class Dataset:
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Read the configured CSV.
+    """Read the configured files.
 
     Raises InputError naming file, row and column of what is wrong. Rows are counted from 1 after
-    the header.
+    the header, in each file.
     """
-    if config.csv is None:
-        raise InputError("No data: name a CSV with --data or data.csv in the configuration.")
-    table = read_table(config.csv)
-    texts = texts_of(table, config.csv, config.text_column)
+    if not config.csv:
+        raise InputError("No data: name a file with --data or data.csv in the configuration.")
+    table = read_table(config)
     if config.class_column is not None:
-        return _classified(table, config.csv, texts, config.text_column, config.class_column)
-    names, left_out = _label_names(table, config.csv, config)
-    labels = np.column_stack([_labels(table[name], config.csv) for name in names])
-    dataset = Dataset(texts, labels, names, str(config.csv), left_out=left_out)
+        return _classified(table, config.text_column, config.class_column)
+    if config.list_column is not None:
+        dataset = _listed(table, config.text_column, config.list_column)
+    else:
+        names, left_out = _label_names(table, config)
+        dataset = replace(_labelled(table, config.text_column, names), left_out=left_out)
     _require_both_kinds(dataset)
     return dataset
 
 
-def load_labelled(
-    path: Path, text_column: str, label_names: tuple[str, ...], class_column: str | None = None
-) -> Dataset:
-    """Read texts and the named labels of a CSV, which may be 0 or 1 in every row.
+def load_labelled(config: DataConfig, label_names: tuple[str, ...]) -> Dataset:
+    """Read texts and known labels of files, which may be 0 or 1 in every row.
 
-    With a class column, the names are those of its classes, of which not all need a row. Raises
-    InputError as load_dataset does.
+    With a class column, the names are those of its classes, of which not all need a row. Where
+    there is no list column, the labels may have columns. Raises InputError as load_dataset does.
     """
-    named = (text_column, *(label_names if class_column is None else [class_column]))
-    table = read_table(path)
+    other = config.class_column or config.list_column
+    named = (config.text_column, *label_names, *([other] if other else []))
+    table = read_table(config)
     # What tagsweep itself predicted may have names that were made inert.
-    table = table.rename(columns={inert(name): name for name in named if name not in table})
-    texts = texts_of(table, path, text_column)
-    if class_column is not None:
-        return _classified(table, path, texts, text_column, class_column, label_names)
+    inert_names = {inert(name): name for name in named if name not in table.cells}
+    table = replace(table, cells=table.cells.rename(columns=inert_names))
+    if config.class_column is not None:
+        return _classified(table, config.text_column, config.class_column, label_names)
+    if config.list_column is not None and config.list_column in table.cells:
+        return _listed(table, config.text_column, config.list_column, label_names)
     for name in label_names:
-        require_column(table, path, name)
-    labels = np.column_stack([_labels(table[name], path) for name in label_names])
-    return Dataset(texts, labels, label_names, str(path))
+        require_column(table.cells, table.source, name)
+    return _labelled(table, config.text_column, label_names)
 
 
-def texts_of(table: pd.DataFrame, path: Path, column: str) -> tuple[str, ...]:
+def texts_of(table: Table, column: str) -> tuple[str, ...]:
     """Return the texts of a table, in order; raises InputError as load_dataset does."""
-    require_column(table, path, column, " Name the column of texts with --text-column.")
-    require_closed_quotes(table, path, column)
-    texts = tuple(str(text) for text in table[column])
-    empty = [row for row, text in enumerate(texts, start=1) if not text.strip()]
+    require_column(table.cells, table.source, column, TEXT_CURE)
+    texts = tuple(str(text) for text in table.cells[column])
+    empty = [row for row, text in enumerate(texts) if not text.strip()]
     if empty:
         in_all = f", as in {len(empty)} rows" if len(empty) > 1 else ""
         raise InputError(
-            f"{path}, row {empty[0]}, column {column!r}: the text is empty{in_all}."
+            f"{place(table.cells[column], empty[0])}: the text is empty{in_all}."
             " Drop the row, or give it a text."
         )
     return texts
@@ -132,44 +137,66 @@ def require_rows(dataset: Dataset, groups: npt.NDArray[np.int64], n_folds: int) 
                 )
 
 
-def _label_names(
-    table: pd.DataFrame, path: Path, config: DataConfig
-) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
+def _label_names(table: Table, config: DataConfig) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
+    require_column(table.cells, table.source, config.text_column, TEXT_CURE)
     if not config.label_columns:
-        return find_labels(table, config.text_column, path)
+        return find_labels(table.cells, config.text_column, table.source)
     if config.text_column in config.label_columns:
         raise InputError(f"Column {config.text_column!r} cannot be both the text and a label.")
     for name in config.label_columns:
-        require_column(table, path, name, " Labels are named with --label-columns.")
+        require_column(table.cells, table.source, name, " Labels are named with --label-columns.")
     return config.label_columns, _unnamed(table, config.text_column, *config.label_columns)
 
 
-def _unnamed(table: pd.DataFrame, *names: str) -> tuple[LeftOut, ...]:
-    return tuple(LeftOut(name, "not named") for name in table.columns if name not in names)
+def _unnamed(table: Table, *names: str) -> tuple[LeftOut, ...]:
+    return tuple(LeftOut(name, "not named") for name in table.cells.columns if name not in names)
+
+
+def _labelled(table: Table, text_column: str, names: tuple[str, ...]) -> Dataset:
+    """Read a column of 0 and 1, or words for them, for each label."""
+    texts = texts_of(table, text_column)
+    labels = np.column_stack([label_values(table.cells[name]) for name in names])
+    words = describe_words(table.cells, names)
+    return Dataset(texts, labels, names, table.source, form=table.form, label_form=words)
+
+
+def _listed(table: Table, text_column: str, column: str, names: tuple[str, ...] = ()) -> Dataset:
+    """Read each row's labels, of `names` or, if there are none, of those that the column lists."""
+    _require_own_column(table, text_column, column, "labels", "--list-column")
+    texts, cells = texts_of(table, text_column), table.cells[column]
+    rows, how = read_label_lists(cells, table.source)
+    names = names or tuple(sorted(frozenset().union(*rows)))
+    if not names:
+        raise InputError(f"{table.source}: column {column!r} lists no label in any row.")
+    return Dataset(
+        texts,
+        label_matrix(cells, rows, names),
+        names,
+        table.source,
+        left_out=_unnamed(table, text_column, column),
+        form=table.form,
+        label_form=f"{column!r} lists labels, {how}",
+    )
 
 
 def _classified(
-    table: pd.DataFrame,
-    path: Path,
-    texts: tuple[str, ...],
-    text_column: str,
-    class_column: str,
-    names: tuple[str, ...] = (),
+    table: Table, text_column: str, column: str, names: tuple[str, ...] = ()
 ) -> Dataset:
     """Read each row's class, one of `names` or, if there are none, of those that the column has."""
-    if class_column == text_column:
-        raise InputError(f"Column {text_column!r} cannot be both the text and the class.")
-    require_column(table, path, class_column, " The class is named with --class-column.")
-    cells = table[class_column]
-    names = names or class_names(cells, path)
-    left_out = _unnamed(table, text_column, class_column)
-    labels = one_hot(cells, names, path)
-    return Dataset(texts, labels, names, str(path), class_column, left_out)
+    _require_own_column(table, text_column, column, "class", "--class-column")
+    texts, cells = texts_of(table, text_column), table.cells[column]
+    names = names or class_names(cells, table.source)
+    left_out = _unnamed(table, text_column, column)
+    labels = one_hot(cells, names)
+    return Dataset(texts, labels, names, table.source, column, left_out, form=table.form)
 
 
-def _labels(cells: "pd.Series[str]", path: Path) -> npt.NDArray[np.float32]:
-    require_binary(cells, path)
-    return np.array([BINARY[cell.strip()] for cell in cells], dtype=np.float32)
+def _require_own_column(
+    table: Table, text_column: str, column: str, what: str, option: str
+) -> None:
+    if column == text_column:
+        raise InputError(f"Column {text_column!r} cannot be both the text and the {what}.")
+    require_column(table.cells, table.source, column, f" Name the column with {option}.")
 
 
 def _require_both_kinds(dataset: Dataset) -> None:

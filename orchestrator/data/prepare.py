@@ -91,11 +91,11 @@ class Prepared:
 
 
 def prepare(run: Run, console: Console) -> Prepared:
-    """Read the CSV, embed its texts and split its rows; what is there already is taken as it is.
+    """Read the files, embed its texts and split its rows; what is there already is taken as it is.
 
-    Where there is no CSV, a study that has been searched gives the data from its store.
+    Where there are none, a study that has been searched gives the data from its store.
     """
-    restored = restore(run) if run.config.data.csv is None else None
+    restored = restore(run) if not run.config.data.csv else None
     if restored is not None:
         show_lines(console, describe_data(restored[0], run.config.all_encoders))
     dataset, encoders, embeddings = restored or _read_and_embed(run, console)

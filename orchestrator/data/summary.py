@@ -15,13 +15,15 @@ def describe_data(dataset: Dataset, encoders: Iterable[str]) -> list[str]:
     """Say in lines what was read, and what embeds it."""
     n_rows, n_texts = len(dataset.texts), len(set(dataset.texts))
     n_different = "all texts different" if n_texts == n_rows else f"{n_texts:,} different texts"
+    form = f" ({dataset.form})" if dataset.form else ""
     lines = [
-        f"Data      {dataset.source}: {n_rows:,} rows, {n_different}",
+        f"Data      {dataset.source}{form}: {n_rows:,} rows, {n_different}",
         _describe_labels(dataset),
+        *([f"Values    {dataset.label_form}"] if dataset.label_form else []),
         f"Encoder   {', '.join(encoders)}",
     ]
     if dataset.left_out:
-        lines.insert(2, f"Left out  {describe_left_out(dataset.left_out)}")
+        lines.insert(-1, f"Left out  {describe_left_out(dataset.left_out)}")
     return lines
 
 

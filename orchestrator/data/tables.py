@@ -1,80 +1,90 @@
-"""Read a CSV into a table of strings, and name what is wrong with it, and where."""
+"""Read files into a table of strings, and name what is wrong with them, and where."""
 
 import csv
 import difflib
+import io
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from orchestrator.data.files import decode, find_files, read_bytes
+from orchestrator.data.typed_tables import is_json, read_arrow, read_json_lines
+from shared.config.sections import DataConfig
 from shared.errors import InputError
 
-SEPARATORS = {"\t": ("tabs", "\\t"), ";": ("semicolons", ";")}
-"""What tables are separated by instead of commas: in words, and as pandas takes it."""
-OTHER_FORMATS = {
-    b"PAR1": "is a Parquet file. Write it as a CSV: pandas.read_parquet(FILE).to_csv",
-    b"PK\x03\x04": "is an Excel workbook or another ZIP archive. Save its table as CSV UTF-8",
-    b"\x1f\x8b": "is compressed with gzip. Unpack it",
-    b"\xff\xfe": "must be UTF-8, but is UTF-16. Save it as UTF-8",
-    b"\xfe\xff": "must be UTF-8, but is UTF-16. Save it as UTF-8",
-    b'{"': "is JSON. Write it as a CSV: pandas.read_json(FILE, lines=True).to_csv",
-    b"[{": "is JSON. Write it as a CSV: pandas.read_json(FILE).to_csv",
-}
-"""What files begin with that are no CSV, and what can be done about it."""
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+"""What the fields of a CSV are separated by, as data.separator names it."""
+N_TRIED = 100
+"""Rows that tell what separates them, where the header does not."""
 MAX_KINDS = 20
 """A column with more different cells than these does not tell what a row of the file looks like."""
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV with a header: strings, the names of columns without the blanks around them.
+@dataclass(frozen=True)
+class Table:
+    """The rows of one or several files, as strings.
 
-    A blank line is no row, but where there is one column each line is one. Raises InputError that
-    names the file, and the line of what is wrong.
+    `cells` is indexed by each row's file and its number there, from 1 after the header; `source`
+    names the files, and `form` says what they are.
     """
-    _require_csv(path)
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than 131,072 characters
-    with _opened(path) as file:
-        found = _rows(csv.reader(file, strict=True), path)
-        try:
-            header = [name.strip() for name in next(found, [])]
-            _require_header(header, path)
-            rows = list(found)
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}, line {_first_foreign_line(path)}: the file must be UTF-8, but is not:"
-                f" {error.reason}. Save it as UTF-8."
-            ) from error
-    if not rows:
-        raise InputError(f"{path} has a header but no rows.")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+
+    cells: pd.DataFrame
+    source: str
+    form: str
 
 
-def require_column(table: pd.DataFrame, path: Path, name: str, cure: str = "") -> None:
+def read_table(config: DataConfig) -> Table:
+    """Read the configured files: strings, the names of columns without the blanks around them.
+
+    Of a CSV a blank line is no row, but where there is one column each line is one. Raises
+    InputError that names the file, and the line of what is wrong.
+    """
+    paths = find_files(config.csv)
+    frames, forms = zip(*(_read_file(path, config) for path in paths), strict=True)
+    for path, frame in zip(paths, frames, strict=True):
+        _require_same_columns(frame, path, frames[0], paths[0])
+    columns = list(frames[0].columns)
+    cells = pd.concat([frame[columns] for frame in frames], keys=[str(path) for path in paths])
+    form = f"{len(paths)} files: " * (len(paths) > 1) + "; ".join(dict.fromkeys(forms))
+    return Table(cells, ", ".join(map(str, config.csv)), form)
+
+
+def place(cells: "pd.Series[str]", row: int) -> str:
+    """Say where the cell of a row, counted from 0, is: its file, its row there and its column."""
+    file, number = cells.index[row]
+    return f"{file}, row {number}, column {cells.name!r}"
+
+
+def require_column(table: pd.DataFrame, source: str, name: str, cure: str = "") -> None:
     """Raise InputError where a table has no column of a name; `cure` says what else can be done."""
     if name in table.columns:
         return
     nearest = difflib.get_close_matches(name, table.columns, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     columns = ", ".join(map(repr, table.columns))
-    raise InputError(f"{path} has no column {name!r}; it has {columns}.{hint}{cure}")
+    raise InputError(f"{source} has no column {name!r}; it has {columns}.{hint}{cure}")
 
 
-def require_closed_quotes(table: pd.DataFrame, path: Path, text_column: str) -> None:
-    """Raise InputError where a text holds rows of the file, up to a later row's quote.
+def require_closed_quotes(table: pd.DataFrame, path: Path, text_column: str, mark: str) -> None:
+    """Raise InputError where a text of a CSV holds rows of it, up to a later row's quote.
 
     They show by having a cell a column, and in each column of few different cells one of these. A
     single line of two fields may still be a text's own, such as `it was 3,1`.
     """
     known = _kinds(table, text_column)
-    place = list(table.columns).index(text_column)
+    position = list(table.columns).index(text_column)
     has_lines = table[text_column].str.contains("[\r\n]") if known else pd.Series(dtype=bool)
     for row in np.flatnonzero(has_lines):
         cells = [str(cell) for cell in table.iloc[row]]
-        first, *lines = cells[place].splitlines()
-        parsed = [cells[:place] + _fields(first), *map(_fields, lines[:-1])]
+        first, *lines = cells[position].splitlines()
+        parsed = [next(csv.reader([line], delimiter=mark), []) for line in (first, *lines[:-1])]
+        parsed[0] = cells[:position] + parsed[0]
         are_rows = all(
             len(fields) == len(cells) and all(fields[i] in kinds for i, kinds in known.items())
             for fields in parsed
@@ -97,39 +107,83 @@ def _kinds(table: pd.DataFrame, text_column: str) -> dict[int, set[str]]:
     return found
 
 
-def _opened(path: Path) -> Any:
+def _read_file(path: Path, config: DataConfig) -> tuple[pd.DataFrame, str]:
+    """Return the rows of a file, numbered from 1, and what the file is in words."""
+    content, is_packed = read_bytes(path)
+    frame, form = read_arrow(content, path) or _read_text(content, path, config)
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    _require_header(list(frame.columns), path)
+    if frame.empty:
+        raise InputError(f"{path} has a header but no rows.")
+    frame.index = pd.RangeIndex(1, len(frame) + 1)
+    return frame, f"{form}, gzip" if is_packed else form
+
+
+def _read_text(content: bytes, path: Path, config: DataConfig) -> tuple[pd.DataFrame, str]:
+    text, encoding = decode(content, config.encoding, path)
+    if is_json(text, path):
+        return read_json_lines(text, path), f"JSON lines, {encoding}"
+    csv.field_size_limit(sys.maxsize)  # a text may be longer than 131,072 characters
+    separator = config.separator or _find_separator(text, path)
+    mark = SEPARATORS[separator]
+    rows = _rows(_reader(text, mark), path, separator)
+    header = [name.strip() for name in next(rows, [])]
+    _require_header(header, path)
+    frame = pd.DataFrame(rows, columns=header, dtype=str)
+    if config.text_column in frame.columns:
+        require_closed_quotes(frame, path, config.text_column, mark)
+    return frame, f"CSV, {encoding}, separated by {separator}s"
+
+
+def _reader(text: str, mark: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+
+
+def _find_separator(text: str, path: Path) -> str:
+    """Return what parts the header; where more could, what parts the rows just as it does."""
+    possible = [name for name in SEPARATORS if _parts(text, name, 1)]
+    if len(possible) > 1:
+        fitting = [name for name in possible if _parts(text, name, N_TRIED)]
+        if len(fitting) != 1:
+            raise InputError(
+                f"{path} may be separated by {' or by '.join(f'{name}s' for name in possible)}."
+                f" Say by which with --separator (data.separator): {' or '.join(possible)}."
+            )
+        return fitting[0]
+    return possible[0] if possible else "comma"
+
+
+def _parts(text: str, separator: str, n_rows: int) -> bool:
+    """Say whether a separator makes of each of the first rows the same fields, two or more."""
     try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder, but must be a CSV file.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        rows = islice(_reader(text, SEPARATORS[separator]), n_rows)
+        widths = {len(row) for row in rows if "".join(row).strip()}
+    except csv.Error:
+        return False
+    return len(widths) == 1 and widths != {1}
 
 
-def _require_csv(path: Path) -> None:
-    """Refuse what by its first bytes is a file of another format."""
-    with _opened(path) as file:
-        start = file.buffer.read(8).lstrip(b"\xef\xbb\xbf \r\n")
-    for mark, what in OTHER_FORMATS.items():
-        if start.startswith(mark):
-            raise InputError(f"{path} {what}.")
+def _require_same_columns(
+    frame: pd.DataFrame, path: Path, first: pd.DataFrame, first_path: Path
+) -> None:
+    for one, other in ((first.columns, frame.columns), (frame.columns, first.columns)):
+        differ = one.difference(other)
+        if len(differ):
+            has = "has no column" if one is first.columns else "also has column"
+            raise InputError(
+                f"{path} must have the columns of {first_path}, but {has} {differ[0]!r}."
+            )
 
 
 def _require_header(header: Sequence[str], path: Path) -> None:
     if not header:
         raise InputError(f"{path} is empty: it has no header.")
-    for separator, (words, escaped) in SEPARATORS.items():
-        if len(header) == 1 and separator in header[0]:
-            raise InputError(
-                f"{path} is separated by {words}, but must be by commas. Write it anew:"
-                f" pandas.read_csv(FILE, sep='{escaped}').to_csv(OTHER, index=False)."
-            )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise InputError(f"{path}: the header names column {repeated[0]!r} more than once.")
 
 
-def _rows(lines: Any, path: Path) -> Iterator[list[str]]:
+def _rows(lines: Any, path: Path, separator: str) -> Iterator[list[str]]:
     """Yield the header that a `csv.reader` gives, and the rows."""
     start, n_columns = 1, 0
     try:
@@ -138,7 +192,8 @@ def _rows(lines: Any, path: Path) -> Iterator[list[str]]:
             is_blank = len(row) < n_columns and not "".join(row).strip()
             if n_columns == 1 or not is_blank:
                 fields = row or [""] * n_columns
-                _require_fields(fields, n_columns, path, start)
+                place_of_row = f"{path} is not a valid CSV: line {start}"
+                _require_fields(fields, n_columns, place_of_row, separator)
                 yield fields
             start = lines.line_num + 1
     except csv.Error as error:
@@ -152,24 +207,10 @@ def _rows(lines: Any, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def _require_fields(row: Sequence[str], n_columns: int, path: Path, line: int) -> None:
+def _require_fields(row: Sequence[str], n_columns: int, line: str, separator: str) -> None:
     if len(row) != n_columns:
         raise InputError(
-            f"{path} is not a valid CSV: line {line} must have {n_columns} fields, as its header,"
-            f" but has {len(row)}. Name every column, and quote texts that have commas in them."
+            f"{line} must have {n_columns} fields, as its header, but has {len(row)}. Name every"
+            f" column, and quote texts that have {separator}s in them; fields are separated by"
+            " --separator (data.separator)."
         )
-
-
-def _fields(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
-
-
-def _first_foreign_line(path: Path) -> int:
-    """Return the number of the first line that is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError

@@ -195,13 +195,13 @@ def _embed_s(run: Run) -> float | None:
 
 
 def _asked(run: Run, label_names: tuple[str, ...]) -> Asked:
-    config, csv = run.config, run.config.data.csv
+    config = run.config
     rows = {}
     if run.paths.split.exists():
         split = read_split(run.paths.split)
         rows = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     return Asked(
-        data="the store of the study" if csv is None else csv.name,
+        data=config.data.file_names or "the store of the study",
         task=config.data.task,
         label_names=label_names,
         rows=rows,

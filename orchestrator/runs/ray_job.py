@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
+from orchestrator.data.files import find_files
 from orchestrator.runs.run import Run
 from orchestrator.terminal.progress import Update, show_progress
 from shared.config.sweep import dump_config, with_values
@@ -169,12 +170,15 @@ class _Screen:
 
 @contextmanager
 def _working_folder(run: Run) -> Iterator[Path]:
-    """Yield a folder with what the job needs: the configuration, and the CSV if there is one."""
+    """Yield a folder with what the job needs: the configuration, and the files of its data."""
     with tempfile.TemporaryDirectory(prefix="launch-") as name:
         folder, config = Path(name), run.config
-        if config.data.csv is not None:
-            shutil.copyfile(config.data.csv, folder / "data.csv")
-            config = with_values(config, {"data": {"csv": Path("data.csv")}})
+        copies = []
+        for number, path in enumerate(find_files(config.data.csv)):
+            copies.append(Path(str(number), path.name))
+            (folder / str(number)).mkdir()
+            shutil.copyfile(path, folder / copies[-1])
+        config = with_values(config, {"data": {"csv": tuple(copies)}})
         (folder / "sweep.yaml").write_text(dump_config(config), encoding="utf-8")
         yield folder
 

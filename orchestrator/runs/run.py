@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
 
+from orchestrator.data.files import files_at
 from orchestrator.runs.paths import RunPaths
 from orchestrator.runs.secrets import read_secret
 from shared.config.sweep import SweepConfig, dump_config, load_config, with_values
@@ -194,7 +196,7 @@ def is_searched(run: Run, study: Study, storage: StudyStorage) -> bool:
 def _config_of_study(
     storage_url: str | None, options: dict[str, dict[str, Any]]
 ) -> SweepConfig | None:
-    """Return what the study says; where its CSV is not at hand, its store takes the CSV's place."""
+    """Return what the study says; where its files are not at hand, its store takes their place."""
     name = options.get("study", {}).get("name")
     if storage_url is None or name is None:
         return None
@@ -202,14 +204,15 @@ def _config_of_study(
         config, attrs = read_config(storage, name), read_attrs(storage, name)
     if config is None or not attrs or STORE not in attrs:
         return config
-    if config.data.csv is not None and config.data.csv.exists():
+    if config.data.csv and all(map(files_at, config.data.csv)):
         return config
-    return with_values(config, {"data": {"csv": None}, "workers": {"store": attrs[STORE]}})
+    return with_values(config, {"data": {"csv": ()}, "workers": {"store": attrs[STORE]}})
 
 
 def _default_name(config: SweepConfig) -> str:
     if config.study.name is not None:
         return config.study.name
-    if config.data.csv is None:
-        raise InputError("There is nothing to do yet: name a CSV with --data, or a configuration.")
-    return config.data.csv.stem
+    if not config.data.csv:
+        raise InputError("There is nothing to do yet: name a file with --data, or a configuration.")
+    first = config.data.csv[0]
+    return first.parent.name if has_magic(first.name) else Path(first.name.removesuffix(".gz")).stem

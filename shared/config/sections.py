@@ -1,7 +1,7 @@
 """Define the sections of a sweep's configuration: each setting, with its unit and default."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -9,18 +9,41 @@ from shared.config.space import Choices, Section, as_list, require_distinct
 from shared.training.params import Task
 
 
+def _as_files(value: Any) -> Any:
+    """Take one file for a list of it, and null for an empty one."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
+
+
+def _require_encoding(name: str | None) -> str | None:
+    try:
+        b"    ".decode(name or "utf-8", "ignore")
+    except LookupError as error:
+        raise ValueError(f"{error}; Python's are meant, such as utf-8, utf-16 or cp1252") from error
+    return name
+
+
 class DataConfig(Section):
     """What to learn from, and how it is divided."""
 
-    csv: Path | None = None
-    """The CSV file: UTF-8 with a header, one text column and one 0/1 column a label, or one column
-    of class names."""
+    csv: Annotated[tuple[Path, ...], BeforeValidator(_as_files)] = ()
+    """The files, one or several, or patterns such as `texts/*.csv`: CSV with a header, JSON lines,
+    Parquet or Arrow, each told by its content, and any of them in gzip. One column holds the text,
+    one of 0 and 1 each label, or one the class."""
+    encoding: Annotated[str | None, AfterValidator(_require_encoding)] = None
+    """The encoding of CSV and JSON lines, such as cp1252. null: UTF-16 if the file begins with its
+    mark, else UTF-8."""
+    separator: Literal["comma", "semicolon", "tab", "pipe"] | None = None
+    """What separates a CSV's fields: comma, semicolon, tab or pipe. null: what parts its header."""
     text_column: str = "text"
     """The column that holds the text."""
     label_columns: Annotated[
         tuple[str, ...], BeforeValidator(as_list), AfterValidator(require_distinct)
     ] = ()
-    """The label columns; empty: every column but the text whose values are all 0 or 1."""
+    """The label columns; empty: every column but the text whose values are all 0 or 1, true or
+    false, yes or no, t or f, y or n."""
+    list_column: str | None = None
+    """The column that lists each row's labels, separated by `;`, `|` or `,`, or as a list: then
+    there are no label columns. null: each label has its column."""
     class_column: str | None = None
     """The column that names each row's class, if a text has one of several classes: then there
     are no label columns. null: there are labels."""
@@ -34,10 +57,17 @@ class DataConfig(Section):
         """What is learnt: several labels a text, or one of several classes."""
         return "multilabel" if self.class_column is None else "multiclass"
 
+    @property
+    def file_names(self) -> str:
+        """The names of the files without their folders; empty where there is no file."""
+        return ", ".join(path.name for path in self.csv)
+
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
-        if self.class_column is not None and self.label_columns:
-            raise ValueError("class_column and label_columns exclude each other: leave one out")
+        ways = ("class_column", "list_column", "label_columns")
+        given = [way for way in ways if getattr(self, way)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: leave one out")
         return self
 
 

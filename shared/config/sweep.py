@@ -98,7 +98,7 @@ class SweepConfig(Section):
 
 
 def load_config(path: Path) -> SweepConfig:
-    """Read a configuration; a relative `data.csv` is taken from the file's own folder.
+    """Read a configuration; relative files of `data.csv` are taken from its own folder.
 
     Raises InputError when the file cannot be read or any key or value is wrong.
     """
@@ -110,9 +110,8 @@ def load_config(path: Path) -> SweepConfig:
         place = " ".join(str(error).split())
         raise InputError(f"{path} must be YAML in UTF-8, but is not: {place}.") from error
     config = parse_config(values, str(path))
-    if config.data.csv is None:
-        return config
-    return with_values(config, {"data": {"csv": (path.parent / config.data.csv).resolve()}})
+    files = tuple((path.parent / file).resolve() for file in config.data.csv)
+    return with_values(config, {"data": {"csv": files}}) if files else config
 
 
 def parse_config(values: Any, source: str) -> SweepConfig:

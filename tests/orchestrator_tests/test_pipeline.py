@@ -17,6 +17,7 @@ from sqlalchemy import text
 from orchestrator import conclude
 from orchestrator.bundle.bundle import read_bundle
 from orchestrator.bundle.predict import embed_texts, load_predictor, predict
+from orchestrator.data.prepare import prepare
 from orchestrator.data.splits import make_folds
 from orchestrator.pipeline import run_all, run_prepare, run_search
 from orchestrator.runs.locks import Lock, LockedError, locked
@@ -40,10 +41,10 @@ def run(checkout: Path, postgres_url: str, tmp_path_factory: pytest.TempPathFact
         str(write_tiny_encoder(folder / name, width, seed=width)) for name, width in WIDTHS.items()
     ]
     reviews = pd.read_csv(checkout / "examples" / "reviews.csv", nrows=300)
-    reviews.to_csv(folder / "reviews.csv", index=False)
+    reviews.to_parquet(folder / "reviews.parquet")
     choice = [False, True]
     values = {
-        "data": {"csv": folder / "reviews.csv"},
+        "data": {"csv": folder / "reviews.parquet"},
         "encoders": names,
         "space": {"concatenate": choice, "l2_normalize": choice, "standardize": choice},
         "study": {"name": f"encoders-{os.urandom(4).hex()}", "n_trials": 8},
@@ -93,6 +94,15 @@ def test_a_result_whose_making_was_interrupted_is_made_again(
             run_all(other, CONSOLE)
     assert run_all(other, CONSOLE).is_new
     assert not run_all(other, CONSOLE).is_new
+
+
+def test_a_run_that_began_with_parquet_is_that_of_the_same_data_as_a_csv(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "reviews.csv"
+    pd.read_parquet(run.config.data.csv[0]).to_csv(path, index=False, sep=";")
+    other = replace(run, config=with_values(run.config, {"data": {"csv": path}}))
+    assert prepare(other, CONSOLE).fingerprint == prepare(run, CONSOLE).fingerprint
 
 
 def test_preparing_something_else_leaves_what_a_search_started_from(

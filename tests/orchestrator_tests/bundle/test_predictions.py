@@ -10,6 +10,7 @@ from orchestrator.bundle.predictions import columns_of, write_predictions
 from orchestrator.data.dataset import load_labelled
 from orchestrator.data.tables import read_table
 from orchestrator.decisions.decide import take
+from shared.config.sections import DataConfig
 
 TWO = Prediction(
     np.array([[0.25, 0.75], [0.5, 0.5]], np.float32), np.array([[False, True], [True, False]])
@@ -87,10 +88,12 @@ def test_predictions_can_be_fed_back(tmp_path: Path, class_column: str | None) -
     path, labels = tmp_path / "predictions.csv", ("+ve", "spam")
     written = _written(pd.DataFrame({"body": ["x", "y"], "id": ["1", "2"]}), labels, class_column)
     path.write_text(written, encoding="utf-8", newline="")
-    dataset = load_labelled(path, "body", labels, class_column)
+    config = DataConfig(csv=path, text_column="body", class_column=class_column)
+    dataset = load_labelled(config, labels)
     assert (dataset.texts, dataset.labels.tolist()) == (("x", "y"), [[0, 1], [1, 0]])
-    again = _written(read_table(path), labels, class_column)
-    assert len(set(read_table(path))) == len(list(read_table(path)))
+    table = read_table(config).cells
+    again = _written(table, labels, class_column)
+    assert len(set(table)) == len(list(table))
     assert len(again.splitlines()[0].split(",")) > len(written.splitlines()[0].split(","))
 
 

@@ -12,9 +12,9 @@ def test_options_are_laid_out_as_sections_and_absent_ones_stay_absent() -> None:
     }
 
 
-def test_a_csv_is_remembered_by_its_absolute_path() -> None:
-    path = overrides({"data": Path("some.csv")})["data"]["csv"]
-    assert path == Path.cwd() / "some.csv"
+def test_files_are_remembered_by_their_absolute_paths() -> None:
+    paths = overrides({"data": [Path("some.csv"), Path("a/*.gz")]})["data"]["csv"]
+    assert paths == (Path.cwd() / "some.csv", Path.cwd() / "a" / "*.gz")
 
 
 def test_every_option_overrides_a_setting_that_exists() -> None:

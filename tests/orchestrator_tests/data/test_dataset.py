@@ -100,7 +100,7 @@ def test_bad_data_is_named_with_its_place(
 
 
 def test_no_file_at_all_is_said() -> None:
-    with pytest.raises(InputError, match="name a CSV with --data"):
+    with pytest.raises(InputError, match="name a file with --data"):
         load_dataset(DataConfig())
 
 
@@ -120,33 +120,35 @@ def test_the_fingerprint_follows_texts_labels_and_names(tmp_path: Path) -> None:
 def test_known_labels_are_read_in_their_order_even_where_they_never_change(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("note,extra,a,b\nx,1,1,0\ny,0,1,1\n")
-    dataset = load_labelled(path, "note", ("b", "a"))
+    config = DataConfig(csv=path, text_column="note")
+    dataset = load_labelled(config, ("b", "a"))
     assert (dataset.texts, dataset.label_names) == (("x", "y"), ("b", "a"))
     assert dataset.labels.tolist() == [[0, 1], [1, 1]]
     with pytest.raises(InputError, match="has no column 'c'; it has 'note', 'extra', 'a', 'b'"):
-        load_labelled(path, "note", ("a", "c"))
+        load_labelled(config, ("a", "c"))
 
 
 def test_of_known_classes_not_all_need_a_row_but_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("text,topic\nx,b\ny,b\n")
-    dataset = load_labelled(path, "text", ("c", "b", "a"), "topic")
+    config = DataConfig(csv=path, class_column="topic")
+    dataset = load_labelled(config, ("c", "b", "a"))
     assert dataset.labels.tolist() == [[0, 1, 0], [0, 1, 0]]
     with pytest.raises(InputError, match="row 1, column 'topic': 'b' is none of the known .* 'a'"):
-        load_labelled(path, "text", ("c", "a"), "topic")
+        load_labelled(config, ("c", "a"))
 
 
 def test_texts_to_predict_need_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("note\nb\na\n")
-    assert texts_of(read_table(path), path, "note") == ("b", "a")
+    assert texts_of(read_table(DataConfig(csv=path)), "note") == ("b", "a")
 
 
 def test_a_blank_line_among_texts_alone_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("text\none\n\ntwo\n")
     with pytest.raises(InputError, match="row 2, column 'text': the text is empty"):
-        texts_of(read_table(path), path, "text")
+        texts_of(read_table(DataConfig(csv=path)), "text")
 
 
 def _dataset(n: int, n_positive: int) -> Dataset:

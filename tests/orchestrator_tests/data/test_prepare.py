@@ -64,7 +64,7 @@ def test_what_is_taken_is_shown_before_it_is_embedded(run: Run) -> None:
 def test_texts_that_an_encoder_does_not_tell_apart_are_counted_and_stay_together(
     run: Run, names: list[str], tmp_path: Path
 ) -> None:
-    table = pd.read_csv(run.config.data.csv, nrows=400)
+    table = pd.read_csv(run.config.data.csv[0], nrows=400)
     twins = table.assign(text=table["text"].str.upper() + " ")
     pd.concat([table, twins[:100]]).to_csv(tmp_path / "twins.csv", index=False)
     values = {"data": {"csv": tmp_path / "twins.csv"}}

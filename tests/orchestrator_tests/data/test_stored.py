@@ -87,7 +87,7 @@ def test_data_that_is_torn_is_a_clear_error_and_written_again_by_who_has_it(
 
 def test_a_csv_that_was_named_is_not_replaced_by_the_store(elsewhere: Run, tmp_path: Path) -> None:
     options = {"study": {"name": elsewhere.study_name}, "data": {"csv": tmp_path / "typo.csv"}}
-    assert define_run(None, None, elsewhere.storage_url, options).config.data.csv is not None
+    assert define_run(None, None, elsewhere.storage_url, options).config.data.csv
 
 
 def test_without_a_searched_study_there_is_nothing_to_restore(

@@ -24,6 +24,10 @@ def test_what_a_run_takes_is_said_in_a_few_lines() -> None:
         "Left out  'id', 'day' (not named), 'c' (empty)",
         "Encoder   mini, maxi",
     ]
+    read = replace(DATASET, form="CSV, UTF-8", label_form="yes = 1, no = 0 in 'spam'")
+    data, _, words, *_ = describe_data(read, ["mini"])
+    assert data == "Data      mails.csv (CSV, UTF-8): 10 rows, 9 different texts"
+    assert words == "Values    yes = 1, no = 0 in 'spam'"
     classes = replace(DATASET, class_column="kind", left_out=())
     assert describe_data(classes, ["mini"])[1] == "Classes   2, with rows: spam 7, [ham] 3"
 

@@ -5,10 +5,18 @@ import pytest
 from rich.console import Console
 
 from orchestrator.runs.paths import RunPaths
-from orchestrator.runs.ray_job import Job, JobStatus, _Screen, launch, read_job, require_job
+from orchestrator.runs.ray_job import (
+    Job,
+    JobStatus,
+    _Screen,
+    _working_folder,
+    launch,
+    read_job,
+    require_job,
+)
 from orchestrator.runs.run import Run
 from orchestrator.status.status import describe_job
-from shared.config.sweep import SweepConfig, with_values
+from shared.config.sweep import SweepConfig, load_config, with_values
 from shared.errors import InputError, TagsweepError
 
 NOWHERE = "http://127.0.0.1:1"
@@ -33,6 +41,17 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(tmp_path: Path) -> No
 def test_a_run_that_was_not_launched_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was not launched. Start it with `tagsweep launch`"):
         require_job(_run(tmp_path))
+
+
+def test_a_job_gets_all_files_of_its_data_though_they_have_one_name(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part.csv").write_text(name)
+    config = with_values(SweepConfig(), {"data": {"csv": tmp_path / "*" / "part.csv"}})
+    with _working_folder(Run(RunPaths(tmp_path / "run"), config)) as folder:
+        copied = load_config(folder / "sweep.yaml").data.csv
+        assert all(path.is_relative_to(folder) for path in copied)
+        assert [path.read_text() for path in copied] == ["a", "b"]
 
 
 def test_the_log_of_a_job_becomes_progress() -> None:

@@ -26,8 +26,11 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert (run.config.study.n_trials, run.config.study.seed) == (7, 1)
 
 
-def test_a_run_is_named_after_its_csv_and_the_study_after_the_run() -> None:
-    run = define_run(None, None, None, {"data": {"csv": Path("some/emotions.csv")}})
+@pytest.mark.parametrize(
+    "csv", ["some/emotions.csv", "emotions.csv.gz", ["emotions.parquet", "b.csv"], "emotions/*.csv"]
+)
+def test_a_run_is_named_after_its_data_and_the_study_after_the_run(csv: str | list[str]) -> None:
+    run = define_run(None, None, None, {"data": {"csv": csv}})
     assert run.paths.root == Path("runs/emotions")
     assert run.study_name == "emotions"
 
@@ -39,7 +42,7 @@ def test_the_study_name_names_the_run_too() -> None:
 
 
 def test_without_data_there_is_nothing_to_do() -> None:
-    with pytest.raises(InputError, match="name a CSV with --data"):
+    with pytest.raises(InputError, match="name a file with --data"):
         define_run(None, None, None, {})
 
 

@@ -152,10 +152,16 @@ def test_what_is_dumped_is_loaded_again(tmp_path: Path) -> None:
     assert load_config(path) == config
 
 
-def test_a_relative_csv_is_taken_from_the_files_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("csv", "n"), [("texts.csv", 1), ("[texts.csv, b/*.csv]", 2), ("", 0)])
+def test_relative_files_are_taken_from_the_configurations_folder(
+    tmp_path: Path, csv: str, n: int
+) -> None:
     path = tmp_path / "sweep.yaml"
-    path.write_text("data: {csv: texts.csv}")
-    assert load_config(path).data.csv == tmp_path / "texts.csv"
+    path.write_text(f"data: {{csv: {csv}}}")
+    config = load_config(path)
+    assert config.data.csv == (tmp_path / "texts.csv", tmp_path / "b" / "*.csv")[:n]
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
