@@ -9,24 +9,26 @@ USABLE = 0.9
 """The share of the memory that arrays may take: contexts and kernels of each process need some."""
 SHARE = "XLA_CLIENT_MEM_FRACTION"
 """The environment variable that JAX reads a process's share from; we do so for the others."""
+FORMER_SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+"""Its former name; JAX does not start where both are set."""
 
 
 def bound_memory(n_gpus: float) -> None:
     """Have JAX and TensorFlow take memory as they need it, up to that of this process's GPUs.
 
     `n_gpus` are GPUs as Ray counts them: four processes with 0.25 have one together. With 0 there
-    is no bound. To be called before either computes; later calls of JAX would still take three
-    quarters of a GPU at once (https://docs.jax.dev/en/latest/201/gpu-memory.html).
+    is no bound. What the user has set stays. To be called before either computes: JAX would take
+    three quarters of a GPU at once (https://docs.jax.dev/en/latest/201/gpu-memory.html).
     """
-    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    if n_gpus:
-        os.environ[SHARE] = f"{USABLE * min(1.0, n_gpus):.4f}"
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if n_gpus and FORMER_SHARE not in os.environ:
+        os.environ.setdefault(SHARE, f"{USABLE * min(1.0, n_gpus):.4f}")
 
 
 def memory_share() -> float:
     """Return the share of a GPU's memory that this process may take."""
-    return float(os.environ.get(SHARE, USABLE))
+    return float(os.environ.get(SHARE) or os.environ.get(FORMER_SHARE) or USABLE)
 
 
 def total_bytes() -> int:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.keras_settings import BACKENDS
-
 ALLOWED = {
     "shared": {"shared"},
     "workers": {"shared", "workers"},
@@ -69,7 +67,6 @@ def test_a_worker_runs_each_file_of_shared(checkout: Path) -> None:
     """So that nobody is refused as a worker for what only the driver has changed."""
     graph = _graph(checkout)
     waiting = [name for name in graph if name.startswith("workers")]
-    waiting += [f"shared.training.backends.{name}" for name in BACKENDS]  # imported by their names
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()

@@ -63,7 +63,7 @@ class Pack:
             best_statistics=np.zeros((1, n_statistics), np.float32),
             order=np.zeros((1, _room_for(n_rows)), np.int32),
         )
-        self._fixed: dict[str, Any] = {}
+        self._slots: Slots | None = None
 
     @property
     def heads(self) -> list[Head]:
@@ -75,7 +75,7 @@ class Pack:
         chosen = [slot for slot, head in enumerate(self.slots) if head is not None]
         heads: list[Head | None] = [self.slots[slot] for slot in chosen]
         n_free = capacity - len(chosen)
-        self._fixed.clear()
+        self._slots = None
         self.slots = heads + [None] * n_free
         rows = np.array(chosen + [0] * n_free, dtype=np.int32)
         self._arrays = self._backend.take_rows(self._arrays, rows)
@@ -84,7 +84,7 @@ class Pack:
         """Put a head into a free slot, with its first weights or those of a snapshot."""
         slot = self.slots.index(None)
         self.slots[slot] = head
-        self._fixed.clear()
+        self._slots = None
         if snapshot is None:
             head.begin(head.train_rows)
         else:
@@ -137,7 +137,7 @@ class Pack:
     def remove(self, head: Head) -> None:
         """Free a head's slot."""
         self.slots[self.slots.index(head)] = None
-        self._fixed.clear()
+        self._slots = None
 
     def begin(self, heads: Sequence[Head], rows: Sequence[Rows]) -> None:
         """Start some heads' next passes, each over some rows of the data."""
@@ -266,7 +266,7 @@ class Pack:
         slots = [self.slots.index(head) for head in heads]
         chosen = np.array(slots + [slots[0]] * (n_slots - len(heads)), dtype=np.int32)
         trained, statistics = self._backend.take_rows(weights, chosen)
-        activation = np.asarray(self._describe_fixed()["activation"])[chosen]
+        activation = self._describe().activation[chosen]
         longest = max(len(own) for own in rows[: len(heads)])
         width = longest if self._backend.exact_shapes() else _room_for(longest)
         width = min(width, MEASURED_ROWS)
@@ -284,37 +284,37 @@ class Pack:
 
     def _describe(self) -> Slots:
         """Write down the heads as arrays; an empty slot has no rows."""
-        return Slots(
+        if self._slots is None:
+            self._slots = self._describe_fixed()
+        return self._slots._replace(
             order=self._arrays.order,
             n_rows=self._column(lambda head: len(head.order), "int32"),
             learning_rate=self._column(lambda head: head.progress.learning_rate, "float32"),
-            **self._describe_fixed(),
         )
 
-    def _describe_fixed(self) -> dict[str, Any]:
-        """Write down what of the heads does not change in training."""
-        if not self._fixed:
-            n_layers = self.shape.structure.n_layers
+    def _describe_fixed(self) -> Slots:
+        """Write down what of the heads does not change in training; the rest is None."""
+        n_layers = self.shape.structure.n_layers
 
-            def layers(value: Callable[[Any], float], absent: float, dtype: str) -> Any:
-                def of(head: Head) -> list[float]:
-                    own = [value(layer) for layer in head.params.layers]
-                    return own + [absent] * (n_layers - len(own))
+        def layers(value: Callable[[Any], float], absent: float, dtype: str) -> Any:
+            def of(head: Head) -> list[float]:
+                own = [value(layer) for layer in head.params.layers]
+                return own + [absent] * (n_layers - len(own))
 
-                return self._column(of, dtype)
+            return self._column(of, dtype)
 
-            self._fixed = {
-                "batch_size": self._column(lambda head: head.params.batch_size, "int32"),
-                "seed": self._column(lambda head: head.seed % 2**32, "uint32"),
-                "activation": layers(lambda o: ACTIVATIONS.index(o.activation), ABSENT, "int32"),
-                "dropout": layers(lambda layer: layer.dropout, 0.0, "float32"),
-                "weight_decay": self._column(lambda head: head.params.weight_decay, "float32"),
-                "label_smoothing": self._column(
-                    lambda head: head.params.label_smoothing, "float32"
-                ),
-                "focal_gamma": self._column(lambda head: head.params.focal_gamma, "float32"),
-            }
-        return self._fixed
+        return Slots(
+            order=None,
+            n_rows=None,
+            learning_rate=None,
+            batch_size=self._column(lambda head: head.params.batch_size, "int32"),
+            seed=self._column(lambda head: head.seed % 2**32, "uint32"),
+            activation=layers(lambda o: ACTIVATIONS.index(o.activation), ABSENT, "int32"),
+            dropout=layers(lambda layer: layer.dropout, 0.0, "float32"),
+            weight_decay=self._column(lambda head: head.params.weight_decay, "float32"),
+            label_smoothing=self._column(lambda head: head.params.label_smoothing, "float32"),
+            focal_gamma=self._column(lambda head: head.params.focal_gamma, "float32"),
+        )
 
     def _column(self, value: Callable[[Head], Any], dtype: str) -> npt.NDArray[Any]:
         """Return one value a slot, zeros in the empty ones."""

@@ -1,8 +1,7 @@
 """Run the numeric core on the backend that Keras is on."""
 
-import importlib
 import os
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from shared.errors import InputError
 from shared.keras_settings import BACKENDS
 from shared.training.params import Structure
-from shared.training.program.arrays import Arrays
+from shared.training.program.arrays import Arrays, SlotArrays
 from shared.training.program.batches import Data, Slots
 from shared.training.program.step import State
 
@@ -19,9 +18,6 @@ from shared.training.program.step import State
 # threads by 1.4, and one process alone is a tenth faster. And sums are the same on any machine.
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"):
     os.environ.setdefault(_name, "1")
-
-Rows = TypeVar("Rows", bound=tuple[Any, ...])
-"""A tuple of arrays that have a row a slot."""
 
 
 class Backend(Protocol):
@@ -61,10 +57,12 @@ class Backend(Protocol):
     ) -> tuple[Any, Any]:
         """Measure each slot on its rows, in float32; see `step.measure`."""
 
-    def take_rows(self, arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
+    def take_rows(self, arrays: SlotArrays, rows: npt.NDArray[np.int32]) -> SlotArrays:
         """Return some rows of each of a tuple of arrays, again or not."""
 
-    def put_rows(self, arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+    def put_rows(
+        self, arrays: SlotArrays, slots: npt.NDArray[np.int32], rows: SlotArrays
+    ) -> SlotArrays:
         """Return arrays with (n, ...) other rows in n slots; the old must not be used afterwards.
 
         Where a slot is named twice, its rows must be the same.
@@ -80,7 +78,9 @@ class Backend(Protocol):
     ) -> Arrays:
         """Do as `put_rows` with `fresh_rows`, which are made on the device."""
 
-    def replace_rows(self, old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
+    def replace_rows(
+        self, old: SlotArrays, chosen: npt.NDArray[np.bool_], new: SlotArrays
+    ) -> SlotArrays:
         """Return arrays with the new ones' chosen rows; the old must not be used afterwards."""
 
     def n_traces(self) -> int:
@@ -98,4 +98,10 @@ def current_backend() -> Backend:
     name = keras.backend.backend()
     if name not in BACKENDS:
         raise InputError(f"Keras's backend must be {' or '.join(BACKENDS)}, but is {name!r}.")
-    return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
+    if name == "jax":
+        from shared.training.backends import jax
+
+        return cast("Backend", jax)
+    from shared.training.backends import tensorflow
+
+    return cast("Backend", tensorflow)

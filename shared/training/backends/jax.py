@@ -3,18 +3,16 @@
 import functools
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
 from shared.training.params import Structure
-from shared.training.program.arrays import Arrays, fresh_rows
+from shared.training.program.arrays import Arrays, SlotArrays, fresh_rows
 from shared.training.program.batches import Data, Slots
 from shared.training.program.step import State, in_parts, in_rows, measure, only_where, train_step
-
-Rows = TypeVar("Rows", bound=tuple[Any, ...])
 
 STEPS_PER_CALL = 32
 """Steps of a call on a GPU: a loop of known length needs no talk with the host."""
@@ -102,14 +100,14 @@ def evaluate(
 
 
 @_compiled
-def take_rows(arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
+def take_rows(arrays: SlotArrays, rows: npt.NDArray[np.int32]) -> SlotArrays:
     """Return some rows of each of a tuple of arrays, again or not."""
-    taken: Rows = jax.tree.map(lambda array: jax.numpy.take(array, rows, axis=0), arrays)
+    taken: SlotArrays = jax.tree.map(lambda array: jax.numpy.take(array, rows, axis=0), arrays)
     return taken
 
 
 @functools.partial(_compiled, donate_argnames="arrays")
-def put_rows(arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+def put_rows(arrays: SlotArrays, slots: npt.NDArray[np.int32], rows: SlotArrays) -> SlotArrays:
     """Return arrays with (n, ...) other rows in n slots; the old must not be used afterwards."""
     return _with_rows(arrays, slots, rows)
 
@@ -122,16 +120,16 @@ def put_fresh(
     return _with_rows(arrays, slots, fresh_rows(weights, statistics, order))
 
 
-def _with_rows(arrays: Rows, slots: Any, rows: Rows) -> Rows:
-    replaced: Rows = jax.tree.map(lambda array, new: array.at[slots].set(new), arrays, rows)
+def _with_rows(arrays: SlotArrays, slots: Any, rows: SlotArrays) -> SlotArrays:
+    replaced: SlotArrays = jax.tree.map(lambda array, new: array.at[slots].set(new), arrays, rows)
     return replaced
 
 
 @functools.partial(_compiled, donate_argnames="old")
-def replace_rows(old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
+def replace_rows(old: SlotArrays, chosen: npt.NDArray[np.bool_], new: SlotArrays) -> SlotArrays:
     """Return arrays with the new ones' chosen rows; the old must not be used afterwards."""
     column = chosen[:, None]
-    replaced: Rows = jax.tree.map(lambda a, b: jax.numpy.where(column, b, a), old, new)
+    replaced: SlotArrays = jax.tree.map(lambda a, b: jax.numpy.where(column, b, a), old, new)
     return replaced
 
 

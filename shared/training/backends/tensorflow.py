@@ -5,17 +5,16 @@ is up to 17 times slower there for many shapes. On a GPU XLA compiles it for eac
 """
 
 import functools
-import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from shared.gpu_memory import SHARE, memory_share, total_bytes
+from shared.gpu_memory import USABLE, memory_share, total_bytes
 from shared.training.params import Structure
-from shared.training.program.arrays import Arrays, fresh_rows
+from shared.training.program.arrays import Arrays, SlotArrays, fresh_rows
 from shared.training.program.batches import Data, Slots, ordered_batches
 from shared.training.program.layout import cuts_of, n_parts, parts_of, rows_of
 from shared.training.program.optimizers import BETA_1, BETA_2, EPSILON, Moments
@@ -29,12 +28,10 @@ from shared.training.program.step import (
     train_step,
 )
 
-Rows = TypeVar("Rows", bound=tuple[Any, ...])
-
 _graphs: list[Any] = []
 
 MAX_ROWS = 1 << 16
-"""Rows a call on a CPU: a head alone has a copy of them in its order."""
+"""SlotArrays a call on a CPU: a head alone has a copy of them in its order."""
 _IN_ORDER = "SINGLE_THREADED_EXECUTOR"
 """Runs one operation after the other: a step of a small head on a CPU is a quarter faster when no
 executor looks for what could run beside."""
@@ -92,20 +89,20 @@ def evaluate(
     return measured
 
 
-def take_rows(arrays: Rows, rows: npt.NDArray[np.int32]) -> Rows:
+def take_rows(arrays: SlotArrays, rows: npt.NDArray[np.int32]) -> SlotArrays:
     """Return some rows of each of a tuple of arrays, again or not."""
-    taken: Rows = tf.nest.map_structure(lambda array: tf.gather(array, rows), arrays)
+    taken: SlotArrays = tf.nest.map_structure(lambda array: tf.gather(array, rows), arrays)
     return taken
 
 
-def put_rows(arrays: Rows, slots: npt.NDArray[np.int32], rows: Rows) -> Rows:
+def put_rows(arrays: SlotArrays, slots: npt.NDArray[np.int32], rows: SlotArrays) -> SlotArrays:
     """Return arrays with (n, ...) other rows in n slots."""
 
     def put(array: Any, new: Any) -> Any:
         # Where nothing is normalised there are no statistics, which TensorFlow cannot scatter.
         return tf.tensor_scatter_nd_update(array, slots[:, None], new) if new.shape[1] else array
 
-    replaced: Rows = tf.nest.map_structure(put, arrays, rows)
+    replaced: SlotArrays = tf.nest.map_structure(put, arrays, rows)
     return replaced
 
 
@@ -116,10 +113,10 @@ def put_fresh(
     return put_rows(arrays, slots, fresh_rows(weights, statistics, order))
 
 
-def replace_rows(old: Rows, chosen: npt.NDArray[np.bool_], new: Rows) -> Rows:
+def replace_rows(old: SlotArrays, chosen: npt.NDArray[np.bool_], new: SlotArrays) -> SlotArrays:
     """Return arrays with the new ones' chosen rows."""
     column = chosen[:, None]
-    replaced: Rows = tf.nest.map_structure(lambda a, b: tf.where(column, b, a), old, new)
+    replaced: SlotArrays = tf.nest.map_structure(lambda a, b: tf.where(column, b, a), old, new)
     return replaced
 
 
@@ -148,7 +145,7 @@ def _has_gpu() -> bool:
 
 def _bound_memory() -> None:
     """Keep TensorFlow within this process's share of a GPU; it must not have computed yet."""
-    if os.environ.get(SHARE) and _has_gpu():
+    if memory_share() < USABLE and _has_gpu():
         limit = tf.config.LogicalDeviceConfiguration(int(total_bytes() * memory_share()) >> 20)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.set_logical_device_configuration(gpu, [limit])

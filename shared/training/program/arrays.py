@@ -1,8 +1,11 @@
 """Hold on the device what the heads of a pack consist of."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from keras import ops
+
+SlotArrays = TypeVar("SlotArrays", bound=tuple[Any, ...])
+"""A tuple of arrays that have a row a slot."""
 
 
 class Arrays(NamedTuple):
